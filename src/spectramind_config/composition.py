@@ -1,0 +1,554 @@
+"""Composition: profiles and overrides, folded by the layer rule into one effective config.
+
+The result equals what Hydra's own composition of the same ConfigStore gives. Hydra spends most of its time on
+building its defaults list and on copying nodes; here the layers of a choice of profiles are laid out once and kept,
+and a composition only touches the leaves that are set.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from spectramind_config import interpolation
+from spectramind_config.effective import FOLDED, EffectiveConfig, Origin, Setter
+from spectramind_config.errors import ConfigError, Problem, nearest
+from spectramind_config.leaves import Leaf, is_interpolation, leaves_of, value_at
+from spectramind_config.overrides import Override, parse
+from spectramind_config.registry import GROUPS, REGISTRY, Registered, leaf_source
+from spectramind_config.settings import Profile, Settings
+
+DEFAULTS: Mapping[str, str] = {
+    "trainer": "defaults",
+    "local": "default",
+    "model": "v50",
+    "data": "nominal",
+    "loss": "composite",
+    "logger": "rich_console",
+    "optimizer": "adamw",
+}
+"""The profile of each group where the command line chooses none."""
+
+SHORT_NAMES: Mapping[str, str] = {
+    "local.cache_dir": "local.paths.cache_dir",
+    "local.output_dir": "local.paths.output_dir",
+}
+"""Names that are accepted for longer paths."""
+
+_OVERLAPPING = ("local", "trainer")
+_S = TypeVar("_S", bound=Settings)
+
+
+class Stack:
+    """The profiles of one choice per group, laid out leaf by leaf; shared by all compositions of that choice."""
+
+    def __init__(self, profiles: Mapping[str, Registered]) -> None:
+        self.profiles = profiles
+        self.leaves: dict[str, Leaf] = {}
+        self.values: dict[str, Any] = {}
+        for group, chosen in profiles.items():
+            for path, leaf in leaves_of(chosen.cls).items():
+                self.leaves[f"{group}.{path}"] = leaf
+                self.values[f"{group}.{path}"] = value_at(chosen.instance, path)
+        self.interpolated = [path for path, value in self.values.items() if is_interpolation(value)]
+        self.setters = self._setters()
+        self.science = [
+            path for path, setters in self.setters.items() if all(self.leaves[setter].science for setter in setters)
+        ]
+        self.shared = [path for path, setters in self.setters.items() if len(setters) > 1]
+
+    def _setters(self) -> dict[str, tuple[str, ...]]:
+        """For each path of the effective config, the leaves that can set it, the strongest first."""
+        found: dict[str, tuple[str, ...]] = {}
+        for name in FOLDED:
+            for group in _OVERLAPPING:
+                for path in self.leaves:
+                    inner = path.removeprefix(f"{group}.")
+                    if inner != path and (inner == name or inner.startswith(f"{name}.")):
+                        found[inner] = (*found.get(inner, ()), path)
+        folded = {path for setters in found.values() for path in setters}
+        rest = [path for path in self.leaves if path not in folded]
+        rest.sort(key=lambda path: path.startswith(("trainer.", "local.")))
+        return found | {path: (path,) for path in rest}
+
+
+class Layers:
+    """What every layer says in one composition; the provenance of an effective config."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.settings: dict[str, list[tuple[str, Any]]] = {}
+        self.resolved: dict[str, Any] = {}
+
+    def value(self, path: str) -> Any:
+        """The resolved value of a leaf such as ``local.devices``, before the layers are folded."""
+        return self.resolved[path] if path in self.resolved else self.stack.values[path]
+
+    def raw(self, path: str) -> Any:
+        """The value of a leaf as it was written."""
+        return self.settings[path][-1][1] if path in self.settings else self.stack.values[path]
+
+    def effective_value(self, path: str) -> Any:
+        """The value of an effective path: the first opinion that is not null."""
+        for setter in self.stack.setters[path]:
+            value = self.value(setter)
+            if value is not None:
+                return value
+        return None
+
+    def paths(self) -> list[str]:
+        """Every path of the effective config."""
+        return list(self.stack.setters)
+
+    def science(self) -> dict[str, Any]:
+        """The values that decide the result of a run, by path."""
+        return {path: self.effective_value(path) for path in self.stack.science}
+
+    def remainder(self, group: str) -> dict[str, Any]:
+        """The leaves of a layer that are not folded to the top of the effective config, nested."""
+        prefix = f"{group}."
+        found: dict[str, Any] = {}
+        for path in self.stack.setters:
+            if path.startswith(prefix):
+                *sections, name = path.removeprefix(prefix).split(".")
+                node = found
+                for section in sections:
+                    node = node.setdefault(section, {})
+                node[name] = self.value(path)
+        return found
+
+    def origin(self, path: str) -> Origin:
+        """The origin of an effective path, or of a leaf as its layer names it; KeyError where there is none."""
+        if path not in self.stack.setters:
+            path = path.removeprefix("local.").removeprefix("trainer.")
+        setters = [one for leaf in self.stack.setters[path] for one in self._chain(leaf)]
+        winner, *shadowed = [one for one in setters if one.value is not None] or setters[:1]
+        chain = {name: getattr(winner, name) for name in Setter.__dataclass_fields__}
+        return Origin(**chain, path=path, shadowed=tuple(shadowed))
+
+    def _chain(self, path: str) -> Iterator[Setter]:
+        """Who set a leaf within its layer, the strongest first; a null override withdraws what lies below it."""
+        settings = self.settings.get(path, [])
+        for number, (argument, raw) in enumerate(reversed(settings)):
+            value = self.value(path) if number == 0 else raw
+            yield _setter("override", argument, value, "command line", raw)
+            if number == 0 and value is None:
+                return
+        group, _, inner = path.partition(".")
+        chosen = self.stack.profiles[group]
+        raw = self.stack.values[path]
+        value = raw if settings else self.value(path)
+        yield _setter(group, chosen.name, value, leaf_source(chosen.cls, inner), raw)
+
+    def __getstate__(self) -> dict[str, Any]:
+        choices = {group: chosen.name for group, chosen in self.stack.profiles.items()}
+        return {"choices": choices, "settings": self.settings, "resolved": self.resolved}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.stack = _stack(state["choices"])
+        self.settings, self.resolved = state["settings"], state["resolved"]
+
+
+def _setter(layer: str, option: str, value: Any, source: str, raw: Any) -> Setter:
+    interpolated = is_interpolation(raw)
+    return Setter(
+        layer=layer,
+        option=option,
+        value=value,
+        source=source,
+        raw=raw if interpolated else None,
+        variables=interpolation.variables(raw) if interpolated else (),
+    )
+
+
+def compose(overrides: Sequence[str] = ()) -> EffectiveConfig:
+    """Compose the effective config of a list of overrides in Hydra's grammar.
+
+    ``trainer`` is folded under ``local``: where both set a path, ``local`` wins unless it says null. Overrides win
+    over profiles, the last of several. The result is frozen and knows the origin of every value.
+
+    Args:
+        overrides: Such as ``["trainer=multi_gpu", "local=hpc", "local.devices=8"]``.
+
+    Raises:
+        ConfigError: With every mistake in the overrides, not only the first.
+    """
+    return _Composition(overrides).result()
+
+
+class _Composition:
+    """One run of ``compose``; collects mistakes instead of stopping at the first."""
+
+    def __init__(self, overrides: Sequence[str]) -> None:
+        if isinstance(overrides, str):
+            raise ConfigError(f"compose takes a list of overrides, not one string: compose([{overrides!r}])")
+        self.arguments = list(overrides)
+        self.problems: list[Problem] = []
+        self.choices: dict[str, str] = dict(DEFAULTS)
+        settings = [override for override in self._parsed() if not self._choose(override)]
+        self.layers = Layers(_stack(self.choices))
+        for override in settings:
+            self._set(override)
+
+    def result(self) -> EffectiveConfig:
+        layers = self.layers
+        self._resolve()
+        self._refuse_shadowed()
+        if self.problems:
+            raise ConfigError(self.problems, self.arguments)
+        nodes = {group: self._node(group) for group in GROUPS}
+        warnings = self._contradictions(nodes)
+        if self.problems:
+            raise ConfigError(self.problems, self.arguments)
+        folded: dict[str, Any] = {}
+        for group in reversed(_OVERLAPPING):
+            node = nodes[group]
+            folded |= {name: value for name, value in node.__dict__.items() if name in _FOLDED}
+        fallen = {path: layers.effective_value(path) for path in layers.stack.shared}
+        for name, changes in _by_first_name(fallen).items():
+            folded[name] = changes[""] if "" in changes else _replaced(folded[name], changes)
+        if folded["precision"] is None:
+            expected = layers.stack.leaves["local.precision"].expectation
+            raise ConfigError(Problem(what="precision: no layer sets it", expected=expected, argument="", instead="local.precision=auto-mixed"), self.arguments)
+        return _frozen(EffectiveConfig, folded | nodes | {
+            "overrides": tuple(self.arguments),
+            "warnings": tuple(warnings),
+            "_layers": layers,
+        })
+
+    def _parsed(self) -> Iterator[Override]:
+        for argument in self.arguments:
+            try:
+                yield parse(argument)
+            except ConfigError as error:
+                self.problems += error.problems
+
+    def _choose(self, override: Override) -> bool:
+        """Take a choice of profile; False when the override sets a value instead."""
+        group = override.key
+        if group not in self.choices:
+            return False
+        name = override.value
+        if override.sign:
+            self._problem(
+                override,
+                "every group always has exactly one profile, so none can be added or removed",
+                instead=f"{group}={name}" if override.sign != "~" else None,
+            )
+        elif isinstance(name, str) and REGISTRY.get(group, name) is not None:
+            self.choices[group] = name
+        else:
+            known = list(REGISTRY.profiles[group])
+            close = nearest(str(name), known)
+            self._problem(
+                override,
+                f"there is no profile '{name}' in group {group}",
+                expected="one of " + ", ".join(known),
+                close=close and f"{group}={close}",
+                instead=f"{group}={close}" if close else None,
+            )
+        return True
+
+    def _set(self, override: Override) -> None:
+        path = override.key
+        stack = self.layers.stack
+        if path not in stack.leaves:
+            path = SHORT_NAMES.get(path, path)
+        if override.sign == "~":
+            self._problem(
+                override, "a setting cannot be removed: every setting always has a value", hint="write key=null where null is allowed"
+            )
+        elif path in stack.leaves:
+            if override.sign == "+":
+                text = override.argument.removeprefix("+")
+                self._problem(override, f"{path} exists already, so it cannot be added", instead=text)
+            else:
+                self._set_leaf(override, path, override.value)
+        elif any(leaf.startswith(f"{path}.") for leaf in stack.leaves):
+            self._set_section(override, path, override.value)
+        elif not self._set_inside(override, path):
+            self._unknown(override, path)
+
+    def _set_leaf(self, override: Override, path: str, raw: Any) -> None:
+        leaf = self.layers.stack.leaves[path]
+        if is_interpolation(raw):
+            value = raw
+        else:
+            try:
+                value = leaf.convert(raw)
+            except ValueError as error:
+                self._bad_value(override, path, str(error))
+                return
+        self.layers.settings.setdefault(path, []).append((override.argument, value))
+        self.layers.resolved[path] = value
+
+    def _set_section(self, override: Override, path: str, value: Any) -> None:
+        if not isinstance(value, dict):
+            names = _children(self.layers.stack.leaves, path)
+            self._problem(
+                override,
+                f"{path} is a section, not a setting",
+                expected=f"one of its settings: {', '.join(names)}",
+            )
+            return
+        for name, item in value.items():
+            self._set(dataclasses.replace(override, key=f"{path}.{name}", value=item))
+
+    def _set_inside(self, override: Override, path: str) -> bool:
+        """Set an element of a list or dict; False when the path leads into neither."""
+        parent, _, inner = path.rpartition(".")
+        while parent and parent not in self.layers.stack.leaves:
+            parent, _, name = parent.rpartition(".")
+            inner = f"{name}.{inner}"
+        leaf = self.layers.stack.leaves.get(parent)
+        if leaf is None or not leaf.is_container:
+            return False
+        try:
+            value = leaf.updated(self.layers.raw(parent), inner, override.value, add="+" in override.sign)
+        except ValueError as error:
+            self._bad_value(override, parent, str(error))
+            return True
+        self._set_leaf(override, parent, value)
+        return True
+
+    def _resolve(self) -> None:
+        layers = self.layers
+        pending = [path for path in layers.stack.interpolated if path not in layers.settings]
+        pending += [path for path in layers.settings if is_interpolation(layers.raw(path))]
+        for path in pending:
+            layers.resolved.pop(path, None)
+        waiting = set(pending)
+        visiting: list[str] = []
+
+        def lookup(path: str) -> Any:
+            if path not in waiting:
+                return layers.value(path)
+            if path in visiting:
+                circle = " -> ".join([*visiting[visiting.index(path) :], path])
+                raise interpolation.InterpolationError(f"the interpolation goes in a circle: {circle}")
+            visiting.append(path)
+            try:
+                value = interpolation.resolve(layers.raw(path), path, lookup, self._tree)
+            finally:
+                visiting.pop()
+            layers.resolved[path] = layers.stack.leaves[path].convert(value)
+            waiting.discard(path)
+            return layers.resolved[path]
+
+        for path in pending:
+            try:
+                lookup(path)
+            except ValueError as error:
+                self._unresolved(path, str(error))
+
+    def _tree(self) -> dict[str, Any]:
+        """Every value as written, nested, for OmegaConf's own resolver."""
+        return _nested({path: self.layers.raw(path) for path in self.layers.stack.leaves})
+
+    def _refuse_shadowed(self) -> None:
+        """An override that a stronger layer hides would do nothing; say so instead."""
+        for path in self.layers.stack.shared:
+            strongest, *others = self.layers.stack.setters[path]
+            for weaker in others:
+                asked = self.layers.resolved.get(weaker)
+                wins = self.layers.resolved.get(strongest, self.layers.stack.values[strongest])
+                if weaker not in self.layers.settings or asked is None or wins is None or asked == wins:
+                    continue
+                argument = self.layers.settings[weaker][-1][0]
+                origin = self.layers.origin(path)
+                setter = origin.option if origin.layer == "override" else f"{origin.layer}={origin.option}"
+                text = argument.partition("=")[2]
+                explicit = strongest in self.layers.settings
+                self.problems.append(
+                    Problem(
+                        what=f"{argument} has no effect: {setter} sets {path} to {wins!r}, and local wins over trainer",
+                        origin="command line",
+                        nearest=strongest,
+                        argument=argument,
+                        instead="" if explicit else f"{strongest}={text}",
+                    )
+                )
+
+    def _node(self, group: str) -> Profile:
+        prefix = f"{group}."
+        changes = {
+            path.removeprefix(prefix): value for path, value in self.layers.resolved.items() if path.startswith(prefix)
+        }
+        return _replaced(self.layers.stack.profiles[group].instance, changes)
+
+    def _contradictions(self, nodes: Mapping[str, Profile]) -> list[str]:
+        """Collect settings that exclude each other; those that merely surprise are returned as warnings."""
+        warnings: list[str] = []
+        for group, node in nodes.items():
+            for found in node.contradictions():
+                path = f"{group}.{found.path}"
+                if not found.fatal:
+                    warnings.append(f"{group}={node.name}: {found.reason}")
+                    continue
+                argument = self.layers.settings[path][-1][0] if path in self.layers.settings else ""
+                self.problems.append(
+                    Problem(
+                        what=f"{group}={node.name}: {found.reason}",
+                        origin=_words(self.layers.origin(path)),
+                        nearest=path,
+                        argument=argument,
+                        instead=None if found.remedy is None else f"{path}={found.remedy}",
+                    )
+                )
+        return warnings
+
+    def _problem(self, override: Override, what: str, *, expected: str | None = None, close: str | None = None, instead: str | None = None, hint: str | None = None) -> None:
+        self.problems.append(
+            Problem(
+                what=f"{override.argument}: {what}",
+                origin="command line",
+                expected=expected,
+                nearest=close,
+                argument=override.argument,
+                instead=instead,
+                hint=hint,
+            )
+        )
+
+    def _bad_value(self, override: Override, path: str, reason: str) -> None:
+        leaf = self.layers.stack.leaves[path]
+        words = leaf.choices or (("true", "false") if bool in leaf.kinds else ())
+        close = nearest(str(override.value).lower(), words)
+        self._problem(
+            override,
+            reason,
+            expected=f"{leaf.expectation}: {leaf.description}",
+            close=close and f"{path}={close}",
+            instead=f"{path}={close}" if close else None,
+        )
+
+    def _unresolved(self, path: str, reason: str) -> None:
+        layers = self.layers
+        raw = layers.raw(path)
+        missing = [name for name in interpolation.variables(raw) if f"variable {name} is" in reason]
+        argument = layers.settings[path][-1][0] if path in layers.settings else None
+        group, _, inner = path.partition(".")
+        leaf = layers.stack.leaves[path]
+        profile = layers.stack.profiles[group]
+        self.problems.append(
+            Problem(
+                what=f"{path}={raw}: {reason}",
+                origin="command line" if argument else f"{group}={profile.name}, {leaf_source(profile.cls, inner)}",
+                expected=f"{leaf.expectation}: {leaf.description}",
+                argument=argument or "",
+                hint=f"export {missing[0]}=<value>, or give a default: ${{oc.env:{missing[0]},<default>}}"
+                if missing
+                else f"give it a value: {path}=<value>",
+            )
+        )
+
+    def _unknown(self, override: Override, path: str) -> None:
+        if override.is_hydra:
+            self._problem(override, "settings of Hydra itself are taken by spectramind train only", instead="")
+            return
+        leaves = self.layers.stack.leaves
+        group, _, _ = path.partition(".")
+        close = _nearest_path(path, [*leaves, *SHORT_NAMES])
+        text = override.argument.partition("=")[2]
+        section = path.rpartition(".")[0]
+        names = _children(leaves, section) or (_children(leaves, group) if group in GROUPS else list(GROUPS))
+        where = section if _children(leaves, section) else group
+        if "=" in override.argument and "." not in path and (profile_group := nearest(path, GROUPS)):
+            chosen = REGISTRY.get(profile_group, text)
+            self._problem(
+                override,
+                f"there is no group '{path}'",
+                expected="one of " + ", ".join(GROUPS),
+                close=profile_group,
+                instead=f"{profile_group}={text}" if chosen else None,
+            )
+            return
+        self._problem(
+            override,
+            f"there is no setting '{path}'",
+            expected=f"a setting of {where}: {', '.join(names)}" if where in GROUPS or section else f"<group>.<setting>, with a group of {', '.join(names)}",
+            close=close,
+            instead=f"{close}={text}" if close and text else None,
+        )
+
+
+_FOLDED = frozenset(FOLDED)
+
+
+def _words(origin: Origin) -> str:
+    return "command line" if origin.layer == "override" else f"{origin.layer}={origin.option}, {origin.source}"
+
+
+def _children(leaves: Iterable[str], section: str) -> list[str]:
+    prefix = f"{section}."
+    return list(dict.fromkeys(path.removeprefix(prefix).partition(".")[0] for path in leaves if path.startswith(prefix)))
+
+
+def _nearest_path(path: str, known: Sequence[str]) -> str | None:
+    """The path that a misspelt one meant: the same name elsewhere, or the closest spelling."""
+    name = path.rpartition(".")[2]
+    namesakes = [one for one in known if one.endswith(f".{name}")]
+    if namesakes:
+        return nearest(path, namesakes) or max(namesakes, key=lambda one: one.startswith("local."))
+    group = path.partition(".")[0]
+    same_group = [one for one in known if one.startswith(f"{group}.")]
+    if close := nearest(path, same_group or known):
+        return close
+    last_names = {one.rpartition(".")[2]: one for one in reversed(same_group or known)}
+    close_name = nearest(name, last_names)
+    return last_names[close_name] if close_name else None
+
+
+def _by_first_name(changes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    grouped: dict[str, dict[str, Any]] = {}
+    for path, value in changes.items():
+        name, _, rest = path.partition(".")
+        grouped.setdefault(name, {})[rest] = value
+    return grouped
+
+
+def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for path, value in values.items():
+        *sections, name = path.split(".")
+        node = tree
+        for section in sections:
+            node = node.setdefault(section, {})
+        node[name] = value
+    return tree
+
+
+def _replaced(node: _S, changes: Mapping[str, Any]) -> _S:
+    """A sealed copy of a settings object with some leaves replaced; untouched sections are shared."""
+    values = dict(node.__dict__)
+    for name, inner in _by_first_name(changes).items():
+        values[name] = inner[""] if "" in inner else _replaced(values[name], inner)
+    for name, value in values.items():
+        if isinstance(value, Settings) and "_sealed" not in value.__dict__:
+            values[name] = _replaced(value, {})
+    values["_sealed"] = True
+    return _frozen(type(node), values)
+
+
+def _frozen(cls: type[Any], values: dict[str, Any]) -> Any:
+    made = object.__new__(cls)
+    made.__dict__.update(values)
+    return made
+
+
+_STACKS: dict[tuple[int, tuple[str, ...]], Stack] = {}
+_MOST_STACKS = 256
+
+
+def _stack(choices: Mapping[str, str]) -> Stack:
+    """The layers of a choice of profiles; laid out once for as long as the register does not change."""
+    key = (REGISTRY.generation, tuple(choices[group] for group in GROUPS))
+    stack = _STACKS.get(key)
+    if stack is None:
+        if len(_STACKS) >= _MOST_STACKS:
+            _STACKS.clear()
+        profiles = {group: REGISTRY.profiles[group][choices[group]] for group in GROUPS}
+        stack = _STACKS[key] = Stack(profiles)
+    return stack
+

@@ -1,0 +1,59 @@
+"""The ``data`` group: how detector frames become binned light curves and batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from spectramind_config.registry import profile, schema
+from spectramind_config.settings import Profile, Settings, about, one_of
+
+if TYPE_CHECKING:
+    AdcGain = Literal["divide", "multiply"]
+else:
+    AdcGain = one_of("divide", "multiply")
+
+
+@dataclass(kw_only=True)
+class Calibration(Settings):
+    """From raw detector frames to binned light curves."""
+
+    adc_gain: Annotated[AdcGain, about("Whether raw counts are divided by the ADC gain or multiplied by it")] = "divide"
+    hot_pixel_sigma: Annotated[float, about("Pixels whose dark current lies this many sigma out are masked", gt=0)] = 5.0
+    bin_seconds: Annotated[float, about("Length of a time bin, in s; 144 s is 30 AIRS and 360 FGS1 pairs", gt=0)] = 144.0
+    airs_rows: Annotated[tuple[int, int], about("First and past-the-last detector row of the AIRS aperture")] = (8, 24)
+    fgs1_rows: Annotated[tuple[int, int], about("First and past-the-last row and column of the FGS1 aperture")] = (10, 22)
+    outlier_sigma: Annotated[float, about("Samples in time this many sigma out are replaced; 0 keeps all", ge=0)] = 8.0
+
+
+@dataclass(kw_only=True)
+class Simulation(Settings):
+    """The data set that is simulated where ``paths.data_root`` holds none."""
+
+    planets: Annotated[int, about("Number of labelled planets", ge=4)] = 72
+    airs_frames: Annotated[
+        int, about("AIRS frames per visit (even; FGS1 has 12 times as many); the visit's 7.5 h stay", ge=40, le=11250)
+    ] = 374
+    seed: Annotated[int, about("Seed of the simulated planets and noise", ge=0)] = 2025
+
+
+@schema("data")
+@dataclass(kw_only=True)
+class DataConfig(Profile):
+    """What every data set has; a data set's own class adds to it."""
+
+    batch_size: Annotated[int, about("Planets per batch and device", ge=1)] = 8
+    val_fraction: Annotated[float, about("Share of the labelled planets for validation", gt=0, le=0.5)] = 0.15
+    test_fraction: Annotated[float, about("Share of the labelled planets for the final test", gt=0, le=0.4)] = 0.2
+
+
+@profile("data", "nominal")
+@dataclass(kw_only=True)
+class NominalData(DataConfig):
+    """The challenge's data set, or a simulated one where it is absent."""
+
+    time_flip: Annotated[bool, about("Reverse light curves in time at random while training")] = True
+    calibration: Annotated[Calibration, about("From raw frames to light curves")] = field(default_factory=Calibration)
+    simulation: Annotated[Simulation, about("The data set simulated where there is none")] = field(
+        default_factory=Simulation
+    )

@@ -1,0 +1,114 @@
+"""Interpolations: values such as ``${oc.env:SM_CACHE_DIR,.cache}`` that are looked up at composition.
+
+Environment variables and references to other settings are resolved here, which takes a microsecond; everything else
+of OmegaConf's interpolation grammar is left to OmegaConf.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+_NAME = r"[A-Za-z_]\w*"
+_SEGMENT = re.compile(
+    rf"\$\{{(?:oc\.env:(?P<env>{_NAME})(?:,(?P<default>[A-Za-z_./][\w./-]*))?|(?P<ref>\.*{_NAME}(?:\.{_NAME})*))\}}",
+    re.ASCII,
+)
+_RESERVED = {"null", "true", "false", "nan", "inf"}
+
+
+@dataclass(frozen=True)
+class Environment:
+    """``${oc.env:NAME,default}``."""
+
+    name: str
+    default: str | None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """``${group.key}`` from the root, or ``${.key}`` from the section that it stands in."""
+
+    path: str
+
+    def absolute(self, path: str) -> str:
+        """The dotted path from the root, for a reference that stands at ``path``."""
+        name = self.path.lstrip(".")
+        dots = len(self.path) - len(name)
+        return name if dots == 0 else ".".join([*path.split(".")[:-dots], name])
+
+
+class InterpolationError(ValueError):
+    """An interpolation cannot be resolved; the message says why."""
+
+
+@functools.lru_cache(maxsize=4096)
+def segments(text: str) -> tuple[str | Environment | Reference, ...] | None:
+    """The parts of an interpolated string, or None when it needs OmegaConf's full grammar."""
+    parts: list[str | Environment | Reference] = []
+    position = 0
+    for match in _SEGMENT.finditer(text):
+        parts.append(text[position : match.start()])
+        position = match.end()
+        env, default, ref = match.group("env", "default", "ref")
+        if (default or "").lower() in _RESERVED:
+            return None
+        parts.append(Environment(env, default) if env else Reference(ref))
+    parts.append(text[position:])
+    literals = [part for part in parts if isinstance(part, str)]
+    if any("${" in part or "\\" in part for part in literals):
+        return None
+    return tuple(part for part in parts if part != "")
+
+
+def variables(text: str) -> tuple[str, ...]:
+    """The environment variables that an interpolated string reads."""
+    return tuple(re.findall(rf"oc\.env:\s*({_NAME})", text))
+
+
+def resolve(text: str, path: str, lookup: Callable[[str], Any], tree: Callable[[], dict[str, Any]]) -> Any:
+    """The value of an interpolated string.
+
+    Args:
+        text: The string.
+        path: The dotted path that it stands at.
+        lookup: Gives the resolved value of another leaf; raises KeyError where there is none.
+        tree: Gives the whole configuration, unresolved, for OmegaConf.
+
+    Raises:
+        InterpolationError: A variable is not set, a reference leads nowhere or in a circle, the grammar is broken.
+    """
+    parts = segments(text)
+    if parts is None:
+        return _by_omegaconf(path, tree())
+    try:
+        values = [part if isinstance(part, str) else _value(part, path, lookup) for part in parts]
+    except KeyError:
+        return _by_omegaconf(path, tree())
+    return values[0] if len(values) == 1 else "".join(map(str, values))
+
+
+def _value(part: Environment | Reference, path: str, lookup: Callable[[str], Any]) -> Any:
+    if isinstance(part, Reference):
+        return lookup(part.absolute(path))
+    value = os.environ.get(part.name, part.default)
+    if value is None:
+        raise InterpolationError(f"the environment variable {part.name} is not set")
+    return value
+
+
+def _by_omegaconf(path: str, tree: dict[str, Any]) -> Any:
+    try:
+        value = OmegaConf.select(OmegaConf.create(tree), path, throw_on_missing=True)
+    except RecursionError:
+        raise InterpolationError("the interpolation goes in a circle") from None
+    except OmegaConfBaseException as error:
+        raise InterpolationError(str(error).partition("\n")[0]) from None
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value

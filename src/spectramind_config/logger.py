@@ -1,0 +1,28 @@
+"""The ``logger`` group."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from spectramind_config.registry import profile, schema
+from spectramind_config.settings import Profile, about, one_of
+
+if TYPE_CHECKING:
+    Style = Literal["rich", "plain"]
+else:
+    Style = one_of("rich", "plain")
+
+
+@schema("logger")
+@dataclass(kw_only=True)
+class LoggerConfig(Profile):
+    """How a run speaks to the terminal."""
+
+    style: Annotated[Style, about("rich draws progress bars and tables, plain writes lines", science=False)] = "rich"
+
+
+@profile("logger", "rich_console")
+@dataclass(kw_only=True)
+class RichConsole(LoggerConfig):
+    """Progress bars and tables in the terminal."""

@@ -1,0 +1,123 @@
+"""Command-line overrides in Hydra's grammar."""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.override_parser.types import Override as HydraOverride
+from hydra.errors import HydraException
+
+from spectramind_config.errors import ConfigError, Problem
+
+# Plain ``key=word`` and ``key=12`` skip Hydra's parser: 60 times as fast, and the same result (differential test).
+_PLAIN = re.compile(
+    r"(?P<key>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)=(?:(?P<int>-?(?:0|[1-9][0-9]{0,17}))|(?P<word>[A-Za-z_][\w/.-]*))",
+    re.ASCII,
+)
+_RESERVED = {"null": None, "true": True, "false": False}
+
+
+@dataclass(frozen=True)
+class Override:
+    """One parsed override.
+
+    Attributes:
+        argument: The override as it was written.
+        key: The dotted path or the group.
+        value: The value: a scalar, list or dict of Python.
+        sign: ``""``, ``"+"``, ``"++"`` or ``"~"``.
+    """
+
+    argument: str
+    key: str
+    value: Any
+    sign: str = ""
+
+    @property
+    def is_hydra(self) -> bool:
+        """Whether it addresses Hydra itself (``hydra/launcher=joblib``, ``hydra.verbose=true``)."""
+        return self.key == "hydra" or self.key.startswith(("hydra.", "hydra/"))
+
+
+def parse(argument: str) -> Override:
+    """Parse one override.
+
+    Raises:
+        ConfigError: It is not in Hydra's grammar, or it is a sweep.
+    """
+    plain = _PLAIN.fullmatch(argument)
+    if plain is not None:
+        key, number, word = plain.group("key", "int", "word")
+        if number is not None:
+            return Override(argument, key, int(number))
+        if word.lower() in _RESERVED:
+            return Override(argument, key, _RESERVED[word.lower()])
+        if word.lower() not in ("nan", "inf"):
+            return Override(argument, key, word)
+    return _parsed(argument)
+
+
+@functools.lru_cache(maxsize=4096)
+def _parsed(argument: str) -> Override:
+    try:
+        parsed = _parser().parse_override(argument)
+    except (HydraException, RecursionError) as error:
+        raise ConfigError(_malformed(argument, str(error).partition("\n")[0]), [argument]) from None
+    sign = "++" if parsed.is_force_add() else "+" if parsed.is_add() else "~" if parsed.is_delete() else ""
+    key = parsed.key_or_group + (f"@{parsed.package}" if parsed.package else "")
+    if parsed.is_sweep_override():
+        if key.startswith("hydra"):
+            return Override(argument, key, None, sign)
+        text = argument.partition("=")[2]
+        quoted = f"{sign}{key}='{text}'" if "'" not in text else None
+        raise ConfigError(
+            Problem(
+                what=f"{argument}: several values for one run",
+                origin="command line",
+                expected="one value; a sweep over several needs spectramind train --multirun",
+                hint=f"quote a value that contains a comma: {quoted}" if quoted and "," in text else None,
+                argument=argument,
+            ),
+            [argument],
+        )
+    try:
+        value = parsed.value()
+    except HydraException as error:
+        raise ConfigError(_malformed(argument, str(error).partition("\n")[0]), [argument]) from None
+    return Override(argument, key, value, sign)
+
+
+@functools.cache
+def _parser() -> Any:
+    from hydra.core.override_parser.overrides_parser import OverridesParser  # noqa: PLC0415 - slow to import.
+
+    return OverridesParser.create()
+
+
+def _malformed(argument: str, reason: str) -> Problem:
+    key, equals, text = argument.partition("=")
+    instead = None
+    if not equals:
+        reason = f"there is no '=': {reason}"
+    elif key and text and not {"'", "\\"} & set(text) and re.fullmatch(r"[A-Za-z_][\w.]*", key):
+        candidate = f"{key}='{text}'"
+        instead = candidate if text.isprintable() and not text.startswith(("[", "{", '"')) else None
+    return Problem(
+        what=f"{argument}: this is not an override: {reason}",
+        origin="command line",
+        expected="group=profile, or key=value with quotes around special characters",
+        argument=argument,
+        instead=instead,
+    )
+
+
+def is_sweep(argument: str) -> bool:
+    """Whether an override names several values (``a=1,2`` or ``a=range(3)``)."""
+    try:
+        parsed: HydraOverride = _parser().parse_override(argument)
+    except HydraException:
+        return False
+    return bool(parsed.is_sweep_override())

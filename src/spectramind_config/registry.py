@@ -1,0 +1,295 @@
+"""Which groups and profiles exist: a checked register in front of Hydra's ConfigStore."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+import inspect
+import re
+import textwrap
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar, get_type_hints
+
+from hydra.core.config_store import ConfigStore
+
+from spectramind_config.errors import ConfigError, Problem, nearest
+from spectramind_config.leaves import Leaf, is_interpolation, leaves_of, nested_settings, value_at
+from spectramind_config.settings import Profile, Settings
+
+GROUPS = ("trainer", "local", "model", "data", "loss", "logger", "optimizer")
+"""The config groups in order of precedence; ``trainer`` and ``local`` overlap, and the one further right wins."""
+
+ROOT = "train"
+"""The name of the root config in the ConfigStore."""
+
+_P = TypeVar("_P", bound=Profile)
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A profile as the register holds it.
+
+    Attributes:
+        group: Its config group.
+        name: The name to select it by.
+        cls: The class that declares it.
+        instance: Its values; interpolations are not resolved.
+        provider: Where it comes from: ``spectramind``, a distribution's name, or a file.
+    """
+
+    group: str
+    name: str
+    cls: type[Profile]
+    instance: Profile
+    provider: str
+
+    @property
+    def summary(self) -> str:
+        """The first line of the class's docstring."""
+        return (inspect.getdoc(self.cls) or "").split("\n")[0]
+
+    @property
+    def source(self) -> str:
+        """File and line of the class."""
+        return class_source(self.cls)
+
+
+class Registry:
+    """The groups' schemas and profiles."""
+
+    def __init__(self) -> None:
+        self.schemas: dict[str, type[Profile]] = {}
+        self.profiles: dict[str, dict[str, Registered]] = {group: {} for group in GROUPS}
+        self.generation = 0
+        self.provider = "spectramind"
+        self._lock = threading.RLock()
+
+    def add_schema(self, group: str, cls: type[Profile]) -> None:
+        """Declare the class that every profile of a group extends."""
+        self.schemas[group] = cls
+
+    def add(self, group: str, name: str, cls: type[Profile]) -> None:
+        """Check a profile and make it known to ``compose`` and to Hydra.
+
+        Raises:
+            ConfigError: The class cannot be a profile of the group.
+        """
+        problems = list(self._refusals(group, name, cls))
+        if problems:
+            raise ConfigError(problems)
+        instance = cls(name=name)
+        with self._lock:
+            self.profiles[group][name] = Registered(group, name, cls, instance, self.provider)
+            ConfigStore.instance().store(group=group, name=name, node=instance, provider=self.provider)
+            self.generation += 1
+
+    def get(self, group: str, name: str) -> Registered | None:
+        """The profile of that name, or None."""
+        return self.profiles[group].get(name)
+
+    def _refusals(self, group: str, name: str, cls: type[Profile]) -> Iterator[Problem]:
+        def refusal(what: str, expected: str | None = None, hint: str | None = None, close: str | None = None) -> Problem:
+            return Problem(
+                what=f"profile {group}={name}: {what}",
+                origin=class_source(cls),
+                expected=expected,
+                hint=hint,
+                nearest=close,
+            )
+
+        schema_cls = self.schemas.get(group)
+        if schema_cls is None:
+            yield refusal(
+                f"there is no config group '{group}'", "one of " + ", ".join(GROUPS), close=nearest(group, GROUPS)
+            )
+            return
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", name):
+            yield refusal(f"'{name}' cannot be a profile's name", "letters, digits, '_' and '-', no digit first")
+        if not (isinstance(cls, type) and issubclass(cls, schema_cls)):
+            yield refusal(
+                f"{cls.__qualname__} is not a subclass of {schema_cls.__name__}",
+                hint=f"write: class {cls.__name__}({schema_cls.__name__}):",
+            )
+            return
+        if "__dataclass_fields__" not in cls.__dict__:
+            yield refusal(
+                f"{cls.__qualname__} is not a dataclass itself",
+                hint="put @dataclass(kw_only=True) between @profile and the class",
+            )
+            return
+        known = self.profiles[group].get(name)
+        if known is not None and (known.cls.__module__, known.cls.__qualname__) != (cls.__module__, cls.__qualname__):
+            yield refusal(
+                f"that name is taken by {known.cls.__qualname__} ({known.source})", hint="choose another name"
+            )
+        yield from _type_changes(cls, refusal)
+        required = [
+            field.name
+            for field in dataclasses.fields(cls)
+            if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        ]
+        for field_name in required:
+            yield refusal(f"'{field_name}' has no default", hint=f"write: {field_name}: ... = <value>")
+        if required:
+            return
+        yield from _collisions(group, cls, schema_cls, refusal)
+        try:
+            instance = cls(name=name)
+            leaves = leaves_of(cls)
+        except Exception as error:  # noqa: BLE001 - a third party's class may fail in any way, and is then refused.
+            yield refusal(f"{cls.__qualname__} cannot be built: {type(error).__name__}: {error}")
+            return
+        for path, leaf in leaves.items():
+            raw = value_at(instance, path)
+            if is_interpolation(raw):
+                continue
+            try:
+                if leaf.convert(raw) != raw:
+                    raise ValueError(f"{raw!r} is not {leaf.expectation}")  # noqa: TRY301
+            except ValueError as error:
+                yield dataclasses.replace(
+                    refusal(f"{path}: {error}", f"{leaf.expectation}: {leaf.description}"),
+                    origin=leaf_source(cls, path),
+                )
+
+
+Refusal = Callable[..., Problem]
+
+
+def _type_changes(cls: type[Profile], refusal: Refusal) -> Iterator[Problem]:
+    """A subclass may narrow a field's type, not change it: callers rely on the parent's."""
+    try:
+        hints = get_type_hints(cls, include_extras=True)
+    except Exception as error:  # noqa: BLE001 - an annotation may name anything; it is refused with the reason.
+        yield refusal(f"its annotations cannot be read: {error}", hint="import the names that annotations use")
+        return
+    for parent in cls.__mro__[1:]:
+        if not (isinstance(parent, type) and issubclass(parent, Settings)):
+            continue
+        for name, declared in get_type_hints(parent, include_extras=True).items():
+            if not _narrows(hints[name], declared):
+                field_source = leaf_source(cls, name)
+                yield dataclasses.replace(
+                    refusal(
+                        f"{name}: its type differs from the one that {parent.__name__} declares",
+                        _words(declared),
+                    ),
+                    origin=field_source,
+                )
+                hints[name] = declared
+
+
+def _leaf(annotation: Any) -> Leaf:
+    return Leaf("", annotation, (), object, "", science=True)
+
+
+def _words(annotation: Any) -> str:
+    nested = nested_settings(annotation)
+    return f"{nested.__name__} or a subclass of it" if nested else _leaf(annotation).expectation
+
+
+def _narrows(annotation: Any, declared: Any) -> bool:
+    nested, nested_declared = nested_settings(annotation), nested_settings(declared)
+    if nested_declared is not None or nested is not None:
+        return nested is not None and nested_declared is not None and issubclass(nested, nested_declared)
+    child, parent = _leaf(annotation), _leaf(declared)
+    return set(child.kinds) <= set(parent.kinds) and parent.optional >= child.optional
+
+
+def _collisions(group: str, cls: type[Profile], schema_cls: type[Profile], refusal: Refusal) -> Iterator[Problem]:
+    """A field that a ``local`` or ``trainer`` profile adds must not pass for one that another layer owns."""
+    if group not in ("trainer", "local"):
+        return
+    other = REGISTRY.schemas.get("local" if group == "trainer" else "trainer", Profile)
+    taken = {*GROUPS, *(field.name for field in dataclasses.fields(other))}
+    own = {field.name for field in dataclasses.fields(schema_cls)}
+    for field in dataclasses.fields(cls):
+        if field.name in taken - own:
+            owner = field.name if field.name in GROUPS else other.__name__
+            yield refusal(
+                f"{field.name}: a {group} profile cannot add a field that belongs to {owner}",
+                hint="give the field another name",
+            )
+
+
+REGISTRY = Registry()
+
+
+def schema(group: str) -> Callable[[type[_P]], type[_P]]:
+    """Declare a dataclass as the schema of a config group."""
+
+    def declare(cls: type[_P]) -> type[_P]:
+        REGISTRY.add_schema(group, cls)
+        return cls
+
+    return declare
+
+
+def profile(group: str, name: str) -> Callable[[type[_P]], type[_P]]:
+    """Register a dataclass as a profile, selected by ``group=name``.
+
+    The class is a subclass of the group's schema that restates only what differs. A class that is defined again,
+    as in a notebook cell that runs twice, takes its old place.
+
+    Raises:
+        ConfigError: The group is unknown, the name is taken by another class, the class is no dataclass below the
+            group's schema, a field changes its type, or a default breaks its own constraints.
+    """
+
+    def register(cls: type[_P]) -> type[_P]:
+        REGISTRY.add(group, name, cls)
+        return cls
+
+    return register
+
+
+def class_source(cls: type) -> str:
+    """``file:line`` of a class, or the module's name where there is no file."""
+    try:
+        return f"{inspect.getsourcefile(cls)}:{_class_lines(cls)[1]}"
+    except (OSError, TypeError):
+        return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def leaf_source(cls: type, path: str) -> str:
+    """``file:line`` of the assignment that gives a dotted path of a profile its value."""
+    first, *rest = path.split(".")
+    owner = next((base for base in cls.__mro__ if first in base.__dict__.get("__annotations__", {})), None)
+    if owner is None:
+        return class_source(cls)
+    statement = _field_statements(owner).get(first)
+    if statement is None:
+        return class_source(owner)
+    if not rest:
+        return f"{inspect.getsourcefile(owner)}:{statement.lineno}"
+    keywords = [node for node in ast.walk(statement) if isinstance(node, ast.keyword) and node.arg == rest[-1]]
+    if keywords:
+        return f"{inspect.getsourcefile(owner)}:{keywords[-1].value.lineno}"
+    nested = nested_settings(get_type_hints(owner, include_extras=True)[first])
+    return leaf_source(nested, ".".join(rest)) if nested else f"{inspect.getsourcefile(owner)}:{statement.lineno}"
+
+
+@functools.cache
+def _class_lines(cls: type) -> tuple[list[str], int]:
+    lines, start = inspect.getsourcelines(cls)
+    return lines, start
+
+
+@functools.cache
+def _field_statements(cls: type) -> Mapping[str, ast.AnnAssign]:
+    """The annotated assignments in a class's body, by field, with line numbers of the file."""
+    try:
+        lines, start = _class_lines(cls)
+        tree = ast.parse(textwrap.dedent("".join(lines)))
+    except (OSError, TypeError, SyntaxError):
+        return {}
+    ast.increment_lineno(tree, start - 1)
+    body = tree.body[0].body if tree.body and isinstance(tree.body[0], ast.ClassDef) else []
+    return {
+        node.target.id: node for node in body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    }
+
+
