@@ -1,6 +1,6 @@
 """Typed training profiles on Hydra: schemas, profiles, checked merging, and the origin of every value."""
 
-from spectramind_config.composition import compose
+from spectramind_config.composition import compose, from_dict
 from spectramind_config.data import DataConfig
 from spectramind_config.effective import EffectiveConfig, Origin, Setter
 from spectramind_config.errors import ConfigError, Problem
@@ -33,6 +33,7 @@ __all__ = [
     "TrainerConfig",
     "about",
     "compose",
+    "from_dict",
     "one_of",
     "pick_precision",
     "profile",

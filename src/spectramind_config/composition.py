@@ -8,15 +8,16 @@ and a composition only touches the leaves that are set.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from spectramind_config import interpolation
-from spectramind_config.effective import FOLDED, EffectiveConfig, Origin, Setter
+from spectramind_config.effective import FOLDED, EffectiveConfig, Origin
 from spectramind_config.errors import ConfigError, Problem, nearest
-from spectramind_config.leaves import Leaf, is_interpolation, leaves_of, value_at
-from spectramind_config.overrides import Override, parse
-from spectramind_config.registry import GROUPS, REGISTRY, Registered, leaf_source
+from spectramind_config.layers import OVERLAPPING, Layers, stack_of
+from spectramind_config.leaves import is_interpolation
+from spectramind_config.overrides import Override, parse, write
+from spectramind_config.registry import GROUPS, REGISTRY, leaf_source
 from spectramind_config.settings import Profile, Settings
 
 DEFAULTS: Mapping[str, str] = {
@@ -36,130 +37,9 @@ SHORT_NAMES: Mapping[str, str] = {
 }
 """Names that are accepted for longer paths."""
 
-_OVERLAPPING = ("local", "trainer")
+
 _S = TypeVar("_S", bound=Settings)
-
-
-class Stack:
-    """The profiles of one choice per group, laid out leaf by leaf; shared by all compositions of that choice."""
-
-    def __init__(self, profiles: Mapping[str, Registered]) -> None:
-        self.profiles = profiles
-        self.leaves: dict[str, Leaf] = {}
-        self.values: dict[str, Any] = {}
-        for group, chosen in profiles.items():
-            for path, leaf in leaves_of(chosen.cls).items():
-                self.leaves[f"{group}.{path}"] = leaf
-                self.values[f"{group}.{path}"] = value_at(chosen.instance, path)
-        self.interpolated = [path for path, value in self.values.items() if is_interpolation(value)]
-        self.setters = self._setters()
-        self.science = [
-            path for path, setters in self.setters.items() if all(self.leaves[setter].science for setter in setters)
-        ]
-        self.shared = [path for path, setters in self.setters.items() if len(setters) > 1]
-
-    def _setters(self) -> dict[str, tuple[str, ...]]:
-        """For each path of the effective config, the leaves that can set it, the strongest first."""
-        found: dict[str, tuple[str, ...]] = {}
-        for name in FOLDED:
-            for group in _OVERLAPPING:
-                for path in self.leaves:
-                    inner = path.removeprefix(f"{group}.")
-                    if inner != path and (inner == name or inner.startswith(f"{name}.")):
-                        found[inner] = (*found.get(inner, ()), path)
-        folded = {path for setters in found.values() for path in setters}
-        rest = [path for path in self.leaves if path not in folded]
-        rest.sort(key=lambda path: path.startswith(("trainer.", "local.")))
-        return found | {path: (path,) for path in rest}
-
-
-class Layers:
-    """What every layer says in one composition; the provenance of an effective config."""
-
-    def __init__(self, stack: Stack) -> None:
-        self.stack = stack
-        self.settings: dict[str, list[tuple[str, Any]]] = {}
-        self.resolved: dict[str, Any] = {}
-
-    def value(self, path: str) -> Any:
-        """The resolved value of a leaf such as ``local.devices``, before the layers are folded."""
-        return self.resolved[path] if path in self.resolved else self.stack.values[path]
-
-    def raw(self, path: str) -> Any:
-        """The value of a leaf as it was written."""
-        return self.settings[path][-1][1] if path in self.settings else self.stack.values[path]
-
-    def effective_value(self, path: str) -> Any:
-        """The value of an effective path: the first opinion that is not null."""
-        for setter in self.stack.setters[path]:
-            value = self.value(setter)
-            if value is not None:
-                return value
-        return None
-
-    def paths(self) -> list[str]:
-        """Every path of the effective config."""
-        return list(self.stack.setters)
-
-    def science(self) -> dict[str, Any]:
-        """The values that decide the result of a run, by path."""
-        return {path: self.effective_value(path) for path in self.stack.science}
-
-    def remainder(self, group: str) -> dict[str, Any]:
-        """The leaves of a layer that are not folded to the top of the effective config, nested."""
-        prefix = f"{group}."
-        found: dict[str, Any] = {}
-        for path in self.stack.setters:
-            if path.startswith(prefix):
-                *sections, name = path.removeprefix(prefix).split(".")
-                node = found
-                for section in sections:
-                    node = node.setdefault(section, {})
-                node[name] = self.value(path)
-        return found
-
-    def origin(self, path: str) -> Origin:
-        """The origin of an effective path, or of a leaf as its layer names it; KeyError where there is none."""
-        if path not in self.stack.setters:
-            path = path.removeprefix("local.").removeprefix("trainer.")
-        setters = [one for leaf in self.stack.setters[path] for one in self._chain(leaf)]
-        winner, *shadowed = [one for one in setters if one.value is not None] or setters[:1]
-        chain = {name: getattr(winner, name) for name in Setter.__dataclass_fields__}
-        return Origin(**chain, path=path, shadowed=tuple(shadowed))
-
-    def _chain(self, path: str) -> Iterator[Setter]:
-        """Who set a leaf within its layer, the strongest first; a null override withdraws what lies below it."""
-        settings = self.settings.get(path, [])
-        for number, (argument, raw) in enumerate(reversed(settings)):
-            value = self.value(path) if number == 0 else raw
-            yield _setter("override", argument, value, "command line", raw)
-            if number == 0 and value is None:
-                return
-        group, _, inner = path.partition(".")
-        chosen = self.stack.profiles[group]
-        raw = self.stack.values[path]
-        value = raw if settings else self.value(path)
-        yield _setter(group, chosen.name, value, leaf_source(chosen.cls, inner), raw)
-
-    def __getstate__(self) -> dict[str, Any]:
-        choices = {group: chosen.name for group, chosen in self.stack.profiles.items()}
-        return {"choices": choices, "settings": self.settings, "resolved": self.resolved}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.stack = _stack(state["choices"])
-        self.settings, self.resolved = state["settings"], state["resolved"]
-
-
-def _setter(layer: str, option: str, value: Any, source: str, raw: Any) -> Setter:
-    interpolated = is_interpolation(raw)
-    return Setter(
-        layer=layer,
-        option=option,
-        value=value,
-        source=source,
-        raw=raw if interpolated else None,
-        variables=interpolation.variables(raw) if interpolated else (),
-    )
+_T = TypeVar("_T")
 
 
 def compose(overrides: Sequence[str] = ()) -> EffectiveConfig:
@@ -177,17 +57,56 @@ def compose(overrides: Sequence[str] = ()) -> EffectiveConfig:
     return _Composition(overrides).result()
 
 
+def from_dict(values: Mapping[str, Any], source: str) -> EffectiveConfig:
+    """Rebuild an effective config from what ``to_dict`` gave, checked like a command line.
+
+    Args:
+        values: The nested values; ``trainer.name``, ``model.name`` and so on choose the profiles.
+        source: Where they come from, for messages: a file's path.
+
+    Raises:
+        ConfigError: With every key that is unknown and every value that does not fit.
+    """
+    choices = {
+        group: str(section["name"])
+        for group in GROUPS
+        if isinstance(section := values.get(group), Mapping) and "name" in section
+    }
+    overrides = [write(group, name) for group, name in choices.items()]
+    known = {group: name for group, name in choices.items() if REGISTRY.get(group, name) is not None}
+    layers = Layers(stack_of(dict(DEFAULTS) | known))
+    for path, value in _flat(values, layers.stack.setters):
+        setters = layers.stack.setters.get(path, (path,))
+        if path.rpartition(".")[0] in choices and path.endswith(".name"):
+            continue
+        if value is None:
+            overrides += [write(setter, None) for setter in setters if layers.stack.values.get(setter, "") is not None]
+        elif layers.stack.values.get(setters[0], None) != value:
+            overrides.append(write(setters[0], value))
+    return _Composition(overrides, source).result()
+
+
+def _flat(values: Mapping[str, Any], leaves: Container[str], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        path = f"{prefix}{name}"
+        if isinstance(value, Mapping) and path not in leaves:
+            yield from _flat(value, leaves, f"{path}.")
+        else:
+            yield path, tuple(value) if isinstance(value, list) else value
+
+
 class _Composition:
     """One run of ``compose``; collects mistakes instead of stopping at the first."""
 
-    def __init__(self, overrides: Sequence[str]) -> None:
+    def __init__(self, overrides: Sequence[str], source: str = "command line") -> None:
         if isinstance(overrides, str):
             raise ConfigError(f"compose takes a list of overrides, not one string: compose([{overrides!r}])")
         self.arguments = list(overrides)
+        self.source = source
         self.problems: list[Problem] = []
         self.choices: dict[str, str] = dict(DEFAULTS)
         settings = [override for override in self._parsed() if not self._choose(override)]
-        self.layers = Layers(_stack(self.choices))
+        self.layers = Layers(stack_of(self.choices), source)
         for override in settings:
             self._set(override)
 
@@ -202,7 +121,7 @@ class _Composition:
         if self.problems:
             raise ConfigError(self.problems, self.arguments)
         folded: dict[str, Any] = {}
-        for group in reversed(_OVERLAPPING):
+        for group in reversed(OVERLAPPING):
             node = nodes[group]
             folded |= {name: value for name, value in node.__dict__.items() if name in _FOLDED}
         fallen = {path: layers.effective_value(path) for path in layers.stack.shared}
@@ -210,12 +129,25 @@ class _Composition:
             folded[name] = changes[""] if "" in changes else _replaced(folded[name], changes)
         if folded["precision"] is None:
             expected = layers.stack.leaves["local.precision"].expectation
-            raise ConfigError(Problem(what="precision: no layer sets it", expected=expected, argument="", instead="local.precision=auto-mixed"), self.arguments)
-        return _frozen(EffectiveConfig, folded | nodes | {
-            "overrides": tuple(self.arguments),
-            "warnings": tuple(warnings),
-            "_layers": layers,
-        })
+            raise ConfigError(
+                Problem(
+                    what="precision: no layer sets it",
+                    expected=expected,
+                    argument="",
+                    instead="local.precision=auto-mixed",
+                ),
+                self.arguments,
+            )
+        return _frozen(
+            EffectiveConfig,
+            folded
+            | nodes
+            | {
+                "overrides": tuple(self.arguments),
+                "warnings": tuple(warnings),
+                "_layers": layers,
+            },
+        )
 
     def _parsed(self) -> Iterator[Override]:
         for argument in self.arguments:
@@ -257,7 +189,9 @@ class _Composition:
             path = SHORT_NAMES.get(path, path)
         if override.sign == "~":
             self._problem(
-                override, "a setting cannot be removed: every setting always has a value", hint="write key=null where null is allowed"
+                override,
+                "a setting cannot be removed: every setting always has a value",
+                hint="write key=null where null is allowed",
             )
         elif path in stack.leaves:
             if override.sign == "+":
@@ -363,7 +297,7 @@ class _Composition:
                 self.problems.append(
                     Problem(
                         what=f"{argument} has no effect: {setter} sets {path} to {wins!r}, and local wins over trainer",
-                        origin="command line",
+                        origin=self.source,
                         nearest=strongest,
                         argument=argument,
                         instead="" if explicit else f"{strongest}={text}",
@@ -398,11 +332,20 @@ class _Composition:
                 )
         return warnings
 
-    def _problem(self, override: Override, what: str, *, expected: str | None = None, close: str | None = None, instead: str | None = None, hint: str | None = None) -> None:
+    def _problem(
+        self,
+        override: Override,
+        what: str,
+        *,
+        expected: str | None = None,
+        close: str | None = None,
+        instead: str | None = None,
+        hint: str | None = None,
+    ) -> None:
         self.problems.append(
             Problem(
                 what=f"{override.argument}: {what}",
-                origin="command line",
+                origin=self.source,
                 expected=expected,
                 nearest=close,
                 argument=override.argument,
@@ -434,7 +377,7 @@ class _Composition:
         self.problems.append(
             Problem(
                 what=f"{path}={raw}: {reason}",
-                origin="command line" if argument else f"{group}={profile.name}, {leaf_source(profile.cls, inner)}",
+                origin=self.source if argument else f"{group}={profile.name}, {leaf_source(profile.cls, inner)}",
                 expected=f"{leaf.expectation}: {leaf.description}",
                 argument=argument or "",
                 hint=f"export {missing[0]}=<value>, or give a default: ${{oc.env:{missing[0]},<default>}}"
@@ -447,27 +390,27 @@ class _Composition:
         if override.is_hydra:
             self._problem(override, "settings of Hydra itself are taken by spectramind train only", instead="")
             return
-        leaves = self.layers.stack.leaves
-        group, _, _ = path.partition(".")
-        close = _nearest_path(path, [*leaves, *SHORT_NAMES])
         text = override.argument.partition("=")[2]
-        section = path.rpartition(".")[0]
-        names = _children(leaves, section) or (_children(leaves, group) if group in GROUPS else list(GROUPS))
-        where = section if _children(leaves, section) else group
-        if "=" in override.argument and "." not in path and (profile_group := nearest(path, GROUPS)):
-            chosen = REGISTRY.get(profile_group, text)
+        group = nearest(path, GROUPS) if "." not in path else None
+        if group is not None:
             self._problem(
                 override,
                 f"there is no group '{path}'",
                 expected="one of " + ", ".join(GROUPS),
-                close=profile_group,
-                instead=f"{profile_group}={text}" if chosen else None,
+                close=group,
+                instead=f"{group}={text}" if REGISTRY.get(group, text) else None,
             )
             return
+        leaves = self.layers.stack.leaves
+        close = _nearest_path(path, [*leaves, *SHORT_NAMES])
+        section = path.rpartition(".")[0]
+        while section and not _children(leaves, section):
+            section = section.rpartition(".")[0]
+        names = ", ".join(_children(leaves, section) if section else GROUPS)
         self._problem(
             override,
             f"there is no setting '{path}'",
-            expected=f"a setting of {where}: {', '.join(names)}" if where in GROUPS or section else f"<group>.<setting>, with a group of {', '.join(names)}",
+            expected=f"a setting of {section}: {names}" if section else f"<group>.<setting>, with a group of {names}",
             close=close,
             instead=f"{close}={text}" if close and text else None,
         )
@@ -477,12 +420,14 @@ _FOLDED = frozenset(FOLDED)
 
 
 def _words(origin: Origin) -> str:
-    return "command line" if origin.layer == "override" else f"{origin.layer}={origin.option}, {origin.source}"
+    return origin.source if origin.layer == "override" else f"{origin.layer}={origin.option}, {origin.source}"
 
 
 def _children(leaves: Iterable[str], section: str) -> list[str]:
     prefix = f"{section}."
-    return list(dict.fromkeys(path.removeprefix(prefix).partition(".")[0] for path in leaves if path.startswith(prefix)))
+    return list(
+        dict.fromkeys(path.removeprefix(prefix).partition(".")[0] for path in leaves if path.startswith(prefix))
+    )
 
 
 def _nearest_path(path: str, known: Sequence[str]) -> str | None:
@@ -531,24 +476,8 @@ def _replaced(node: _S, changes: Mapping[str, Any]) -> _S:
     return _frozen(type(node), values)
 
 
-def _frozen(cls: type[Any], values: dict[str, Any]) -> Any:
+def _frozen(cls: type[_T], values: dict[str, Any]) -> _T:
+    """An instance with these attributes, without calling ``__init__``, which would cost more than all else."""
     made = object.__new__(cls)
     made.__dict__.update(values)
     return made
-
-
-_STACKS: dict[tuple[int, tuple[str, ...]], Stack] = {}
-_MOST_STACKS = 256
-
-
-def _stack(choices: Mapping[str, str]) -> Stack:
-    """The layers of a choice of profiles; laid out once for as long as the register does not change."""
-    key = (REGISTRY.generation, tuple(choices[group] for group in GROUPS))
-    stack = _STACKS.get(key)
-    if stack is None:
-        if len(_STACKS) >= _MOST_STACKS:
-            _STACKS.clear()
-        profiles = {group: REGISTRY.profiles[group][choices[group]] for group in GROUPS}
-        stack = _STACKS[key] = Stack(profiles)
-    return stack
-

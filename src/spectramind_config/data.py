@@ -19,10 +19,17 @@ class Calibration(Settings):
     """From raw detector frames to binned light curves."""
 
     adc_gain: Annotated[AdcGain, about("Whether raw counts are divided by the ADC gain or multiplied by it")] = "divide"
-    hot_pixel_sigma: Annotated[float, about("Pixels whose dark current lies this many sigma out are masked", gt=0)] = 5.0
-    bin_seconds: Annotated[float, about("Length of a time bin, in s; 144 s is 30 AIRS and 360 FGS1 pairs", gt=0)] = 144.0
+    hot_pixel_sigma: Annotated[float, about("Pixels whose dark current lies this many sigma out are masked", gt=0)] = (
+        5.0
+    )
+    bin_seconds: Annotated[float, about("Length of a time bin, in s; 144 s is 30 AIRS and 360 FGS1 pairs", gt=0)] = (
+        144.0
+    )
     airs_rows: Annotated[tuple[int, int], about("First and past-the-last detector row of the AIRS aperture")] = (8, 24)
-    fgs1_rows: Annotated[tuple[int, int], about("First and past-the-last row and column of the FGS1 aperture")] = (10, 22)
+    fgs1_rows: Annotated[tuple[int, int], about("First and past-the-last row and column of the FGS1 aperture")] = (
+        10,
+        22,
+    )
     outlier_sigma: Annotated[float, about("Samples in time this many sigma out are replaced; 0 keeps all", ge=0)] = 8.0
 
 

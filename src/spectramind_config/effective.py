@@ -24,7 +24,7 @@ from spectramind_config.settings import Devices, Precision
 from spectramind_config.trainer import Checkpoint, Console, EarlyStopping, Strategy, TrainerConfig
 
 if TYPE_CHECKING:
-    from spectramind_config.composition import Layers
+    from spectramind_config.layers import Layers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +167,7 @@ class EffectiveConfig:
 
     def with_overrides(self, overrides: Sequence[str]) -> EffectiveConfig:
         """A new config: this one's command line with more overrides behind it."""
-        from spectramind_config.composition import compose  # noqa: PLC0415 - composition builds this class.
+        from spectramind_config.composition import compose
 
         return compose([*self.overrides, *overrides])
 

@@ -60,7 +60,11 @@ class ConfigError(Exception):
             paragraphs.insert(0, f"{len(self.problems)} mistakes:")
         message = "\n".join(paragraphs)
         corrected = self.corrected()
-        return message if corrected is None else f"{message}\nrun instead: {self.command} {shlex.join(corrected)}".rstrip()
+        return (
+            message
+            if corrected is None
+            else f"{message}\nrun instead: {self.command} {' '.join(map(quoted, corrected))}".rstrip()
+        )
 
     def corrected(self) -> list[str] | None:
         """The command line with every mistake mended, or None where that needs a decision of the user's."""
@@ -70,6 +74,13 @@ class ConfigError(Exception):
         arguments = [fixes.get(argument, argument) for argument in self.arguments]
         added = [fix for argument, fix in fixes.items() if argument not in self.arguments]
         return [argument for argument in dict.fromkeys([*arguments, *added]) if argument]
+
+
+def quoted(argument: str) -> str:
+    """An argument as a shell takes it, in the quotes that read best."""
+    if "'" in argument and not set('"$`\\!') & set(argument):
+        return f'"{argument}"'
+    return shlex.quote(argument)
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import math
 import types
-from collections.abc import Iterator, Mapping
+import weakref
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Union, cast, get_args, get_origin, get_type_hints
 
@@ -195,9 +197,8 @@ def _bare(annotation: Any) -> Any:
         return _bare(get_args(annotation)[0])
     if _is_union(annotation):
         return functools.reduce(lambda left, right: left | right, map(_bare, get_args(annotation)))
-    origin = get_origin(annotation)
-    if origin in (list, tuple, dict):
-        return origin[tuple(arg if arg is Ellipsis else _bare(arg) for arg in get_args(annotation))]
+    if arguments := get_args(annotation):
+        return types.GenericAlias(get_origin(annotation), tuple(map(_bare, arguments)))
     return annotation
 
 
@@ -238,12 +239,20 @@ def nested_settings(annotation: Any) -> type[Settings] | None:
     return bare if isinstance(bare, type) and issubclass(bare, Settings) else None
 
 
-@functools.cache
 def leaves_of(cls: type) -> Mapping[str, Leaf]:
     """Every leaf of a settings class by its dotted path, in the order of declaration.
 
     A field that a subclass restates without a description or constraints keeps its parent's.
     """
+    if cls not in _LEAVES:
+        _LEAVES[cls] = types.MappingProxyType(_declared_leaves(cls))
+    return _LEAVES[cls]
+
+
+_LEAVES: MutableMapping[type, Mapping[str, Leaf]] = weakref.WeakKeyDictionary()
+
+
+def _declared_leaves(cls: type) -> dict[str, Leaf]:
     found: dict[str, Leaf] = {}
     own_hints = {base: get_type_hints(base, include_extras=True) for base in cls.__mro__ if base is not object}
     for field in dataclasses.fields(cls):
@@ -259,14 +268,14 @@ def leaves_of(cls: type) -> Mapping[str, Leaf]:
             for path, leaf in leaves_of(nested).items():
                 found[f"{field.name}.{path}"] = dataclasses.replace(leaf, path=f"{field.name}.{path}")
             continue
-        owner = next(base for base in cls.__mro__ if field.name in base.__dict__.get("__annotations__", {}))
+        owner = next(base for base in cls.__mro__ if field.name in inspect.get_annotations(base))
         constrained = [candidate for candidate in map(_normalised, declared) if _is_constrained(candidate)]
         annotation = _normalised(annotation)
         if not _is_constrained(annotation) and constrained and _bare(constrained[-1]) == _bare(annotation):
             annotation = constrained[-1]
         inherited = tuple(candidate for candidate in constrained if candidate != annotation)
         found[field.name] = Leaf(field.name, annotation, inherited, owner, description, science)
-    return types.MappingProxyType(found)
+    return found
 
 
 def _normalised(annotation: Any) -> Any:

@@ -41,7 +41,9 @@ class Paths(Settings):
     output_dir: Annotated[str, about("Root of run directories", min_length=1, science=False)] = (
         "${oc.env:SM_OUTPUT_DIR,outputs/local}"
     )
-    data_root: Annotated[str, about("Root of the data set", min_length=1, science=False)] = "${oc.env:SM_DATA_ROOT,data}"
+    data_root: Annotated[str, about("Root of the data set", min_length=1, science=False)] = (
+        "${oc.env:SM_DATA_ROOT,data}"
+    )
     run_manifest: Annotated[str, about("Where the newest run's manifest is written", min_length=1, science=False)] = (
         "${.output_dir}/run_manifest.json"
     )
@@ -69,7 +71,8 @@ class LocalConfig(Profile):
         Devices, about("Accelerators: a number of GPUs, auto (GPU if there is one), cpu or mps", science=False)
     ] = "auto"
     precision: Annotated[
-        Precision | None, about("Numeric precision; auto-mixed takes the best the device can do, null leaves the trainer's")
+        Precision | None,
+        about("Numeric precision; auto-mixed takes the best the device can do, null leaves the trainer's"),
     ] = "auto-mixed"
     seed: Annotated[int, about("Seed of every random number", ge=0, le=2**32 - 1)] = 1337
     deterministic: Annotated[bool, about("Deterministic kernels where feasible")] = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,7 +93,7 @@ def _parsed(argument: str) -> Override:
 
 @functools.cache
 def _parser() -> Any:
-    from hydra.core.override_parser.overrides_parser import OverridesParser  # noqa: PLC0415 - slow to import.
+    from hydra.core.override_parser.overrides_parser import OverridesParser
 
     return OverridesParser.create()
 
@@ -114,10 +115,38 @@ def _malformed(argument: str, reason: str) -> Problem:
     )
 
 
-def is_sweep(argument: str) -> bool:
-    """Whether an override names several values (``a=1,2`` or ``a=range(3)``)."""
+def write(key: str, value: object) -> str:
+    """The override that sets a key to a value: the inverse of ``parse``."""
+    return f"{key}={_literal(value)}"
+
+
+def _literal(value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{name}:{_literal(item)}" for name, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(_literal, value)) + "]"
+    if not isinstance(value, str):
+        return repr(value)
+    if _PLAIN.fullmatch(f"key={value}") and isinstance(parse(f"key={value}").value, str):
+        return value
+    # Hydra unescapes the backslashes that stand before a quote, and only those.
+    return "'" + re.sub(r"(\\*)('|$(?!\n))", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), value) + "'"
+
+
+def alternatives(argument: str) -> list[str]:
+    """The single overrides that a sweep stands for; the override itself where it is none.
+
+    Raises:
+        ConfigError: It is not in Hydra's grammar.
+    """
     try:
         parsed: HydraOverride = _parser().parse_override(argument)
-    except HydraException:
-        return False
-    return bool(parsed.is_sweep_override())
+        if not parsed.is_discrete_sweep():
+            return [argument]
+        return [f"{parsed.get_key_element()}={value}" for value in parsed.sweep_string_iterator()]
+    except HydraException as error:
+        raise ConfigError(_malformed(argument, str(error).partition("\n")[0]), [argument]) from None

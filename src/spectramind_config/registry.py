@@ -91,20 +91,14 @@ class Registry:
         return self.profiles[group].get(name)
 
     def _refusals(self, group: str, name: str, cls: type[Profile]) -> Iterator[Problem]:
-        def refusal(what: str, expected: str | None = None, hint: str | None = None, close: str | None = None) -> Problem:
-            return Problem(
-                what=f"profile {group}={name}: {what}",
-                origin=class_source(cls),
-                expected=expected,
-                hint=hint,
-                nearest=close,
-            )
+        def refusal(what: str, expected: str | None = None, hint: str | None = None) -> Problem:
+            what = f"profile {group}={name}: {what}"
+            return Problem(what=what, origin=class_source(cls), expected=expected, hint=hint)
 
         schema_cls = self.schemas.get(group)
         if schema_cls is None:
-            yield refusal(
-                f"there is no config group '{group}'", "one of " + ", ".join(GROUPS), close=nearest(group, GROUPS)
-            )
+            problem = refusal(f"there is no config group '{group}'", "one of " + ", ".join(GROUPS))
+            yield dataclasses.replace(problem, nearest=nearest(group, GROUPS))
             return
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", name):
             yield refusal(f"'{name}' cannot be a profile's name", "letters, digits, '_' and '-', no digit first")
@@ -150,10 +144,13 @@ class Registry:
                 if leaf.convert(raw) != raw:
                     raise ValueError(f"{raw!r} is not {leaf.expectation}")  # noqa: TRY301
             except ValueError as error:
-                yield dataclasses.replace(
-                    refusal(f"{path}: {error}", f"{leaf.expectation}: {leaf.description}"),
-                    origin=leaf_source(cls, path),
-                )
+                problem = refusal(f"{path}: {error}", f"{leaf.expectation}: {leaf.description}")
+                yield dataclasses.replace(problem, origin=leaf_source(cls, path))
+                return
+        for found in instance.contradictions():
+            if found.fatal:
+                hint = f"set {found.path} to {found.remedy}" if found.remedy else None
+                yield dataclasses.replace(refusal(found.reason, hint=hint), origin=leaf_source(cls, found.path))
 
 
 Refusal = Callable[..., Problem]
@@ -257,7 +254,7 @@ def class_source(cls: type) -> str:
 def leaf_source(cls: type, path: str) -> str:
     """``file:line`` of the assignment that gives a dotted path of a profile its value."""
     first, *rest = path.split(".")
-    owner = next((base for base in cls.__mro__ if first in base.__dict__.get("__annotations__", {})), None)
+    owner = next((base for base in cls.__mro__ if first in inspect.get_annotations(base)), None)
     if owner is None:
         return class_source(cls)
     statement = _field_statements(owner).get(first)
@@ -291,5 +288,3 @@ def _field_statements(cls: type) -> Mapping[str, ast.AnnAssign]:
     return {
         node.target.id: node for node in body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
     }
-
-

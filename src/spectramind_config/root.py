@@ -22,7 +22,9 @@ from spectramind_config.trainer import TrainerConfig
 class TrainRoot:
     """One node per group; ``_self_`` comes first, or these defaults would be merged over the chosen profiles."""
 
-    defaults: list[Any] = field(default_factory=lambda: ["_self_", *({group: name} for group, name in DEFAULTS.items())])
+    defaults: list[Any] = field(
+        default_factory=lambda: ["_self_", *({group: name} for group, name in DEFAULTS.items())]
+    )
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     local: LocalConfig = field(default_factory=LocalConfig)
     model: ModelConfig = field(default_factory=ModelConfig)

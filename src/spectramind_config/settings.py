@@ -30,16 +30,9 @@ def about(
     ``science=False`` marks a setting that only says where or how visibly a run happened (paths, devices,
     workers, logging); the science fingerprint leaves it out.
     """
-    extra = None if science else {"science": False}
-    return Meta(
-        description=description,
-        ge=ge,
-        gt=gt,
-        le=le,
-        min_length=min_length,
-        pattern=pattern,
-        extra=extra,
-    )
+    limits = {"ge": ge, "gt": gt, "le": le, "min_length": min_length, "pattern": pattern}
+    given: dict[str, Any] = {name: limit for name, limit in limits.items() if limit is not None}
+    return Meta(description=description, extra=None if science else {"science": False}, **given)
 
 
 def one_of(*choices: str) -> Any:

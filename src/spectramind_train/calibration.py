@@ -52,8 +52,8 @@ def calibrate(visit: Visit, axis: Axis, adc: Adc, settings: Calibration) -> tupl
     flux = np.empty((bins, N_CHANNELS))
     flux[:, 0] = photometry[:bins]
     flux[:, 1:] = spectra[:bins]
-    length = airs_pairs * _cadence_h(axis)
-    return float(axis.airs_time[0]) + (np.arange(bins) + 0.5) * length, flux
+    time = float(axis.airs_time[0]) + (np.arange(bins, dtype=np.float64) + 0.5) * (airs_pairs * _cadence_h(axis))
+    return np.asarray(time, dtype=np.float64), flux
 
 
 def pairs_per_bin(axis: Axis, bin_seconds: float) -> int:
@@ -66,8 +66,8 @@ def pairs_per_bin(axis: Axis, bin_seconds: float) -> int:
     available = len(axis.airs_time) // 2
     if pairs > available:
         raise ConfigError(
-            f"data.calibration.bin_seconds = {bin_seconds:g} needs {pairs} AIRS pairs a bin, the visit has {available}; "
-            "choose a shorter bin"
+            f"data.calibration.bin_seconds = {bin_seconds:g} needs {pairs} AIRS pairs a bin, a visit has {available}: "
+            "choose shorter bins"
         )
     return pairs
 
@@ -100,9 +100,9 @@ def bad_pixels(detector: Detector, hot_pixel_sigma: float) -> NDArray[np.bool_]:
 
 
 def linearize(counts: Counts, coefficients: FloatArray) -> Counts:
-    """Correct the non-linear response in place: sum of c_k x^k with ``coefficients`` (6, R, C) ascending."""
+    """Correct the non-linear response: sum of c_k x^k with ``coefficients`` (6, R, C), ascending."""
     powers = coefficients.astype(np.float32)
-    linear = np.multiply(counts, powers[-1])
+    linear: Counts = counts * powers[-1]
     for coefficient in powers[-2:0:-1]:
         linear += coefficient
         linear *= counts
