@@ -15,7 +15,7 @@ from spectramind_config import interpolation
 from spectramind_config.effective import FOLDED, EffectiveConfig, Origin
 from spectramind_config.errors import ConfigError, Problem, nearest
 from spectramind_config.layers import OVERLAPPING, Layers, stack_of
-from spectramind_config.leaves import is_interpolation
+from spectramind_config.leaves import is_interpolation, same
 from spectramind_config.overrides import Override, parse, write
 from spectramind_config.registry import GROUPS, REGISTRY, leaf_source
 from spectramind_config.settings import Profile, Settings
@@ -81,7 +81,7 @@ def from_dict(values: Mapping[str, Any], source: str) -> EffectiveConfig:
             continue
         if value is None:
             overrides += [write(setter, None) for setter in setters if layers.stack.values.get(setter, "") is not None]
-        elif layers.stack.values.get(setters[0], None) != value:
+        elif not same(layers.stack.values.get(setters[0]), value):
             overrides.append(write(setters[0], value))
     return _Composition(overrides, source).result()
 
@@ -287,7 +287,7 @@ class _Composition:
             for weaker in others:
                 asked = self.layers.resolved.get(weaker)
                 wins = self.layers.resolved.get(strongest, self.layers.stack.values[strongest])
-                if weaker not in self.layers.settings or asked is None or wins is None or asked == wins:
+                if weaker not in self.layers.settings or asked is None or wins is None or same(asked, wins):
                     continue
                 argument = self.layers.settings[weaker][-1][0]
                 origin = self.layers.origin(path)

@@ -290,6 +290,11 @@ def _is_constrained(annotation: Any) -> bool:
     return any(list(_metas(member)) for member in _alternatives(annotation))
 
 
+def same(left: object, right: object) -> bool:
+    """Whether two values are equal and of one type: one batch (1) is not the whole split (1.0)."""
+    return type(left) is type(right) and left == right
+
+
 def value_at(node: object, path: str) -> Any:
     """The value of a dotted path below a settings object."""
     for name in path.split("."):

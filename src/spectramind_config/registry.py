@@ -16,7 +16,7 @@ from typing import Any, TypeVar, get_type_hints
 from hydra.core.config_store import ConfigStore
 
 from spectramind_config.errors import ConfigError, Problem, nearest
-from spectramind_config.leaves import Leaf, is_interpolation, leaves_of, nested_settings, value_at
+from spectramind_config.leaves import Leaf, is_interpolation, leaves_of, nested_settings, same, value_at
 from spectramind_config.settings import Profile, Settings
 
 GROUPS = ("trainer", "local", "model", "data", "loss", "logger", "optimizer")
@@ -141,7 +141,7 @@ class Registry:
             if is_interpolation(raw):
                 continue
             try:
-                if leaf.convert(raw) != raw:
+                if not same(leaf.convert(raw), raw):
                     raise ValueError(f"{raw!r} is not {leaf.expectation}")  # noqa: TRY301
             except ValueError as error:
                 problem = refusal(f"{path}: {error}", f"{leaf.expectation}: {leaf.description}")
