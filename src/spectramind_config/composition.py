@@ -7,6 +7,7 @@ and a composition only touches the leaves that are set.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
@@ -37,6 +38,8 @@ SHORT_NAMES: Mapping[str, str] = {
 }
 """Names that are accepted for longer paths."""
 
+_NAMES = frozenset(f"{group}.name" for group in GROUPS)
+"""Settings that say which profile was chosen, and so cannot be set themselves."""
 
 _S = TypeVar("_S", bound=Settings)
 _T = TypeVar("_T")
@@ -67,6 +70,9 @@ def from_dict(values: Mapping[str, Any], source: str) -> EffectiveConfig:
     Raises:
         ConfigError: With every key that is unknown and every value that does not fit.
     """
+    if not isinstance(values, Mapping):
+        found = type(values).__name__
+        raise ConfigError(Problem(what=f"{source}: no settings but {found}", expected="what config show prints"))
     choices = {
         group: str(section["name"])
         for group in GROUPS
@@ -76,13 +82,13 @@ def from_dict(values: Mapping[str, Any], source: str) -> EffectiveConfig:
     known = {group: name for group, name in choices.items() if REGISTRY.get(group, name) is not None}
     layers = Layers(stack_of(dict(DEFAULTS) | known))
     for path, value in _flat(values, layers.stack.setters):
-        setters = layers.stack.setters.get(path, (path,))
-        if path.rpartition(".")[0] in choices and path.endswith(".name"):
+        if path in _NAMES:
             continue
+        setters = layers.stack.setters.get(path) or (_section_of(path, layers.stack.setters),)
         if value is None:
             overrides += [write(setter, None) for setter in setters if layers.stack.values.get(setter, "") is not None]
         elif not same(layers.stack.values.get(setters[0]), value):
-            overrides.append(write(setters[0], value))
+            overrides.append(write(setters[0], interpolation.escaped(value)))
     return _Composition(overrides, source).result()
 
 
@@ -93,6 +99,14 @@ def _flat(values: Mapping[str, Any], leaves: Container[str], prefix: str = "") -
             yield from _flat(value, leaves, f"{path}.")
         else:
             yield path, tuple(value) if isinstance(value, list) else value
+
+
+def _section_of(path: str, setters: Mapping[str, Sequence[str]]) -> str:
+    """A section as its layer names it (``local.paths`` for ``paths``); the path itself where it is none."""
+    for leaf, (strongest, *_) in setters.items():
+        if leaf.startswith(f"{path}."):
+            return strongest.removesuffix(leaf.removeprefix(path))
+    return path
 
 
 class _Composition:
@@ -128,12 +142,11 @@ class _Composition:
         for name, changes in _by_first_name(fallen).items():
             folded[name] = changes[""] if "" in changes else _replaced(folded[name], changes)
         if folded["precision"] is None:
-            expected = layers.stack.leaves["local.precision"].expectation
             raise ConfigError(
                 Problem(
                     what="precision: no layer sets it",
-                    expected=expected,
-                    argument="",
+                    expected="one of " + ", ".join(layers.stack.leaves["local.precision"].choices),
+                    argument=layers.settings["local.precision"][-1][0] if "local.precision" in layers.settings else "",
                     instead="local.precision=auto-mixed",
                 ),
                 self.arguments,
@@ -154,14 +167,14 @@ class _Composition:
             try:
                 yield parse(argument)
             except ConfigError as error:
-                self.problems += error.problems
+                self.problems += [dataclasses.replace(problem, origin=self.source) for problem in error.problems]
 
     def _choose(self, override: Override) -> bool:
         """Take a choice of profile; False when the override sets a value instead."""
         group = override.key
-        if group not in self.choices:
-            return False
         name = override.value
+        if group not in self.choices or isinstance(name, dict):
+            return False
         if override.sign:
             self._problem(
                 override,
@@ -192,6 +205,15 @@ class _Composition:
                 override,
                 "a setting cannot be removed: every setting always has a value",
                 hint="write key=null where null is allowed",
+            )
+        elif path in _NAMES:
+            group = path.partition(".")[0]
+            known = isinstance(override.value, str) and REGISTRY.get(group, override.value) is not None
+            self._problem(
+                override,
+                f"{path} is the name of the chosen profile and follows from {group}=<profile>",
+                expected="one of " + ", ".join(REGISTRY.profiles[group]),
+                instead=f"{group}={override.value}" if known else None,
             )
         elif path in stack.leaves:
             if override.sign == "+":
@@ -376,7 +398,7 @@ class _Composition:
         profile = layers.stack.profiles[group]
         self.problems.append(
             Problem(
-                what=f"{path}={raw}: {reason}",
+                what=f"{argument or f'{path}={raw}'}: {reason}",
                 origin=self.source if argument else f"{group}={profile.name}, {leaf_source(profile.cls, inner)}",
                 expected=f"{leaf.expectation}: {leaf.description}",
                 argument=argument or "",
@@ -436,9 +458,12 @@ def _nearest_path(path: str, known: Sequence[str]) -> str | None:
     namesakes = [one for one in known if one.endswith(f".{name}")]
     if namesakes:
         return nearest(path, namesakes) or max(namesakes, key=lambda one: one.startswith("local."))
-    group = path.partition(".")[0]
+    group, _, inner = path.partition(".")
     same_group = [one for one in known if one.startswith(f"{group}.")]
-    if close := nearest(path, same_group or known):
+    if same_group:
+        if close := nearest(inner, [one.partition(".")[2] for one in same_group]):
+            return f"{group}.{close}"
+    elif close := nearest(path, known):
         return close
     last_names = {one.rpartition(".")[2]: one for one in reversed(same_group or known)}
     close_name = nearest(name, last_names)
@@ -470,8 +495,11 @@ def _replaced(node: _S, changes: Mapping[str, Any]) -> _S:
     for name, inner in _by_first_name(changes).items():
         values[name] = inner[""] if "" in inner else _replaced(values[name], inner)
     for name, value in values.items():
-        if isinstance(value, Settings) and "_sealed" not in value.__dict__:
-            values[name] = _replaced(value, {})
+        if isinstance(value, Settings):
+            if "_sealed" not in value.__dict__:
+                values[name] = _replaced(value, {})
+        elif isinstance(value, list | dict):
+            values[name] = copy.deepcopy(value)
     values["_sealed"] = True
     return _frozen(type(node), values)
 

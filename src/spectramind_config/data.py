@@ -34,6 +34,15 @@ class Calibration(Settings):
 
 
 @dataclass(kw_only=True)
+class Augmentation(Settings):
+    """Random changes of training batches that leave their meaning intact; each is drawn per planet and step."""
+
+    time_flip: Annotated[bool, about("Reverse the light curves in time with probability one half")] = True
+    extra_noise: Annotated[float, about("White noise added, up to this many times the measured one", ge=0)] = 1.0
+    depth_scale: Annotated[float, about("Depths multiplied by a factor up to this one, up or down", ge=1)] = 2.0
+
+
+@dataclass(kw_only=True)
 class Simulation(Settings):
     """The data set that is simulated where ``paths.data_root`` holds none."""
 
@@ -52,6 +61,9 @@ class DataConfig(Profile):
     batch_size: Annotated[int, about("Planets per batch and device", ge=1)] = 8
     val_fraction: Annotated[float, about("Share of the labelled planets for validation", gt=0, le=0.5)] = 0.15
     test_fraction: Annotated[float, about("Share of the labelled planets for the final test", gt=0, le=0.4)] = 0.2
+    augmentation: Annotated[Augmentation, about("Random changes of training batches")] = field(
+        default_factory=Augmentation
+    )
 
 
 @profile("data", "nominal")
@@ -59,7 +71,6 @@ class DataConfig(Profile):
 class NominalData(DataConfig):
     """The challenge's data set, or a simulated one where it is absent."""
 
-    time_flip: Annotated[bool, about("Reverse light curves in time at random while training")] = True
     calibration: Annotated[Calibration, about("From raw frames to light curves")] = field(default_factory=Calibration)
     simulation: Annotated[Simulation, about("The data set simulated where there is none")] = field(
         default_factory=Simulation

@@ -44,7 +44,7 @@ class Setter:
     option: str
     value: Any
     source: str
-    raw: str | None = None
+    raw: Any = None
     variables: tuple[str, ...] = ()
 
 

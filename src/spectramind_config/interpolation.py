@@ -68,16 +68,25 @@ def segments(text: str) -> tuple[str | Environment | Reference, ...] | None:
     return tuple(part for part in parts if part != "")
 
 
-def variables(text: str) -> tuple[str, ...]:
-    """The environment variables that an interpolated string reads."""
-    return tuple(re.findall(rf"oc\.env:\s*({_NAME})", text))
+def escaped(value: Any) -> Any:
+    """A value that is meant as it stands, written so that nothing in it is looked up."""
+    if isinstance(value, str):
+        return re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", value)
+    if isinstance(value, list | tuple):
+        return [escaped(item) for item in value]
+    return {name: escaped(item) for name, item in value.items()} if isinstance(value, dict) else value
 
 
-def resolve(text: str, path: str, lookup: Callable[[str], Any], tree: Callable[[], dict[str, Any]]) -> Any:
-    """The value of an interpolated string.
+def variables(raw: object) -> tuple[str, ...]:
+    """The environment variables that an interpolated string, or a container of some, reads."""
+    return tuple(re.findall(rf"oc\.env:\s*({_NAME})", str(raw)))
+
+
+def resolve(raw: Any, path: str, lookup: Callable[[str], Any], tree: Callable[[], dict[str, Any]]) -> Any:
+    """The value of an interpolated string, or of a list or dict with interpolated elements.
 
     Args:
-        text: The string.
+        raw: What was written.
         path: The dotted path that it stands at.
         lookup: Gives the resolved value of another leaf; raises KeyError where there is none.
         tree: Gives the whole configuration, unresolved, for OmegaConf.
@@ -85,7 +94,7 @@ def resolve(text: str, path: str, lookup: Callable[[str], Any], tree: Callable[[
     Raises:
         InterpolationError: A variable is not set, a reference leads nowhere or in a circle, the grammar is broken.
     """
-    parts = segments(text)
+    parts = segments(raw) if isinstance(raw, str) else None
     if parts is None:
         return _by_omegaconf(path, tree())
     try:
@@ -107,8 +116,10 @@ def _value(part: Environment | Reference, path: str, lookup: Callable[[str], Any
 def _by_omegaconf(path: str, tree: dict[str, Any]) -> Any:
     try:
         value = OmegaConf.select(OmegaConf.create(tree), path, throw_on_missing=True)
+        return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
     except RecursionError:
         raise InterpolationError("the interpolation goes in a circle") from None
     except OmegaConfBaseException as error:
+        if missing := re.search(r"Environment variable '(.+?)' not found", str(error)):
+            raise InterpolationError(f"the environment variable {missing[1]} is not set") from None
         raise InterpolationError(str(error).partition("\n")[0]) from None
-    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value

@@ -31,7 +31,11 @@ _ARTICLES = {int: "an int", float: "a float", str: "a string", bool: "true or fa
 
 
 def is_interpolation(value: object) -> bool:
-    """Whether a raw value stands for something that is looked up at composition."""
+    """Whether a raw value, or an element of it, stands for something that is looked up at composition."""
+    if isinstance(value, list | tuple):
+        return any(map(is_interpolation, value))
+    if isinstance(value, dict):
+        return any(map(is_interpolation, value.values()))
     return isinstance(value, str) and "${" in value
 
 
@@ -98,10 +102,7 @@ class Leaf:
                 raise ValueError("null is not allowed")
             return None
         value = self._coerce(raw)
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"{value} is not a finite number")
-        if value == "???":
-            raise ValueError("'???' marks a missing value")
+        _refuse_unfit(value)
         try:
             for annotation in self.inherited:
                 msgspec.convert(value, annotation)
@@ -147,6 +148,22 @@ class Leaf:
     def _holder(self) -> type:
         """A structured config with this leaf alone, through which OmegaConf converts containers."""
         return dataclasses.make_dataclass("Holder", [("value", _bare(self.annotation) | None, None)])
+
+
+def _refuse_unfit(value: object) -> None:
+    """Refuse what no type excludes but no configuration can hold, in a container as well."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is not a finite number")
+    if isinstance(value, str):
+        if value == "???":
+            raise ValueError("'???' marks a missing value")
+        if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+            raise ValueError(f"{value!a} is not valid Unicode, so it cannot be saved")
+    if isinstance(value, dict):
+        value = (*value, *value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            _refuse_unfit(item)
 
 
 def _metas(annotation: Any) -> Iterator[Meta]:

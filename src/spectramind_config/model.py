@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
 from spectramind_config.registry import profile, schema
-from spectramind_config.settings import Profile, about
+from spectramind_config.settings import Contradiction, Profile, about
 
 
 @schema("model")
@@ -29,3 +30,9 @@ class V50Config(ModelConfig):
     dropout: Annotated[float, about("Dropout probability", ge=0, le=0.9)] = 0.1
     sigma_floor: Annotated[float, about("Smallest predicted uncertainty, in units of (Rp/Rs)^2", gt=0)] = 1e-5
     residual: Annotated[bool, about("Predict the residual to a transit fit instead of the whole spectrum")] = True
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        """Attention splits the width evenly among its heads."""
+        yield from super().contradictions()
+        if self.width % self.heads:
+            yield Contradiction("heads", f"heads ({self.heads}) does not divide width ({self.width})")

@@ -119,7 +119,12 @@ class Registry:
             yield refusal(
                 f"that name is taken by {known.cls.__qualname__} ({known.source})", hint="choose another name"
             )
-        yield from _type_changes(cls, refusal)
+        try:
+            hints = get_type_hints(cls, include_extras=True)
+        except Exception as error:  # noqa: BLE001 - an annotation may name anything; it is refused with the reason.
+            yield refusal(f"its annotations cannot be read: {error}", hint="import the names that annotations use")
+            return
+        yield from _type_changes(cls, hints, refusal)
         required = [
             field.name
             for field in dataclasses.fields(cls)
@@ -150,19 +155,16 @@ class Registry:
         for found in instance.contradictions():
             if found.fatal:
                 hint = f"set {found.path} to {found.remedy}" if found.remedy else None
-                yield dataclasses.replace(refusal(found.reason, hint=hint), origin=leaf_source(cls, found.path))
+                problem = refusal(found.reason, hint=hint)
+                own = found.path.partition(".")[0] in inspect.get_annotations(cls)
+                yield dataclasses.replace(problem, origin=leaf_source(cls, found.path)) if own else problem
 
 
 Refusal = Callable[..., Problem]
 
 
-def _type_changes(cls: type[Profile], refusal: Refusal) -> Iterator[Problem]:
+def _type_changes(cls: type[Profile], hints: dict[str, Any], refusal: Refusal) -> Iterator[Problem]:
     """A subclass may narrow a field's type, not change it: callers rely on the parent's."""
-    try:
-        hints = get_type_hints(cls, include_extras=True)
-    except Exception as error:  # noqa: BLE001 - an annotation may name anything; it is refused with the reason.
-        yield refusal(f"its annotations cannot be read: {error}", hint="import the names that annotations use")
-        return
     for parent in cls.__mro__[1:]:
         if not (isinstance(parent, type) and issubclass(parent, Settings)):
             continue

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class Attention(nn.Module):
-    """Scaled dot-product attention of queries (B, Q, width) over a context (B, K, width), with full-precision softmax."""
+    """Scaled dot-product attention of queries (B, Q, width) over a context (B, K, width), softmax in float32."""
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -22,10 +22,24 @@ class Attention(nn.Module):
         self.outlet = nn.Linear(width, width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, queries: Tensor, context: Tensor, bias: Tensor | None = None) -> Tensor:
-        """Attend; ``bias`` is added to the logits and broadcasts to (B, heads, Q, K)."""
+    def forward(
+        self, queries: Tensor, context: Tensor, bias: Tensor | None = None, key_bias: Tensor | None = None
+    ) -> Tensor:
+        """Attend.
+
+        Args:
+            queries: (B, Q, width).
+            context: (B, K, width).
+            bias: added to the logits; broadcasts to (B, heads, Q, K).
+            key_bias: added to the logits of all queries alike, (B, heads, K).
+        """
         query = self._split(self.query(queries)) * self.scale
-        logits = query @ self._split(self.key(context)).transpose(-1, -2)
+        key = self._split(self.key(context))
+        if key_bias is not None:
+            # One more dimension of the product costs far less than adding (B, heads, Q, K) and reducing its gradient.
+            query = torch.cat([query, torch.ones_like(query[..., :1])], dim=-1)
+            key = torch.cat([key, key_bias.unsqueeze(-1).to(key.dtype)], dim=-1)
+        logits = query @ key.transpose(-1, -2)
         if bias is not None:
             logits = logits + bias
         weights = torch.softmax(logits.float(), dim=-1)
@@ -35,7 +49,8 @@ class Attention(nn.Module):
         return result
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        batch, count, width = x.shape
+        return x.reshape(batch, count, self.heads, width // self.heads).transpose(1, 2)
 
 
 class CrossAttention(nn.Module):
@@ -48,6 +63,7 @@ class CrossAttention(nn.Module):
         self.feed_forward = FeedForward(width, dropout)
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        """Update x (B, Q, width) from a context (B, K, width)."""
         x = x + self.attention(self.norm(x), context)
         result: Tensor = self.feed_forward(x)
         return result
@@ -59,9 +75,14 @@ class FeedForward(nn.Module):
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
         self.block = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width), nn.Dropout(dropout)
+            nn.LayerNorm(width),
+            nn.Linear(width, 2 * width),
+            nn.GELU(),
+            nn.Linear(2 * width, width),
+            nn.Dropout(dropout),
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Update x (..., width)."""
         result: Tensor = x + self.block(x)
         return result

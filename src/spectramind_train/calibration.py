@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from spectramind_config.data import Calibration
 from spectramind_config.errors import ConfigError
 from spectramind_train.dataset import FGS1_FRAMES_PER_AIRS_FRAME, N_CHANNELS, Adc, Axis, FloatArray, Visit
-from spectramind_train.detector import Detector, Window, apertures
+from spectramind_train.detector import Detector, RawFrames, Window, apertures
 
 Counts = NDArray[np.float32]
 """Detector values (T, R, C). Time is the innermost axis in memory; every step keeps it so."""
@@ -72,7 +72,7 @@ def pairs_per_bin(axis: Axis, bin_seconds: float) -> int:
     return pairs
 
 
-def convert(frames: NDArray[np.uint16], gain: float, offset: float, adc_gain: Literal["divide", "multiply"]) -> Counts:
+def convert(frames: RawFrames, gain: float, offset: float, adc_gain: Literal["divide", "multiply"]) -> Counts:
     """Undo the analogue-to-digital converter: raw / gain + offset, or raw * gain + offset."""
     counts = frames.astype(np.float32)
     counts *= np.float32(1.0 / gain if adc_gain == "divide" else gain)
@@ -192,7 +192,7 @@ def _extract(detector: Detector, window: Window, values: FloatArray, settings: C
     return fill_bad_pixels(values, bad)
 
 
-def _crop(detector: Detector, window: Window) -> NDArray[np.uint16]:
+def _crop(detector: Detector, window: Window) -> RawFrames:
     held = detector.window
     if any(want.start < have.start or want.stop > have.stop for want, have in zip(window, held, strict=True)):
         raise ValueError(f"the visit was read for the pixels {held}, the aperture is {window}")

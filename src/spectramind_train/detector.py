@@ -15,6 +15,7 @@ from spectramind_config.errors import ConfigError
 from spectramind_train.tables import open_parquet, read_columns, require_shape
 
 FloatArray = NDArray[np.float64]
+RawFrames = NDArray[np.uint16 | np.float32]
 Window = tuple[slice, slice]
 """Rows and columns of a detector."""
 
@@ -33,7 +34,7 @@ class Detector:
     """What one detector recorded during a visit, and its calibration frames (R rows and C columns).
 
     Attributes:
-        frames: Raw counts (T, r, c), uint16, of the pixels in ``window``.
+        frames: Raw counts (T, r, c) of the pixels in ``window``: uint16 from files, float32 of an ideal converter.
         window: The rows and columns of the detector that ``frames`` holds.
         dark: Dark current (R, C), in counts per second.
         dead: True for dead pixels (R, C).
@@ -42,7 +43,7 @@ class Detector:
         linear_corr: Coefficients of the linearity polynomial (6, R, C), ascending powers.
     """
 
-    frames: NDArray[np.uint16]
+    frames: RawFrames
     window: Window
     dark: FloatArray
     dead: NDArray[np.bool_]

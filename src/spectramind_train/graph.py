@@ -86,10 +86,11 @@ class GraphAttentionLayer(nn.Module):
         self.feed_forward = FeedForward(width, dropout)
 
     def forward(self, x: Tensor, relations: Tensor, forbidden: Tensor, log_precision: Tensor) -> Tensor:
+        """Update nodes, given adjacencies (7, N, N), 0 or -inf per pair (N, N), and log precisions (B, N)."""
         bias = torch.einsum("hr,rij->hij", self.relation_bias, relations) + forbidden
-        bias = bias + self.precision_bias[:, None, None] * log_precision[:, None, None, :]
+        key_bias = self.precision_bias[:, None] * log_precision.unsqueeze(1)
         normed = self.norm(x)
-        x = x + self.attention(normed, normed, bias)
+        x = x + self.attention(normed, normed, bias, key_bias)
         result: Tensor = self.feed_forward(x)
         return result
 
@@ -107,7 +108,14 @@ class GraphEncoder(nn.Module):
     """
 
     def __init__(
-        self, wavelengths_um: NDArray[np.float64], *, width: int, layers: int, heads: int, neighbours: int, dropout: float
+        self,
+        wavelengths_um: NDArray[np.float64],
+        *,
+        width: int,
+        layers: int,
+        heads: int,
+        neighbours: int,
+        dropout: float,
     ) -> None:
         super().__init__()
         relations = wavelength_graph(wavelengths_um, neighbours)

@@ -12,11 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectramind_config.errors import ConfigError
-
-FloatArray = NDArray[np.float64]
+from spectramind_train.dataset import N_CHANNELS, FloatArray
 
 VISIT_HOURS: Final = 7.5
-N_CHANNELS: Final = 283
 DETECTOR_COLUMNS: Final = 357
 """FGS1 and all 356 columns of the AIRS detector, ascending in wavelength."""
 AIRS_CHANNELS: Final = slice(36, 318)
@@ -61,9 +59,9 @@ def read_binned(path: Path) -> list[LightCurves]:
     """Read light curves that are already calibrated and binned.
 
     A ``.npy`` file holds the flux alone, (N, T, 283) or (N, T, 357): column 0 is FGS1, the others are AIRS columns in
-    ascending wavelength, of 357 columns 36 to 317 are taken. Its bins fill the visit of 7.5 h, and its planets are named
-    after the longest run of digits in the file's name, or its stem where it has none, with ``_0``, ``_1``, ... added
-    if there are several. A ``.npz`` file holds the same array as ``flux`` and may hold ``time``, (T,) or (N, T)
+    ascending wavelength, of 357 columns 36 to 317 are taken. Its bins fill the visit of 7.5 h, and its planets are
+    named after the longest run of digits in the file's name, or its stem where it has none, with ``_0``, ``_1``, ...
+    added if there are several. A ``.npz`` file holds the same array as ``flux`` and may hold ``time``, (T,) or (N, T)
     in hours, and ``planet_id`` (N,).
 
     Raises:
@@ -120,7 +118,9 @@ def _times(path: Path, array: NDArray[np.generic] | None, planets: int, bins: in
         return np.broadcast_to(bin_times(bins), (planets, bins))
     time = _numbers(path, "time", array)
     if time.shape not in ((bins,), (planets, bins)):
-        raise ConfigError(f"{path}: time has the shape {time.shape}; expected ({bins},) or ({planets}, {bins}), in hours")
+        raise ConfigError(
+            f"{path}: time has the shape {time.shape}; expected ({bins},) or ({planets}, {bins}), in hours"
+        )
     if np.any(np.diff(time, axis=-1) <= 0.0):
         raise ConfigError(f"{path}: time does not ascend; expected the middles of the bins in hours, first to last")
     return np.broadcast_to(time, (planets, bins))

@@ -24,6 +24,7 @@ class Loss(nn.Module):
     """
 
     def forward(self, mu: Tensor, sigma: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Compute the loss and its terms."""
         raise NotImplementedError
 
 
@@ -71,6 +72,7 @@ class CompositeLoss(Loss):
         self.fgs1_weight = config.fgs1_weight
 
     def forward(self, mu: Tensor, sigma: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Compute the loss and its terms in single precision, whatever the inputs' dtype."""
         mu, sigma, target = (x.float() / STRUCTURE for x in (mu, sigma, target))
         airs = mu[:, 1:]
         terms = {
@@ -100,4 +102,5 @@ def high_frequency_power(spectra: Tensor) -> Tensor:
     multiplicity = torch.full_like(frequency, 2.0)
     multiplicity[0] = multiplicity[-1] = 1.0
     selected = multiplicity * (frequency > 1.0 / SHORTEST_PERIOD)
-    return (power * selected).sum(dim=1).mean() / count
+    result: Tensor = (power * selected).sum(dim=1).mean() / count
+    return result

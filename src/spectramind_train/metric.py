@@ -57,10 +57,13 @@ def ariel_score(
     s = _spectra("sigma", sigma)
     if not m.shape == s.shape == y.shape:
         raise ValueError(f"mu {m.shape}, sigma {s.shape} and target {y.shape} must have the same shape")
-    if (s < 0).any():
-        raise ValueError(f"sigma must not be negative; its smallest value is {s.min():g}")
+    for name, values in (("mu", m), ("sigma", s)):
+        if (values < 0).any():
+            raise ValueError(f"{name} must not be negative; its smallest value is {values.min():g}")
     if not (np.isfinite(naive_mean) and np.isfinite(naive_sigma) and naive_sigma > 0):
-        raise ValueError(f"the naive prediction must be finite with a positive sigma, not {naive_mean} +- {naive_sigma}")
+        raise ValueError(
+            f"the naive prediction must be finite with a positive sigma, not {naive_mean} +- {naive_sigma}"
+        )
 
     true_sigma = np.full(N_CHANNELS, AIRS_TRUE_SIGMA)
     true_sigma[0] = FGS1_TRUE_SIGMA
@@ -83,7 +86,7 @@ def naive_statistics(train_labels: NDArray[Any]) -> tuple[float, float]:
     """
     labels = _spectra("train_labels", train_labels)
     mean, sigma = float(labels.mean()), float(labels.std())
-    if sigma == 0:
+    if labels.min() == labels.max():
         raise ValueError(f"the training labels are all {mean:g}: no naive sigma can be taken from them")
     return mean, sigma
 

@@ -21,8 +21,10 @@ from spectramind_train.statespace import StateSpaceEncoder
 
 Batch = dict[str, Tensor]
 
-TIME_BINS = 24
+TIME_BINS = 8
 """Time bins that an AIRS node sees of its light curve, whatever the number of samples."""
+TIME_TOKENS = 32
+"""Time bins of the encoded FGS1 light curve that AIRS nodes attend to."""
 AMPLITUDE = 0.01
 """Typical height of spectral features relative to the depth (one scale height or two on a hot planet)."""
 TYPICAL_DEPTH = 0.0147
@@ -33,6 +35,8 @@ FREQUENCIES = 6
 """Sine and cosine pairs that encode a node's wavelength."""
 UNINFORMED_SIGMA = 0.03
 """Initial relative uncertainty without a classical fit."""
+HEAD_GAIN = 0.3
+"""Slows the heads down against the encoders: with tens of planets they would learn each one's noise by heart."""
 MEAN_RANGE, LOG_SIGMA_RANGE = 30.0, 5.0
 """Largest residual in units of sigma, and largest change of log sigma, that the heads can predict."""
 
@@ -42,7 +46,7 @@ class SpectrumModel(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Predict spectra and their uncertainties, each (B, 283) in (Rp/Rs)^2, from a batch as ``to_batch`` makes it."""
+        """Predict spectra and their uncertainties, each (B, 283) in (Rp/Rs)^2, from ``to_batch``'s batch."""
 
 
 @functools.singledispatch
@@ -129,11 +133,11 @@ class V50(SpectrumModel):
             nn.GELU(),
             _small_linear(width, 2),
         )
-        self.channel_bias = nn.Parameter(torch.zeros(2, 2))
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Predict spectra and uncertainties, see :class:`SpectrumModel`."""
         inputs = self._inputs(batch)
-        tokens = self.fgs1_encoder(inputs.fgs1)
+        tokens = _time_bins(self.fgs1_encoder(inputs.fgs1), TIME_TOKENS)
         nodes = self.airs_encoder(self.embedding(inputs.features), inputs.log_precision)
         nodes = self.airs_fusion(nodes, tokens)
         fgs1 = self.fgs1_fusion(tokens.mean(dim=1, keepdim=True), nodes)
@@ -144,9 +148,9 @@ class V50(SpectrumModel):
         """Mean and sigma from the encoded channels (B, 283, width)."""
         if self.residual:
             pooled = 0.5 * (channels[:, 0] + channels[:, 1:].mean(dim=1))
-            smoothed = self.smoother(
-                inputs.measured, inputs.noise, self.scale_head(pooled), self.noise_head(channels).squeeze(-1)
-            )
+            scale_change = HEAD_GAIN * self.scale_head(pooled)
+            noise_change = HEAD_GAIN * self.noise_head(channels).squeeze(-1)
+            smoothed = self.smoother(inputs.measured, inputs.noise, scale_change, noise_change)
             innovation = (inputs.measured - smoothed.mean) / inputs.noise
             sureness = torch.log(smoothed.sigma / inputs.noise)
             hints = torch.stack([torch.asinh(innovation), sureness], dim=-1)
@@ -156,9 +160,7 @@ class V50(SpectrumModel):
         else:
             base = inputs.depth.expand(-1, channels.shape[1])
             relative_sigma = torch.full_like(base, UNINFORMED_SIGMA)
-        out = self.head(channels).float()
-        out = torch.cat([out[:, :1] + self.channel_bias[0], out[:, 1:] + self.channel_bias[1]], dim=1)
-        shift, log_factor = out.unbind(dim=-1)
+        shift, log_factor = (HEAD_GAIN * self.head(channels).float()).unbind(dim=-1)
         mu = base + inputs.depth * relative_sigma * bounded(shift, MEAN_RANGE)
         log_sigma = torch.log(torch.expm1(relative_sigma.clamp(max=LARGEST_FLUX)))
         sigma = self.sigma_floor + inputs.depth * F.softplus(log_sigma + bounded(log_factor, LOG_SIGMA_RANGE))
@@ -169,7 +171,7 @@ class V50(SpectrumModel):
         depth = batch["white_depth"].float().clamp(SMALLEST_DEPTH, LARGEST_DEPTH)
         flux_noise = batch["noise"].float().clamp(SMALLEST_SIGMA, LARGEST_SIGMA) / depth
         airs_noise = flux_noise[:, 1:]
-        binned = _time_bins(flux[:, :, 1:])
+        binned = _time_bins(flux[:, :, 1:], TIME_BINS)
         white = _weighted_mean(binned, airs_noise.unsqueeze(1))
         colour = (binned - white) * (math.sqrt(flux.shape[1] / TIME_BINS) / airs_noise.unsqueeze(1))
         log_depth = torch.log(depth / TYPICAL_DEPTH).expand(-1, airs_noise.shape[1])
@@ -220,12 +222,12 @@ def _weighted_mean(values: Tensor, sigma: Tensor) -> Tensor:
     return (values * weights).sum(dim=-1, keepdim=True)
 
 
-def _time_bins(flux: Tensor) -> Tensor:
-    """Average (B, T, N) over equal spans of time into (B, TIME_BINS, N); samples across an edge count in part."""
-    samples = flux.shape[1]
-    edges = torch.linspace(0, samples, TIME_BINS + 1, device=flux.device)
-    sample = torch.arange(samples, device=flux.device)
+def _time_bins(series: Tensor, bins: int) -> Tensor:
+    """Average (B, T, N) over equal spans of time into (B, bins, N); samples across an edge count in part."""
+    samples = series.shape[1]
+    edges = torch.linspace(0, samples, bins + 1, device=series.device)
+    sample = torch.arange(samples, device=series.device)
     start = torch.maximum(edges[:-1, None], sample)
     stop = torch.minimum(edges[1:, None], sample + 1)
     overlap = (stop - start).clamp_min(0.0)
-    return (overlap / overlap.sum(dim=1, keepdim=True)) @ flux
+    return (overlap / overlap.sum(dim=1, keepdim=True)).to(series.dtype) @ series

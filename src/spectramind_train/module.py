@@ -11,7 +11,9 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
+from spectramind_config.data import Augmentation
 from spectramind_config.optimizer import OptimizerConfig
+from spectramind_train.augmentation import augment
 from spectramind_train.loss import Loss
 from spectramind_train.metric import ariel_score
 from spectramind_train.model import Batch, SpectrumModel
@@ -37,8 +39,8 @@ class SpectrumModule(LightningModule):
     """Trains, validates and tests a model of spectra.
 
     Batches are dictionaries as ``datamodule.to_batch`` makes them; an optional ``index`` (B,) numbers the planets of a
-    split, so that copies which a distributed sampler adds count once. Randomness of a training step (dropout, time
-    flip) depends on (seed, epoch, step in epoch, rank) alone, so that a resumed training continues exactly.
+    split, so that copies which a distributed sampler adds count once. Randomness of a training step (dropout,
+    augmentation) depends on (seed, epoch, step in epoch, rank) alone, so that a resumed training continues exactly.
 
     Logged are ``train_loss`` per step, and over the whole split at its end ``val_loss`` and ``val_score``, or
     ``test_loss`` and ``test_score``.
@@ -50,7 +52,7 @@ class SpectrumModule(LightningModule):
         seed: seed of every random number.
         naive_mean: mean of all training labels, for the score.
         naive_sigma: their standard deviation.
-        time_flip: reverse each training light curve in time with probability one half.
+        augmentation: random changes of training batches.
     """
 
     def __init__(
@@ -62,7 +64,7 @@ class SpectrumModule(LightningModule):
         seed: int,
         naive_mean: float,
         naive_sigma: float,
-        time_flip: bool,
+        augmentation: Augmentation,
     ) -> None:
         super().__init__()
         self.model = model
@@ -71,7 +73,7 @@ class SpectrumModule(LightningModule):
         self.seed = seed
         self.naive_mean = naive_mean
         self.naive_sigma = naive_sigma
-        self.time_flip = time_flip
+        self.augmentation = augmentation
         self._microbatch = (-1, 0)
         self._outputs: list[dict[str, Tensor]] = []
 
@@ -80,12 +82,12 @@ class SpectrumModule(LightningModule):
         mu, sigma = self.model(batch)
         return mu, sigma
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of one batch; raises NonFiniteLossError before a bad one can change a weight."""
         epoch, step = self._position()
         seed = step_seed(self.seed, epoch, step, self.global_rank)
         torch.manual_seed(seed)
-        if self.time_flip:
-            batch = {**batch, "flux": flip_in_time(batch["flux"], torch.Generator().manual_seed(seed))}
+        batch = augment(batch, self.augmentation, torch.Generator().manual_seed(seed))
         mu, sigma = self(batch)
         loss = self.loss(mu, sigma, batch["target"])["loss"]
         self._require_finite(loss, "training", f"epoch {epoch}, step {step}")
@@ -108,28 +110,36 @@ class SpectrumModule(LightningModule):
         return epoch, update * accumulate + count
 
     def on_validation_epoch_start(self) -> None:
+        """Forget what an interrupted epoch left."""
         self._outputs.clear()
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Predict one batch."""
         self._collect(batch)
 
     def on_validation_epoch_end(self) -> None:
+        """Log val_loss and val_score."""
         self._log_split("val")
 
     def on_test_epoch_start(self) -> None:
+        """Forget what an interrupted epoch left."""
         self._outputs.clear()
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Predict one batch."""
         self._collect(batch)
 
     def on_test_epoch_end(self) -> None:
+        """Log test_loss and test_score."""
         self._log_split("test")
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> Prediction:  # noqa: ARG002
+    def predict_step(self, batch: Batch, batch_idx: int) -> Prediction:
+        """Predict (mu, sigma), each (B, 283) in (Rp/Rs)^2."""
         mu, sigma = self(batch)
         return mu, sigma
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Optimizer and a schedule that is stepped every update."""
         # Lightning refuses to clip gradients that a fused optimizer unscales by itself.
         fused = self.trainer.precision != "16-mixed"
         optimizer = build_optimizer(self.optimizer_config, self.model, fused=fused)
@@ -179,12 +189,7 @@ class SpectrumModule(LightningModule):
     def _require_finite(self, loss: Tensor, split: str, where: str) -> None:
         if not torch.isfinite(loss):
             raise NonFiniteLossError(
-                f"the {split} loss is {loss.item()} at {where}. No weight was changed by it. Check the input for values "
-                "that are not finite (spectramind data check), then try a lower optimizer.lr or local.precision=32"
+                f"the {split} loss is {loss.item()} at {where}. No weight was changed by it. Check the input for "
+                "values that are not finite (spectramind data check), then try a lower optimizer.lr or "
+                "local.precision=32"
             )
-
-
-def flip_in_time(flux: Tensor, generator: torch.Generator) -> Tensor:
-    """Reverse each light curve of (B, T, 283) in time with probability one half, drawn from a CPU generator."""
-    flipped = torch.rand(len(flux), generator=generator) < 0.5
-    return torch.where(flipped.to(flux.device)[:, None, None], flux.flip(1), flux)

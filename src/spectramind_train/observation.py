@@ -61,7 +61,7 @@ def observe(system: System, planet_id: str, number: int, pairs: int, rng: np.ran
         number: Number of the visit.
         pairs: AIRS pairs of exposures; there are 12 FGS1 pairs to each.
         rng: Source of the detectors' properties, the drifts and the noise.
-        noise: Whether to add photon and read noise; without it frames still are whole counts.
+        noise: Whether to add photon and read noise and to round to whole counts; without, frames are float32.
     """
     airs_flux, fgs1_flux = flux(system, pairs)
     airs_drift, fgs1_drift = _drift(rng, pairs), _drift(rng, pairs * FGS1_FRAMES_PER_AIRS_FRAME)
@@ -144,7 +144,7 @@ def _record(
         adc: Gain and offset of the converter.
         stacked: How many exposures a frame averages.
         rng: Source of the detector's properties and the noise.
-        noise: Whether to add noise.
+        noise: Whether to add noise and to round.
     """
     height, width = instrument.shape
     dark, dead, flat, read, linear_corr = _detector_maps(rng, (height, width))
@@ -158,7 +158,7 @@ def _record(
     common = first / stacked / own
     rest = np.sqrt(np.maximum((second + read**2) / stacked - common**2, 0.0))
     inverse = _inverse_series(linear_corr)
-    counts = np.empty((height, width, pairs, 2), dtype=np.uint16)
+    counts = np.empty((height, width, pairs, 2), dtype=np.uint16 if noise else np.float32)
     curve = flux.astype(np.float32)[0]
     values = np.zeros((width, pairs, 2), dtype=np.float32)
     for row in range(height):
@@ -176,8 +176,9 @@ def _record(
         raw = _distort(values, inverse[:, row])
         raw -= np.float32(adc[1])
         raw *= np.float32(adc[0])
-        raw += np.float32(0.5)
-        np.clip(raw, 0.0, 65535.0, out=raw)
+        if noise:
+            np.rint(raw, out=raw)
+            np.clip(raw, 0.0, 65535.0, out=raw)
         counts[row] = raw
     frames = np.moveaxis(counts.reshape(height, width, 2 * pairs), -1, 0)
     return Detector(frames, instrument.whole, dark, dead, flat, read, linear_corr)
@@ -201,7 +202,7 @@ def _detector_maps(
     read = rng.normal(_READ_NOISE, 0.3, shape)
     linear_corr = np.zeros((LINEARITY_COEFFICIENTS, *shape))
     for power, (mean, spread) in enumerate(
-        [(0.0, 0.0), (1.0, 2e-3), (2e-7, 5e-8), (2e-12, 1e-12), (1e-18, 1e-18), (1e-25, 1e-25)]
+        [(0.0, 0.0), (1.0, 2e-3), (2e-7, 5e-8), (2e-13, 1e-13), (1e-20, 1e-20), (1e-27, 1e-27)]
     ):
         linear_corr[power] = rng.normal(mean, spread, shape)
     return dark, dead, flat, read, linear_corr

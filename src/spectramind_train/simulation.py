@@ -81,13 +81,10 @@ def simulate(
             f"data.simulation.airs_frames = {settings.airs_frames} is odd, but frames come in pairs; "
             f"use {settings.airs_frames + 1}"
         )
-    wanted: list[tuple[Split, int]] = [
-        ("train", index) for index in range(settings.planets if planets is None else planets)
-    ]
-    wanted += [("test", index) for index in range(TEST_PLANETS)]
+    wanted = [*_numbered("train", settings.planets if planets is None else planets), *_numbered("test", TEST_PLANETS)]
     try:
         _claim(root, settings)
-        missing = [(split, index) for split, index in wanted if not _folder(root, split, index).is_dir()]
+        missing = [planet for planet in wanted if not _folder(root, *planet).is_dir()]
         for done, _ in enumerate(_write_planets(root, settings, missing, workers), 1):
             if progress:
                 progress(done, len(missing))
@@ -146,8 +143,13 @@ def _write_columns(path: Path, columns: NDArray[Any]) -> None:
         compression="none",
         use_dictionary=columns.dtype == np.uint16,
         write_statistics=False,
+        write_page_checksum=True,
         store_schema=False,
     )
+
+
+def _numbered(split: Split, count: int) -> list[tuple[Split, int]]:
+    return [(split, index) for index in range(count)]
 
 
 def _folder(root: Path, split: Split, index: int) -> Path:

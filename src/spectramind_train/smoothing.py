@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -118,8 +117,3 @@ class SpectralSmoother(nn.Module):
 def bounded(x: Tensor, limit: float) -> Tensor:
     """A smooth clamp to (-limit, limit) with slope 1 at zero."""
     return limit * torch.tanh(x / limit)
-
-
-def inverse_softplus(x: float) -> float:
-    """The number whose softplus is x > 0."""
-    return x + math.log(-math.expm1(-x))

@@ -29,9 +29,9 @@ class _Recurrence(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
         decay, states = ctx.saved_tensors
-        adjoint = grad.contiguous().clone()
+        adjoint = grads[0].clone(memory_format=torch.contiguous_format)
         for t in range(len(adjoint) - 2, -1, -1):
             adjoint[t].addcmul_(decay[t + 1], adjoint[t + 1])
         decay_grad = torch.zeros_like(decay)
@@ -74,7 +74,7 @@ class StateSpaceLayer(nn.Module):
         self.selection = nn.Linear(width, self.step_rank + 2 * state_size, bias=False)
         self.step = nn.Linear(self.step_rank, width)
         rates = torch.arange(1, state_size + 1, dtype=torch.float32).log()
-        self.log_rate = nn.Parameter(rates.repeat(width, 1))
+        self.log_rate = nn.Parameter(rates.unsqueeze(1).repeat(1, width))
         self.skip = nn.Parameter(torch.ones(width))
         self.outlet = nn.Linear(width, width)
         self.dropout = nn.Dropout(dropout)
@@ -84,6 +84,7 @@ class StateSpaceLayer(nn.Module):
             self.step.bias.copy_(steps + torch.log(-torch.expm1(-steps)))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Update a sequence (B, T, width)."""
         u, gate = self.inlet(self.norm(x)).chunk(2, dim=-1)
         both = self._scan(torch.cat([u, u.flip(1)]))
         forward, backward = both.chunk(2)
@@ -101,10 +102,10 @@ class StateSpaceLayer(nn.Module):
         with torch.autocast(u.device.type, enabled=False):
             u, inward, outward, step = (v.float().transpose(0, 1) for v in (u, inward, outward, step))
             step = F.softplus(step)
-            decay = torch.exp(-step.unsqueeze(-1) * self.log_rate.float().exp())
-            drive = (step * u).unsqueeze(-1) * inward.unsqueeze(-2)
+            decay = torch.exp(-step.unsqueeze(2) * self.log_rate.float().exp())
+            drive = (step * u).unsqueeze(2) * inward.unsqueeze(3)
             states = selective_scan(decay, drive)
-            y = (states @ outward.unsqueeze(-1)).squeeze(-1) + self.skip.float() * u
+            y = (states * outward.unsqueeze(3)).sum(dim=2) + self.skip.float() * u
             return y.transpose(0, 1)
 
 
@@ -118,6 +119,7 @@ class StateSpaceEncoder(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, series: Tensor) -> Tensor:
+        """Encode series (B, T)."""
         x = self.embedding(series.unsqueeze(-1))
         for layer in self.layers:
             x = layer(x)

@@ -22,7 +22,7 @@ def open_parquet(path: Path) -> pq.ParquetFile:
         ConfigError: If the file is missing or damaged.
     """
     try:
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(path, page_checksum_verification=True)
     except FileNotFoundError:
         raise ConfigError(f"{path}: missing; download or simulate the data set again") from None
     except (pa.ArrowException, OSError, EOFError) as error:

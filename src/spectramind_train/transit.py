@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-FloatArray = NDArray[np.float64]
+from spectramind_train.dataset import FloatArray
 
 _NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(24)
 _ANGLES: Final = 0.25 * np.pi * (_NODES + 1.0)
@@ -16,9 +16,7 @@ _SIN2: Final = np.sin(_ANGLES) ** 2
 _COS: Final = np.cos(_ANGLES)
 
 
-def separation(
-    time_h: ArrayLike, mid_time_h: float, period_d: float, sma: float, inclination_deg: float
-) -> FloatArray:
+def separation(time_h: ArrayLike, mid_time_h: float, period_d: float, sma: float, inclination_deg: float) -> FloatArray:
     """Sky-projected distance between the centres of planet and star on a circular orbit.
 
     Args:
@@ -71,12 +69,12 @@ def _blocked_flux(b: FloatArray, r: float, u1: float, u2: float) -> FloatArray:
     """Flux behind the planet for separations ``b`` (n,) at which the discs overlap, in units of central intensity."""
     product = b * r
     inside = b + r <= 1.0
-    denominator = np.where(product > 0.0, product, 1.0)
+    denominator = np.where(inside, 1.0, product)
     # The planet's arc on the star is |t| <= planet_angle, t counted from the point nearest to the star's centre;
     # the star's arc behind the planet is |t| <= star_angle.
     planet_angle = np.where(inside, np.pi, np.arccos(np.clip((r * r + b * b - 1.0) / (2.0 * denominator), -1.0, 1.0)))
     star_angle = np.where(
-        inside, 0.0, np.arccos(np.clip((1.0 + b * b - r * r) / (2.0 * np.where(b > 0.0, b, 1.0)), -1.0, 1.0))
+        inside, 0.0, np.arccos(np.clip((1.0 + b * b - r * r) / (2.0 * np.where(inside, 1.0, b)), -1.0, 1.0))
     )
     sine = np.sin(planet_angle)
     area = 2.0 * (r * r * planet_angle - product * sine)

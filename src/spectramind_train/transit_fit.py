@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
 from spectramind_config.errors import ConfigError
-from spectramind_train.lightcurves import MINIMUM_BINS, FloatArray, LightCurves
+from spectramind_train.dataset import FloatArray, Star
+from spectramind_train.lightcurves import MINIMUM_BINS, LightCurves
 from spectramind_train.white_light import fit_white_light, red_noise, unit_time
-
-if TYPE_CHECKING:
-    from spectramind_train.dataset import Star
 
 _CHANNEL_ORDERS: Final = (0, 1, 2)
 _SLOPE_PRIOR: Final = 0.15
@@ -56,7 +54,8 @@ def fit_transit(curves: LightCurves, star: Star | None) -> TransitFit:
     """Fit a visit's light curves by the classical method.
 
     FGS1 and the sum of the AIRS channels are fitted together for mid-time, radius ratios, quadratic limb darkening
-    (weak priors) and drifts, on the orbit of ``star`` or, where it is None, with duration and impact parameter free.
+    (weak priors) and drifts, on the orbit of ``star`` or, where it is None or contradicted by the light curves, with
+    duration and impact parameter free.
     Each AIRS channel divided by the white drift is then a low-order polynomial times (1 - depth x shape), solved by
     robust linear least squares. The shape follows a trend of limb darkening with wavelength that all channels
     determine together. A channel's sigma joins its residual scatter (red noise included), the trend's uncertainty
@@ -70,7 +69,7 @@ def fit_transit(curves: LightCurves, star: Star | None) -> TransitFit:
     airs = flux[:, 1:].sum(axis=1)
     white = fit_white_light(curves.time, np.stack([flux[:, 0] / level[0], airs / np.median(airs)]), star)
     relative = flux[:, 1:] / (level[1:] * white.drift[1][:, None])
-    legendre = np.polynomial.legendre.legvander(unit_time(curves.time), max(_CHANNEL_ORDERS))
+    legendre = np.asarray(np.polynomial.legendre.legvander(unit_time(curves.time), max(_CHANNEL_ORDERS)), np.float64)
     fits = [_fit_channels(relative, legendre[:, : order + 1], white.shape[1]) for order in _CHANNEL_ORDERS]
     order = int(np.argmin([_criterion(fit, order) for order, fit in zip(_CHANNEL_ORDERS, fits, strict=True)]))
     polynomials = legendre[:, : _CHANNEL_ORDERS[order] + 1]
@@ -122,7 +121,7 @@ def _fit_channels(
 
     ``shape`` is (T,) or (T, n). The product of drift and depth is made linear with the drift of the round before.
     """
-    bins, count = relative.shape
+    count = relative.shape[1]
     terms = polynomials.shape[1]
     shapes = np.broadcast_to(shape if shape.ndim == 2 else shape[:, None], relative.shape)
     drift = np.ones_like(relative)
@@ -137,7 +136,8 @@ def _fit_channels(
             columns.append(-shape_slope[:, None] * drift)
         design = np.stack(columns, axis=2).transpose(1, 0, 2)
         weighted = design * weights.T[:, :, None]
-        inverse = np.linalg.pinv(design.transpose(0, 2, 1) @ weighted, rcond=1e-10, hermitian=True)
+        normal = design.transpose(0, 2, 1) @ weighted
+        inverse = np.asarray(np.linalg.pinv(normal, rcond=1e-10, hermitian=True), dtype=np.float64)
         solution = np.einsum("nij,ntj,nt->ni", inverse, weighted, relative.T)
         residuals = relative - np.einsum("ntj,nj->tn", design, solution)
         drift = polynomials @ solution[:, :terms].T

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from scipy.optimize import least_squares
 
-from spectramind_train.lightcurves import FloatArray
+from spectramind_train.dataset import FloatArray, Star
 from spectramind_train.transit import light_curve, separation
 
-if TYPE_CHECKING:
-    from spectramind_train.dataset import Star
-
-MAXIMUM_DRIFT_ORDER: Final = 3
+DRIFT_ORDERS: Final = (2, 3, 4)
 _LIMB_PRIORS: Final = ((0.38, 0.22, 0.15), (0.15, 0.15, 0.15))
 """Means of u1 and u2 and their common standard deviation for FGS1 (0.7 um) and AIRS (2 to 4 um), FGK dwarfs."""
 _IMPACT_PRIOR: Final = (0.35, 0.35)
 _ROBUST_SCALE: Final = 3.0
 _LONGEST_EXPOSURE_H: Final = 50.0 / 3600.0
 _STEPS: Final = 1e-4
+_CONTRADICTION: Final = 1.3
+"""Scatter of the residuals, over the noise, from which a given orbit is doubted."""
 
 
 @dataclass(frozen=True)
@@ -80,13 +79,16 @@ class _WhiteModel:
         exposures = max(1, int(np.ceil(step / _LONGEST_EXPOSURE_H)))
         offsets = (np.arange(exposures) + 0.5) / exposures - 0.5
         self.moments = time[:, None] + step * offsets
-        self.legendre = np.polynomial.legendre.legvander(unit_time(time), MAXIMUM_DRIFT_ORDER)
+        self.legendre = np.polynomial.legendre.legvander(unit_time(time), max(DRIFT_ORDERS))
         self.n_orbit = 1 if star is not None else 3
         self.n_physical = self.n_orbit + 6
-        self.orders = [2, 2]
+        self.orders = [DRIFT_ORDERS[0]] * 2
+        self.choice_variance = np.zeros(2)
         noise = 1.4826 * np.median(np.abs(np.diff(flux, axis=1)), axis=1) / np.sqrt(2.0)
         self.sigma = np.maximum(noise, 1e-9)
-        self.priors = [(self.n_orbit + 3 * i + j, _LIMB_PRIORS[i][j - 1], _LIMB_PRIORS[i][2]) for i in (0, 1) for j in (1, 2)]
+        self.priors = [
+            (self.n_orbit + 3 * i + j, _LIMB_PRIORS[i][j - 1], _LIMB_PRIORS[i][2]) for i in (0, 1) for j in (1, 2)
+        ]
         if star is None:
             self.priors.append((2, *_IMPACT_PRIOR))
         lower, upper = [time[0] - 1.0], [time[-1] + 1.0]
@@ -111,7 +113,11 @@ class _WhiteModel:
         """Orbit, star-and-planet parameters of each instrument, drift coefficients of each instrument."""
         n, m = self.n_orbit, self.n_physical
         middle = m + self.orders[0] + 1
-        return parameters[:n], [parameters[n : n + 3], parameters[n + 3 : m]], [parameters[m:middle], parameters[middle:]]
+        return (
+            parameters[:n],
+            [parameters[n : n + 3], parameters[n + 3 : m]],
+            [parameters[m:middle], parameters[middle:]],
+        )
 
     def drifts(self, coefficients: list[FloatArray]) -> FloatArray:
         """Both drifts (2, T)."""
@@ -158,10 +164,12 @@ class _WhiteModel:
     def search(self) -> FloatArray:
         """Starting point: the box-shaped transit under a parabolic drift that explains AIRS best."""
         flux, time = self.flux[1], self.time
-        basis, _ = np.linalg.qr(self.legendre[:, :3])
+        basis, _ = np.linalg.qr(self.legendre[:, : DRIFT_ORDERS[0] + 1])
         durations = np.geomspace(0.5, 6.0, 16) if self.star is None else np.array([self._star_duration(self.star)])
         middles = np.linspace(time[0], time[-1], 121)
-        boxes = (np.abs(time - middles[:, None, None]) < 0.5 * durations[:, None]).astype(np.float64).reshape(-1, time.size)
+        boxes = (
+            (np.abs(time - middles[:, None, None]) < 0.5 * durations[:, None]).astype(np.float64).reshape(-1, time.size)
+        )
         clipped = np.clip(flux, *np.quantile(flux, [0.005, 0.995]))
         rest = boxes - (boxes @ basis) @ basis.T
         power = np.einsum("bt,bt->b", rest, rest)
@@ -172,10 +180,15 @@ class _WhiteModel:
         middle, duration = middles[best // durations.size], durations[best % durations.size]
         orbit = [middle]
         if self.star is None:
-            orbit += [np.log(0.5 * duration / np.sqrt((1.0 + radius_ratio) ** 2 - _IMPACT_PRIOR[0] ** 2)), _IMPACT_PRIOR[0]]
+            orbit += [
+                np.log(0.5 * duration / np.sqrt((1.0 + radius_ratio) ** 2 - _IMPACT_PRIOR[0] ** 2)),
+                _IMPACT_PRIOR[0],
+            ]
         physical = [*orbit, radius_ratio, *_LIMB_PRIORS[0][:2], radius_ratio, *_LIMB_PRIORS[1][:2]]
         outside = boxes[best] == 0.0
-        coefficients = [np.linalg.lstsq(self.legendre[outside, :3], f[outside], rcond=None)[0] for f in self.flux]
+        coefficients = [
+            np.linalg.lstsq(self.legendre[outside, : DRIFT_ORDERS[0] + 1], f[outside], rcond=None)[0] for f in self.flux
+        ]
         return np.concatenate([np.clip(physical, self.lower, self.upper), *coefficients])
 
     def _star_duration(self, star: Star) -> float:
@@ -203,11 +216,25 @@ class _WhiteModel:
         )
         return np.asarray(found.x, dtype=np.float64), np.asarray(found.jac, dtype=np.float64)
 
+    def excess(self, parameters: FloatArray) -> float:
+        """Robust scatter of AIRS's residuals over its noise from one bin to the next."""
+        bins = self.time.size
+        return float(1.4826 * np.median(np.abs(self.residuals(parameters)[bins : 2 * bins])))
+
+    def criterion(self, parameters: FloatArray) -> float:
+        """Bayesian information criterion, outliers weighted down as in ``solve``."""
+        scaled = (self.residuals(parameters) / _ROBUST_SCALE) ** 2
+        misfit = 2.0 * _ROBUST_SCALE**2 * np.sum(np.sqrt(1.0 + scaled) - 1.0)
+        return float(misfit + parameters.size * np.log(2 * self.time.size))
+
     def choose_orders(self, parameters: FloatArray) -> FloatArray:
-        """Set each drift's order by the Bayesian information criterion and return the start of the next solution.
+        """Set each drift's order by Akaike's criterion and return the start of the next solution.
+
+        A stricter criterion prefers drifts too stiff for what they describe, and the rest biases the depth.
 
         The transit's parameters enter linearly, by their derivatives at ``parameters``, so that no further nonlinear
-        fit is needed. The noise is set to what the residuals show.
+        fit is needed. The noise is set to what the residuals show. What the choice of the order adds to the variance of
+        the radius ratio is kept, orders weighted by the criterion.
         """
         bins = self.time.size
         residuals = -self.residuals(parameters)[: 2 * bins].reshape(2, bins)
@@ -222,21 +249,25 @@ class _WhiteModel:
             weights = 1.0 / np.sqrt(1.0 + (residuals[i] / _ROBUST_SCALE) ** 2)
             transit = self.transit(distances, planets[i])
             drift = drifts[i] * transit / self.sigma[i]
-            criteria, solutions = [], []
-            for order in range(1, MAXIMUM_DRIFT_ORDER + 1):
+            criteria, solutions, ratios = [], [], []
+            for order in DRIFT_ORDERS:
                 polynomials = transit[:, None] * self.legendre[:, : order + 1] / self.sigma[i]
                 design = np.column_stack([polynomials, physical]) * np.sqrt(weights)[:, None]
                 wanted = (residuals[i] + drift) * np.sqrt(weights)
                 solution = np.linalg.lstsq(design, wanted, rcond=1e-10)[0]
                 left = wanted - design @ solution
-                criteria.append(bins * np.log(left @ left / bins) + order * np.log(bins))
+                criteria.append(bins * np.log(left @ left / bins) + 2.0 * order)
                 solutions.append(solution[: order + 1])
+                ratios.append(solution[order + 1 + self.n_orbit])
             best = int(np.argmin(criteria))
+            likelihood = np.exp(-0.5 * (np.array(criteria) - criteria[best]))
+            middle = np.average(ratios, weights=likelihood)
+            self.choice_variance[i] = np.average((ratios - middle) ** 2, weights=likelihood)
             chosen.append(solutions[best])
-            self.orders[i] = best + 1
+            self.orders[i] = DRIFT_ORDERS[best]
             kept = residuals[i][np.abs(residuals[i]) < 5.0]
             if kept.size > bins // 2:
-                spread = np.sqrt(np.sum(kept**2) / max(kept.size - own.size - best - 2, 1))
+                spread = np.sqrt(np.sum(kept**2) / max(kept.size - own.size - DRIFT_ORDERS[best] - 1, 1))
                 self.sigma[i] *= spread * red_noise(np.clip(residuals[i], -5.0, 5.0))
         return np.concatenate([parameters[: self.n_physical], *chosen])
 
@@ -247,13 +278,21 @@ def fit_white_light(time: FloatArray, flux: FloatArray, star: Star | None) -> Wh
     Args:
         time: Bin middles (T,), in hours.
         flux: White light curves (2, T) of FGS1 and AIRS, each divided by its median.
-        star: Orbit; where None, a straight path of free duration and impact parameter takes its place.
+        star: Orbit; where None, or where the light curves contradict it, a straight path of free duration and impact
+            parameter takes its place.
     """
     model = _WhiteModel(time, flux, star)
     first, _ = model.solve(model.search())
+    if star is not None and model.excess(first) > _CONTRADICTION:
+        free = _WhiteModel(time, flux, None)
+        other, _ = free.solve(free.search())
+        if free.criterion(other) < model.criterion(first):
+            model, first = free, other
     parameters, jacobian = model.solve(model.choose_orders(first))
     scale = 1.0 / np.maximum(np.linalg.norm(jacobian, axis=0), 1e-12)
-    covariance = np.linalg.pinv((jacobian * scale).T @ (jacobian * scale), rcond=1e-12, hermitian=True) * np.outer(scale, scale)
+    covariance = np.linalg.pinv((jacobian * scale).T @ (jacobian * scale), rcond=1e-12, hermitian=True) * np.outer(
+        scale, scale
+    )
     orbit, planets, coefficients = model.split(parameters)
     distances = model.distances(orbit)
     radius_ratio = np.array([planet[0] for planet in planets])
@@ -265,7 +304,7 @@ def fit_white_light(time: FloatArray, flux: FloatArray, star: Star | None) -> Wh
     return WhiteFit(
         mid_time=float(orbit[0]),
         radius_ratio=radius_ratio,
-        radius_ratio_sigma=np.sqrt(np.maximum(np.diag(covariance)[index], 0.0)),
+        radius_ratio_sigma=np.sqrt(np.maximum(np.diag(covariance)[index], 0.0) + model.choice_variance),
         drift=model.drifts(coefficients),
         shape=shape,
         shape_slope=slope,

@@ -1,0 +1,37 @@
+# make train   installs what is needed and trains V50 on simulated planets; ARGS="local=debug" passes overrides
+# make test    linters, type checks and tests
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: train test lint clean
+
+train: $(VENV)/train.stamp
+	$(BIN)/spectramind train $(ARGS)
+
+test: lint
+	$(BIN)/pytest -n 2 $(ARGS)
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+$(VENV)/pip.stamp:
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+# Torch comes first and by itself: with the pinned version pip finds a CPU build where there is one, and an open range
+# would bring several gigabytes of CUDA packages.
+$(VENV)/train.stamp: pyproject.toml constraints.txt | $(VENV)/pip.stamp
+	$(BIN)/pip install --quiet -c constraints.txt torch
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[train]"
+	touch $@
+
+$(VENV)/dev.stamp: $(VENV)/train.stamp
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[train,dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

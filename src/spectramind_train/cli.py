@@ -1,0 +1,151 @@
+"""The commands of ``spectramind`` that concern runs; frameworks are imported only by those that need them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from spectramind_config import ConfigError, EffectiveConfig, compose, from_dict, hydra_app
+from spectramind_train.console import Console
+from spectramind_train.host import Host
+from spectramind_train.plan import RunPlan, plan
+from spectramind_train.run import Run, require_writable
+
+_STARTED = time.monotonic()
+
+
+def train(arguments: Sequence[str]) -> int:
+    """``spectramind train [overrides…]``."""
+    command = hydra_app.read(arguments)
+    hydra_app.check(command)
+    if command.needs_hydra:
+        return hydra_app.run(_train, command, sys.argv[0])
+    return _train(compose(command.overrides))
+
+
+def _train(config: EffectiveConfig) -> int:
+    console = Console.of(config)
+    host = Host.detect()
+    run_plan = plan(config, host)
+    require_writable(config)
+    _announce(config, run_plan, console)
+    from spectramind_train.training import train as train_run
+
+    return train_run(config, run_plan, host, console, started=_STARTED).exit_code
+
+
+def _announce(config: EffectiveConfig, run_plan: RunPlan, console: Console) -> None:
+    choices = " ".join(f"{group}={name}" for group, name in config.profiles.items())
+    console.say(f"{choices}  fingerprint {config.fingerprint[:12]}")
+    where = f"{run_plan.devices} x {run_plan.accelerator}, precision {run_plan.precision}, {run_plan.threads} threads"
+    console.say(f"on {where}")
+    for warning in config.warnings:
+        console.warn(warning)
+    for decision in run_plan.decisions:
+        if decision.loud:
+            console.warn(f"{decision.setting}={decision.requested}: {decision.reason}")
+
+
+def show_plan(arguments: Sequence[str]) -> int:
+    """``spectramind plan [overrides…]``."""
+    config = compose(list(arguments))
+    host = Host.detect()
+    run_plan = plan(config, host)
+    console = Console()
+    gpus = ", ".join(host.gpus) or ("Apple GPU" if host.mps else "no GPU")
+    scheduler = f", {host.scheduler} job" if host.scheduler else ""
+    console.say(f"{host.name}: {gpus}, {host.cores} CPU cores{scheduler}")
+    console.say(f"devices      {run_plan.devices} x {run_plan.accelerator}, {run_plan.num_nodes} node(s)")
+    console.say(f"strategy     {run_plan.strategy}")
+    console.say(f"precision    {run_plan.precision}")
+    workers = "/".join(map(str, run_plan.num_workers))
+    console.say(f"loaders      {workers} workers for train/val/test, {run_plan.threads} threads each process")
+    for decision in run_plan.decisions:
+        console.say(f"  {decision.setting}: {decision.requested} -> {decision.effective}, because {decision.reason}")
+    return 0
+
+
+def predict(arguments: Sequence[str]) -> int:
+    """``spectramind predict RUN --data FILE``."""
+    parser = argparse.ArgumentParser("spectramind predict", description="Predict spectra with a trained run.")
+    parser.add_argument("run", type=Path, help="the run's directory or its manifest")
+    parser.add_argument("--data", type=Path, required=True, help="binned light curves, .npy or .npz")
+    parser.add_argument("--output", type=Path, help="the table to write (default: in the run's directory)")
+    options = parser.parse_args(list(arguments))
+    run = Run.open(options.run)
+    checkpoint = run.checkpoint()
+    from spectramind_train.lightcurves import read_binned
+    from spectramind_train.prediction import load_model, write_submission
+    from spectramind_train.prediction import predict as predict_planets
+    from spectramind_train.preparation import Planet
+    from spectramind_train.transit_fit import fit_transit
+
+    config = from_dict(run.manifest.config, f"{run.path}/manifest.json")
+    curves = read_binned(options.data)
+    planets = [Planet(one.planet_id, one, fit_transit(one, None), None) for one in curves]
+    prediction = predict_planets(load_model(config, checkpoint), planets, config.data.batch_size)
+    output = options.output or run.path / f"predictions_{options.data.stem}.csv"
+    write_submission(prediction, output)
+    rows = [
+        (planet_id, f"{100 * mu.mean():.3f} %", f"{1e6 * sigma.mean():.0f}", f"{100 * planet.fit.white_depth:.3f} %")
+        for planet_id, mu, sigma, planet in zip(
+            prediction.planet_ids, prediction.mu, prediction.sigma, planets, strict=True
+        )
+    ]
+    console = Console()
+    console.table("Predicted spectra", ("planet", "mean (Rp/Rs)²", "mean sigma (ppm)", "white-light fit"), rows)
+    console.say(f"written: {output}")
+    return 0
+
+
+def data(arguments: Sequence[str]) -> int:
+    """``spectramind data simulate|check DIR``."""
+    parser = argparse.ArgumentParser("spectramind data", description="Simulate a data set, or look for damage in one.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    simulate_parser = commands.add_parser("simulate", help="write a simulated data set in the challenge's layout")
+    simulate_parser.add_argument("folder", type=Path)
+    simulate_parser.add_argument("overrides", nargs="*", help="such as data.simulation.planets=24")
+    check_parser = commands.add_parser("check", help="compare every file with the layout")
+    check_parser.add_argument("folder", type=Path)
+    options = parser.parse_args(list(arguments))
+    if options.command == "check":
+        return _check(options.folder)
+    return _simulate(options.folder, compose(options.overrides))
+
+
+def _check(folder: Path) -> int:
+    from spectramind_train.dataset import Dataset, check
+
+    problems = check(folder)
+    if problems:
+        raise ConfigError("\n".join(problems))
+    dataset = Dataset(folder)
+    counts = {split: len(dataset.planet_ids(split)) for split in ("train", "test")}
+    Console().say(f"{folder}: {counts['train']} labelled planets and {counts['test']} others, every file in its layout")
+    return 0
+
+
+def _simulate(folder: Path, config: EffectiveConfig) -> int:
+    from spectramind_config.data import NominalData
+    from spectramind_train.simulation import simulate
+
+    if not isinstance(config.data, NominalData):
+        raise ConfigError(f"data={config.data.name} has no simulation; use data=nominal")
+    console = Console.of(config)
+    with console.progress("simulating planets") as progress:
+        simulate(folder, config.data.simulation, progress=progress, workers=Host.detect().cores)
+    console.say(
+        f"{folder}: {config.data.simulation.planets} labelled planets; train on them with SM_DATA_ROOT={folder}"
+    )
+    return 0
+
+
+COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
+    "train": train,
+    "plan": show_plan,
+    "predict": predict,
+    "data": data,
+}

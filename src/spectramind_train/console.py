@@ -1,0 +1,87 @@
+"""What a run says: lines, progress of long work, and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console as RichConsole
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from spectramind_config import EffectiveConfig
+
+Report = Callable[[int, int], None]
+
+
+class Console:
+    """The terminal of a run.
+
+    Args:
+        style: ``rich`` draws bars and tables where the output is a terminal; ``plain`` writes lines.
+        bars: Whether progress bars are wanted at all.
+        throttled: Whether bars are redrawn once a second instead of ten times.
+        silent: Write nothing, as every process but the first of several does.
+    """
+
+    def __init__(
+        self, *, style: str = "rich", bars: bool = True, throttled: bool = False, silent: bool = False
+    ) -> None:
+        self.rich = RichConsole(quiet=silent, highlight=False, no_color=style == "plain" or None, soft_wrap=True)
+        self.live = style == "rich" and bars and self.rich.is_terminal and not silent
+        self.throttled = throttled
+
+    @classmethod
+    def of(cls, config: EffectiveConfig, *, rank: int = 0) -> Console:
+        """The console that a config asks for, in the process of a rank."""
+        return cls(
+            style=config.logger.style,
+            bars=config.dev.enable_progress_bar,
+            throttled=config.console.refresh == "throttled",
+            silent=rank > 0,
+        )
+
+    def say(self, line: str) -> None:
+        """Write one line."""
+        self.rich.print(line, markup=False)
+
+    def warn(self, line: str) -> None:
+        """Write one line that should not be missed."""
+        self.rich.print(f"[bold yellow]warning:[/bold yellow] {line}")
+
+    @contextmanager
+    def progress(self, task: str) -> Iterator[Report]:
+        """Show how far a long task is: a bar in a terminal, else a line at each quarter.
+
+        Yields:
+            A function of (done, all) to call as the work goes on.
+        """
+        if not self.live:
+            yield self._quarters(task)
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        rate = 1 if self.throttled else 10
+        with Progress(*columns, console=self.rich, transient=True, refresh_per_second=rate) as progress:
+            bar = progress.add_task(task, total=None)
+            yield lambda done, total: progress.update(bar, completed=done, total=total)
+
+    def _quarters(self, task: str) -> Report:
+        said = 0
+
+        def report(done: int, total: int) -> None:
+            nonlocal said
+            quarter = 4 * done // max(total, 1)
+            if quarter > said and total >= 4:
+                said = quarter
+                self.say(f"{task}: {done} of {total}")
+
+        return report
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Write a table; the first column holds names, the others numbers."""
+        table = Table(title=title, title_justify="left")
+        for number, column in enumerate(columns):
+            table.add_column(column, justify="right" if number else "left")
+        for row in rows:
+            table.add_row(*row)
+        self.rich.print(table)

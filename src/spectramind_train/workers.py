@@ -1,0 +1,104 @@
+"""Several processes that fit one model together: started with a frozen config, never with a command line.
+
+Each process reads the run's manifest. None of them composes a config or starts Hydra, so none can read a changed
+environment or replay a sweep.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+
+import msgspec
+
+from spectramind_config import ConfigError, from_dict
+from spectramind_train.console import Console
+from spectramind_train.fitting import FitResult, fit
+from spectramind_train.plan import RunPlan
+from spectramind_train.run import Run
+from spectramind_train.splits import build_splits
+from spectramind_train.tracking import Tracker
+
+_RESULT = "fit.json"
+
+
+def fit_in_processes(run: Run, plan: RunPlan, *, started: float) -> FitResult:
+    """Fit a run's model in ``plan.devices`` processes and wait for them; signals are passed on.
+
+    Raises:
+        ConfigError: A process failed; its own message stands above.
+    """
+    port = _free_port()
+    processes: list[subprocess.Popen[bytes]] = []
+    for rank in range(plan.devices):
+        environment = {
+            **os.environ,
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+            "WORLD_SIZE": str(plan.devices),
+            "NODE_RANK": "0",
+            "LOCAL_RANK": str(rank),
+        }
+        elapsed = time.monotonic() - started
+        command = [sys.executable, "-m", "spectramind_train.workers", str(run.path), f"{elapsed:.3f}"]
+        processes.append(subprocess.Popen(command, env=environment))  # noqa: S603
+
+    def forward(number: int, _: FrameType | None) -> None:
+        for process in processes:
+            with suppress(ProcessLookupError):
+                process.send_signal(number)
+
+    before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        while any(process.poll() is None for process in processes):
+            if any(process.poll() not in (None, 0) for process in processes):
+                break
+            time.sleep(0.1)
+    finally:
+        for process in processes:
+            if process.poll() is None:
+                process.terminate()
+        codes = [process.wait() for process in processes]
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if any(codes):
+        raise ConfigError(f"{run.path}: process {codes.index(max(codes, key=abs))} of {len(codes)} failed, see above")
+    result = run.path / _RESULT
+    found = msgspec.json.decode(result.read_bytes(), type=FitResult)
+    result.unlink()
+    return found
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def main(directory: Path, elapsed: float) -> None:
+    """Fit as one process of several, as the run's manifest says."""
+    rank = int(os.environ["LOCAL_RANK"])
+    started = time.monotonic() - elapsed
+    run = Run.open(directory)
+    config = from_dict(run.manifest.config, str(directory / "manifest.json"))
+    plan = msgspec.convert(run.manifest.plan, RunPlan)
+    console = Console.of(config, rank=rank)
+    splits = build_splits(config.data, config, plan, Console(silent=True))
+    tracker = Tracker.of(config, console) if rank == 0 else None
+    if tracker is not None:
+        tracker.start(run.manifest)
+    result = fit(config, plan, splits, directory, console, tracker, started=started)
+    if rank == 0:
+        (directory / _RESULT).write_bytes(msgspec.json.encode(result))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), float(sys.argv[2]))

@@ -1,0 +1,67 @@
+"""Synthetic batches for the tests of model and training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from spectramind_train.model import Batch
+
+
+def synthetic_batch(planets: int = 4, steps: int = 64, seed: int = 0) -> Batch:
+    """Planets with smooth spectra, box transits, white noise and a fit that has the noise's errors."""
+    rng = np.random.default_rng(seed)
+    x = np.linspace(0, 1, 282)
+    depth = np.exp(rng.normal(np.log(0.012), 0.5, (planets, 1)))
+    phase, period = rng.uniform(0, 2 * np.pi, (planets, 1)), rng.uniform(0.2, 0.6, (planets, 1))
+    spectrum = depth + 0.006 * depth * np.sin(2 * np.pi * x / period + phase)
+    target = np.hstack([depth + rng.normal(0, 2e-4, depth.shape), spectrum])
+    noise = np.hstack([[1.1e-4], 6e-4 * np.exp(1.4 * x)]) * np.ones((planets, 1))
+    shape = (np.abs(np.linspace(-1, 1, steps)) < 0.4).astype(float)
+    inside = shape.sum()
+    sigma = noise * np.sqrt(1 / inside + 1 / (steps - inside)) * np.sqrt(steps / 187)
+    flux = -shape[:, None] * target[:, None, :] + noise[:, None, :] * rng.normal(size=(planets, steps, 283))
+    arrays = {
+        "flux": flux / depth[:, None],
+        "fit_depth": target + sigma * rng.normal(size=target.shape),
+        "fit_sigma": sigma,
+        "white_depth": depth,
+        "noise": noise,
+        "target": target,
+    }
+    return {name: torch.tensor(values, dtype=torch.float32) for name, values in arrays.items()}
+
+
+class Planets(Dataset[Batch]):
+    """A batch taken apart, each planet with its number."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = {**batch, "index": torch.arange(len(batch["target"]))}
+
+    def __len__(self) -> int:
+        return len(self.batch["index"])
+
+    def __getitem__(self, index: int) -> Batch:
+        return {name: values[index] for name, values in self.batch.items()}
+
+
+def loader(batch: Batch, size: int = 4) -> DataLoader[Any]:
+    """Planets in order."""
+    return DataLoader(Planets(batch), batch_size=size)
+
+
+@pytest.fixture
+def make_batch() -> Callable[..., Batch]:
+    """Makes planets: ``make_batch(planets, steps, seed)``."""
+    return synthetic_batch
+
+
+@pytest.fixture
+def make_loader() -> Callable[..., DataLoader[Any]]:
+    """Makes a loader of a batch's planets: ``make_loader(batch, size)``."""
+    return loader

@@ -1,0 +1,89 @@
+"""Reading binned light curves and refusing what is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spectramind_config.errors import ConfigError
+from spectramind_train.lightcurves import LightCurves, read_binned
+
+
+def test_npy_with_all_columns_gives_the_labelled_channels(tmp_path: Path) -> None:
+    """Of 357 columns, FGS1 and AIRS columns 36 to 317 are kept; times fill the visit; the name has the digits."""
+    flux = np.arange(20 * 357, dtype=np.float64).reshape(1, 20, 357)
+    path = tmp_path / "planet_1103775_v2.npy"
+    np.save(path, flux)
+    (curves,) = read_binned(path)
+    assert curves.planet_id == "1103775"
+    np.testing.assert_array_equal(curves.flux, flux[0][:, [0, *range(36, 318)]])
+    np.testing.assert_allclose(curves.time[[0, -1]], [0.5 * 7.5 / 20, 7.5 - 0.5 * 7.5 / 20])
+
+
+def test_npy_with_several_planets_numbers_them(tmp_path: Path) -> None:
+    """Planets of one file get distinct names; a name without digits keeps its stem."""
+    np.save(tmp_path / "night_77.npy", np.ones((2, 16, 283), dtype=np.float32))
+    np.save(tmp_path / "curves.npy", np.ones((1, 16, 283)))
+    assert [curves.planet_id for curves in read_binned(tmp_path / "night_77.npy")] == ["77_0", "77_1"]
+    assert [curves.planet_id for curves in read_binned(tmp_path / "curves.npy")] == ["curves"]
+
+
+@pytest.mark.parametrize("own_times", [False, True])
+def test_npz_brings_times_and_names(tmp_path: Path, own_times: bool) -> None:
+    """Times may be common to all planets or each planet's own; numbers serve as names."""
+    time = np.linspace(0.0, 5.0, 16)
+    times = np.stack([time, time + 1.0]) if own_times else time
+    np.savez(tmp_path / "a.npz", flux=np.ones((2, 16, 283)), time=times, planet_id=np.array([12.0, 7.0]))
+    first, second = read_binned(tmp_path / "a.npz")
+    assert (first.planet_id, second.planet_id) == ("12", "7")
+    np.testing.assert_array_equal(second.time, time + 1.0 if own_times else time)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"flux": np.ones((16, 283))}, "shape"),
+        ({"flux": np.ones((1, 16, 282))}, "shape"),
+        ({"flux": np.ones((1, 15, 283))}, "16 time bins"),
+        ({"flux": np.ones((0, 16, 283))}, "no planet"),
+        ({"flux": np.full((1, 16, 283), "x")}, "real numbers"),
+        ({"flux": np.full((1, 16, 283), np.inf)}, "not finite"),
+        ({"light": np.ones((1, 16, 283))}, "no array 'flux'"),
+        ({"flux": np.ones((1, 16, 283)), "time": np.ones(16)}, "ascend"),
+        ({"flux": np.ones((1, 16, 283)), "time": np.arange(15.0)}, "time has the shape"),
+        ({"flux": np.ones((2, 16, 283)), "planet_id": np.array(["a", "a"])}, "distinct names"),
+    ],
+)
+def test_wrong_arrays_are_refused(tmp_path: Path, arrays: dict[str, np.ndarray], message: str) -> None:
+    """The message names the file and what is wrong."""
+    path = tmp_path / "wrong.npz"
+    np.savez(path, **arrays)
+    with pytest.raises(ConfigError, match=message) as error:
+        read_binned(path)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"not an array", b"PK\x03\x04 damaged", b"\x93NUMPY\x01\x00"])
+def test_unreadable_files_are_refused(tmp_path: Path, content: bytes) -> None:
+    """Empty, foreign and truncated files, pickles among them, give one clear message."""
+    path = tmp_path / "damaged.npy"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"damaged\.npy"):
+        read_binned(path)
+
+
+def test_pickles_and_absent_files_are_refused(tmp_path: Path) -> None:
+    """A pickled array is never loaded; a missing file is named."""
+    np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(ConfigError, match=r"objects\.npy"):
+        read_binned(tmp_path / "objects.npy")
+    with pytest.raises(ConfigError, match="no such file"):
+        read_binned(tmp_path / "absent.npy")
+
+
+def test_light_curves_refuse_arrays_that_do_not_belong_together() -> None:
+    """Time and flux must have one length."""
+    with pytest.raises(ValueError, match="planet p"):
+        LightCurves("p", np.arange(5.0), np.ones((6, 283)))

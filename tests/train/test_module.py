@@ -1,0 +1,205 @@
+"""Training as Lightning runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.utils.data import DataLoader
+
+from spectramind_config.data import Augmentation
+from spectramind_config.loss import CompositeLoss as CompositeLossConfig
+from spectramind_config.model import V50Config
+from spectramind_config.optimizer import AdamW
+from spectramind_train.loss import build_loss
+from spectramind_train.metric import ariel_score, naive_statistics
+from spectramind_train.model import Batch, build_model
+from spectramind_train.module import NonFiniteLossError, SpectrumModule, step_seed
+
+MakeBatch = Callable[..., Batch]
+MakeLoader = Callable[..., DataLoader[Any]]
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def module(data: Batch, **changes: Any) -> SpectrumModule:
+    """A small module with fixed weights."""
+    torch.manual_seed(0)
+    config = V50Config(width=8, heads=2, fgs1_layers=1, airs_layers=1, state_size=2)
+    mean, sigma = naive_statistics(data["target"].numpy())
+    arguments = {"seed": 7, "naive_mean": mean, "naive_sigma": sigma, "augmentation": Augmentation(), **changes}
+    optimizer = arguments.pop("optimizer", AdamW(lr=1e-3))
+    return SpectrumModule(build_model(config), build_loss(CompositeLossConfig()), optimizer, **arguments)
+
+
+def trainer(**changes: Any) -> Trainer:
+    """A quiet trainer on the CPU."""
+    quiet = dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary", "enable_checkpointing"), False)
+    return Trainer(**{"accelerator": "cpu", "num_sanity_val_steps": 0, "max_epochs": 2, **quiet, **changes})
+
+
+class Recorder(Callback):
+    """Notes the loss of every training batch and, if asked, saves a checkpoint after one of them."""
+
+    def __init__(self, save_after: int = 0, path: Path | None = None) -> None:
+        self.losses: list[float] = []
+        self.save_after, self.path = save_after, path
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any) -> None:
+        """Take the loss."""
+        self.losses.append(outputs["loss"].item())
+        if self.path is not None and len(self.losses) == self.save_after:
+            trainer.save_checkpoint(self.path)
+
+
+def test_seed_depends_on_every_counter() -> None:
+    """Distinct counters give distinct seeds, equal ones the same."""
+    counters = [(s, e, k, r) for s in range(3) for e in range(5) for k in range(20) for r in range(4)]
+    assert len({step_seed(*c) for c in counters}) == len(counters)
+    assert step_seed(1, 2, 3, 4) == step_seed(1, 2, 3, 4)
+
+
+def losses(data: Batch, loader: DataLoader[Any], **changes: Any) -> list[float]:
+    """Losses of a training whose weights stay as they are, so that only the randomness moves them."""
+    recorder = Recorder()
+    frozen = {"optimizer": AdamW(lr=1e-30, weight_decay=0.0), **changes}
+    accumulate = frozen.pop("accumulate", 1)
+    trainer(callbacks=[recorder], accumulate_grad_batches=accumulate).fit(module(data, **frozen), loader)
+    return recorder.losses
+
+
+def test_randomness_follows_the_counters(make_batch: MakeBatch, make_loader: MakeLoader) -> None:
+    """The same seed repeats a training; another seed, step or epoch draws anew, also when gradients accumulate."""
+    data = make_batch(4, 16)
+    twice = {name: torch.cat([values, values]) for name, values in data.items()}
+    loader = make_loader(twice, 4)
+    first = losses(data, loader)
+    assert losses(data, loader) == first
+    assert losses(data, loader, seed=8) != first
+    assert len(set(first)) == 4
+    # Lightning reports each loss divided by the number of accumulated batches.
+    assert losses(data, loader, accumulate=2) == pytest.approx([loss / 2 for loss in first])
+
+
+def test_resuming_within_an_epoch_is_exact(make_batch: MakeBatch, make_loader: MakeLoader, tmp_path: Path) -> None:
+    """A training resumed from a checkpoint in its second epoch ends with the very weights of one never stopped."""
+    data = make_batch(4, 16)
+    same = {name: torch.cat([values] * 4) for name, values in data.items()}
+    loader, path = make_loader(same, 4), tmp_path / "mid.ckpt"
+    whole, resumed = module(data), module(data)
+    full = Recorder(save_after=6, path=path)
+    trainer(callbacks=[full]).fit(whole, loader)
+    rest = Recorder()
+    trainer(callbacks=[rest]).fit(resumed, loader, ckpt_path=path, weights_only=True)
+    assert len(full.losses) == 8
+    assert rest.losses[-2:] == full.losses[6:]
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def test_score_is_that_of_the_whole_split(make_batch: MakeBatch, make_loader: MakeLoader) -> None:
+    """Validation over uneven batches logs the official score of all predictions together, and so does the test."""
+    data = make_batch(5, 16)
+    net = module(data)
+    run = trainer()
+    logged = (
+        run.validate(net, make_loader(data, 2), verbose=False)[0]
+        | run.test(net, make_loader(data, 3), verbose=False)[0]
+    )
+    net.eval()
+    with torch.no_grad():
+        mu, sigma = net(data)
+    arrays = (mu.numpy().clip(0), sigma.numpy(), data["target"].numpy())
+    expected = ariel_score(*arrays, naive_mean=net.naive_mean, naive_sigma=net.naive_sigma)
+    assert 0 < expected < 1
+    assert logged["val_score"] == pytest.approx(expected, rel=1e-4)
+    assert logged["test_score"] == pytest.approx(expected, rel=1e-4)
+    assert logged["val_loss"] == pytest.approx(net.loss(mu, sigma, data["target"])["loss"].item(), rel=1e-4)
+
+
+def test_planets_given_twice_count_once(make_batch: MakeBatch, make_loader: MakeLoader) -> None:
+    """Copies with the same index, as a distributed sampler adds them, leave the score alone."""
+    data = make_batch(3, 16)
+    net = module(data)
+    dataset = make_loader(data, 1).dataset
+    plain = DataLoader(dataset, batch_size=2)
+    padded = DataLoader(dataset, batch_size=2, sampler=[0, 1, 2, 0])
+    run = trainer()
+    once, twice = (run.validate(net, loader, verbose=False)[0]["val_score"] for loader in (plain, padded))
+    assert twice == pytest.approx(once, rel=1e-6)
+
+
+def test_bad_loss_stops_before_the_optimizer(make_batch: MakeBatch, make_loader: MakeLoader) -> None:
+    """A loss that is not finite raises with epoch and step, and no weight has become NaN."""
+    data = make_batch(8, 16)
+    data["target"][5] = float("nan")
+    net = module(make_batch(4, 16))
+    with pytest.raises(NonFiniteLossError, match=r"training loss is nan at epoch 0, step 1") as caught:
+        trainer().fit(net, make_loader(data, 4))
+    assert isinstance(caught.value, FloatingPointError)
+    assert all(p.isfinite().all() for p in net.parameters())
+
+
+def test_training_improves_the_score(make_batch: MakeBatch, make_loader: MakeLoader) -> None:
+    """A few epochs raise the score on the planets trained on."""
+    data = make_batch(8, 32)
+    net = module(data, optimizer=AdamW(lr=3e-3), augmentation=Augmentation(extra_noise=0.0))
+    loader = make_loader(data, 4)
+    before = trainer().validate(net, loader, verbose=False)[0]["val_score"]
+    net.train()
+    run = trainer(max_epochs=15, gradient_clip_val=1.0)
+    run.fit(net, loader)
+    after = trainer().validate(net, loader, verbose=False)[0]["val_score"]
+    assert after > before + 0.02
+
+
+def test_checkpoints_hold_no_objects(make_batch: MakeBatch, make_loader: MakeLoader, tmp_path: Path) -> None:
+    """A checkpoint loads with weights_only, and no hyperparameters are in it."""
+    data = make_batch(4, 16)
+    run = trainer(max_epochs=1)
+    run.fit(module(data), make_loader(data))
+    run.save_checkpoint(tmp_path / "last.ckpt")
+    checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert "hyper_parameters" not in checkpoint
+    assert checkpoint["global_step"] == 1
+
+
+def _distributed(rank: int, port: int, path: str, data: Batch) -> None:
+    """Validate as one of two processes and write what it logged."""
+    import os
+
+    from torch.utils.data import DistributedSampler
+
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": "0", "LOCAL_RANK": str(rank)}
+    os.environ |= {"WORLD_SIZE": "2", "RANK": str(rank), "OMP_NUM_THREADS": "1"}
+    os.environ |= {"TORCHELASTIC_RUN_ID": "test", "GROUP_RANK": "0", "LOCAL_WORLD_SIZE": "2"}
+    torch.set_num_threads(1)
+    indexed = [{**{name: v[i] for name, v in data.items()}, "index": torch.tensor(i)} for i in range(3)]
+    sampler: DistributedSampler[Any] = DistributedSampler(indexed, 2, rank, shuffle=False)  # type: ignore[arg-type]
+    loader: DataLoader[Any] = DataLoader(indexed, batch_size=2, sampler=sampler)  # type: ignore[arg-type]
+    run = trainer(devices=2, strategy="ddp", use_distributed_sampler=False)
+    logged = run.validate(module(data), loader, verbose=False)[0]
+    Path(path, f"{rank}").write_text(str(logged["val_score"]))
+
+
+def test_two_processes_score_the_whole_split(make_batch: MakeBatch, make_loader: MakeLoader, tmp_path: Path) -> None:
+    """Under DDP, where three planets on two ranks are padded to four, both log the score of the three."""
+    import socket
+
+    data = make_batch(3, 16)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    context = torch.multiprocessing.get_context("fork")
+    workers = [context.Process(target=_distributed, args=(rank, port, str(tmp_path), data)) for rank in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    alone = trainer().validate(module(data), make_loader(data), verbose=False)[0]["val_score"]
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    for rank in range(2):
+        assert float((tmp_path / str(rank)).read_text()) == pytest.approx(alone, rel=1e-5)

@@ -1,0 +1,160 @@
+"""Preparing planets: cache, repeated visits, worker processes and errors."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spectramind_config.data import Calibration, Simulation
+from spectramind_config.errors import ConfigError
+from spectramind_train.dataset import Dataset
+from spectramind_train.preparation import Planet, average_visits, prepare
+from spectramind_train.simulation import simulate
+from spectramind_train.transit_fit import fit_transit
+
+from .synthetic import visit
+
+SETTINGS = Calibration()
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A simulated data set of four planets with 40 time bins."""
+    folder = tmp_path_factory.mktemp("data") / "ariel"
+    simulate(folder, Simulation(planets=4, airs_frames=80), workers=1)
+    return folder
+
+
+@pytest.fixture
+def dataset(root: Path, tmp_path: Path) -> Dataset:
+    """A copy that a test may damage."""
+    shutil.copytree(root, tmp_path / "ariel")
+    return Dataset(tmp_path / "ariel")
+
+
+def entries(cache: Path) -> dict[str, int]:
+    """Names and times of modification of all that is in the cache."""
+    return {path.name: path.stat().st_mtime_ns for path in cache.iterdir()}
+
+
+def assert_same(first: list[Planet], second: list[Planet]) -> None:
+    """Two preparations agree bit for bit."""
+    for a, b in zip(first, second, strict=True):
+        assert a.planet_id == b.planet_id
+        np.testing.assert_array_equal(a.curves.flux, b.curves.flux)
+        np.testing.assert_array_equal(a.fit.depth, b.fit.depth)
+        np.testing.assert_array_equal(a.fit.baseline, b.fit.baseline)
+        assert (a.fit.white_depth, a.fit.mid_time) == (b.fit.white_depth, b.fit.mid_time)
+
+
+def test_prepared_planets_are_complete_and_a_second_call_reads_the_cache(dataset: Dataset, tmp_path: Path) -> None:
+    """Labels, shapes and plausible depths; the second call writes nothing and returns the same numbers."""
+    cache, ids, calls = tmp_path / "cache", dataset.planet_ids("train"), []
+    planets = prepare(dataset, ids, SETTINGS, cache, progress=lambda *done: calls.append(done))
+    assert [planet.planet_id for planet in planets] == ids
+    assert calls == [(done, 4) for done in range(1, 5)]
+    for planet in planets:
+        assert planet.label is not None
+        assert planet.curves.flux.shape == (40, 283)
+        assert planet.fit.depth[1:].mean() == pytest.approx(planet.label[1:].mean(), rel=0.1)
+    before = entries(cache)
+    assert len(before) == 4
+    assert all(name.endswith(".npz") for name in before)
+    assert_same(planets, prepare(dataset, ids, SETTINGS, cache, progress=lambda *done: calls.append(done)))
+    assert entries(cache) == before
+    assert calls[4:] == calls[:4]
+
+
+def test_unlabelled_planets_have_no_label(dataset: Dataset, tmp_path: Path) -> None:
+    """Test planets are prepared too, in the order asked for, and without a train.csv as well."""
+    (dataset.root / "train.csv").unlink()
+    ids = dataset.planet_ids("test")[::-1]
+    planets = prepare(Dataset(dataset.root), ids, SETTINGS, tmp_path / "cache")
+    assert [(planet.planet_id, planet.label) for planet in planets] == [(name, None) for name in ids]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "foreign", "empty"])
+def test_a_damaged_entry_is_made_anew(dataset: Dataset, tmp_path: Path, damage: str) -> None:
+    """Whatever happened to an entry, the result is the same and the entry is whole again."""
+    cache, ids = tmp_path / "cache", dataset.planet_ids("train")[:1]
+    expected = prepare(dataset, ids, SETTINGS, cache)
+    (path,) = cache.iterdir()
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    damaged = {
+        "truncated": whole[:middle],
+        "flipped": whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :],
+        "foreign": b"hello",
+        "empty": b"",
+    }
+    path.write_bytes(damaged[damage])
+    assert_same(expected, prepare(dataset, ids, SETTINGS, cache))
+    with np.load(path) as entry:
+        np.testing.assert_array_equal(entry["depth"], expected[0].fit.depth)
+
+
+def test_an_entry_belongs_to_its_settings_and_raw_files(dataset: Dataset, tmp_path: Path) -> None:
+    """Other settings or a touched raw file make a new entry; the old one stays valid for the old inputs."""
+    cache, ids = tmp_path / "cache", dataset.planet_ids("train")[:1]
+    prepare(dataset, ids, SETTINGS, cache)
+    prepare(dataset, ids, replace(SETTINGS, airs_rows=(10, 22)), cache)
+    assert len(entries(cache)) == 2
+    raw = dataset.raw_files(ids[0])[0]
+    os.utime(raw, ns=(0, raw.stat().st_mtime_ns + 1))
+    prepare(dataset, ids, SETTINGS, cache)
+    assert len(entries(cache)) == 3
+
+
+def test_worker_processes_give_the_same_planets_and_pass_on_errors(dataset: Dataset, tmp_path: Path) -> None:
+    """Two processes agree with one bit for bit; a damaged file is reported by name, its neighbour is still cached."""
+    ids = dataset.planet_ids("train")[:2]
+    alone = prepare(dataset, ids, SETTINGS, tmp_path / "alone")
+    assert_same(alone, prepare(dataset, ids, SETTINGS, tmp_path / "together", workers=2))
+    damaged = dataset.raw_files(ids[1])[0]
+    damaged.write_bytes(b"damaged")
+    with pytest.raises(ConfigError, match=damaged.name):
+        prepare(dataset, ids, SETTINGS, tmp_path / "damaged", workers=2)
+    assert not [path for path in (tmp_path / "damaged").iterdir() if path.suffix != ".npz"]
+
+
+def test_a_missing_raw_file_is_named(dataset: Dataset, tmp_path: Path) -> None:
+    """A file that the planet needs and that is absent is the user's to mend."""
+    (planet_id, *_) = dataset.planet_ids("train")
+    missing = dataset.raw_files(planet_id)[1]
+    missing.unlink()
+    with pytest.raises(ConfigError, match=missing.name):
+        prepare(dataset, [planet_id], SETTINGS, tmp_path / "cache")
+
+
+def test_a_cache_that_cannot_be_made_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+    """A file where the cache folder should be gives one clear message."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"paths\.cache_dir"):
+        prepare(dataset, [], SETTINGS, tmp_path / "file" / "cache")
+
+
+def test_repeated_visits_are_averaged_with_mid_transits_aligned() -> None:
+    """Two visits give a smaller sigma, a depth between theirs, and a light curve with less noise out of transit."""
+    first_curves, star, _ = visit(2, mid_time=3.3)
+    second_curves, _, _ = visit(2, mid_time=4.1)
+    visits = [(curves, fit_transit(curves, star)) for curves in (first_curves, second_curves)]
+    curves, fit = average_visits(visits)
+    np.testing.assert_array_less(fit.sigma, np.minimum(visits[0][1].sigma, visits[1][1].sigma))
+    low, high = np.sort([one.depth for _, one in visits], axis=0)
+    assert np.all((low - 1e-12 <= fit.depth) & (fit.depth <= high + 1e-12))
+    model = 1.0 - fit.depth * fit.shape[:, None]
+    assert np.abs((curves.flux / fit.baseline - model)[:, 1:].mean(axis=1)).max() < 0.15 * fit.white_depth
+    middle = slice(40, 60)
+    assert (curves.flux / fit.baseline)[middle, 1:].std() < (first_curves.flux / fit.baseline)[middle, 1:].std()
+
+
+def test_one_visit_is_kept_as_it_is() -> None:
+    """Averaging a single visit changes nothing."""
+    curves, star, _ = visit(4, bins=40)
+    fit = fit_transit(curves, star)
+    assert average_visits([(curves, fit)]) == (curves, fit)
