@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from spectramind_config import EffectiveConfig
+from spectramind_config import ConfigError, EffectiveConfig
 from spectramind_train.checkpoints import load_checkpoint
 from spectramind_train.datamodule import to_batch
 from spectramind_train.dataset import WAVELENGTH_COLUMNS
@@ -42,13 +42,20 @@ def load_model(config: EffectiveConfig, checkpoint: Path) -> SpectrumModel:
     """The model of a config with the weights of a checkpoint, ready to predict on the CPU.
 
     Raises:
-        ConfigError: The checkpoint is damaged.
+        ConfigError: The checkpoint is damaged, or belongs to another model.
     """
     model = build_model(config.model)
     state = load_checkpoint(checkpoint)["state_dict"]
     prefix = "model."
     weights = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-    model.load_state_dict(weights)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[2].strip().partition("\n")[0]
+        raise ConfigError(
+            f"{checkpoint}: its weights do not fit {config.model.name} as this version builds it ({reason}); "
+            "use the version of spectramind that the run's manifest names, or train again"
+        ) from error
     return model.eval()
 
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spectramind_config import EffectiveConfig
+from spectramind_config import ConfigError, EffectiveConfig
 from spectramind_train.console import Console
 from spectramind_train.figures import draw_learning, draw_spectra
 from spectramind_train.fitting import FitResult, fit
 from spectramind_train.host import Host
 from spectramind_train.metric import ariel_score
+from spectramind_train.module import NonFiniteLossError
 from spectramind_train.plan import RunPlan
 from spectramind_train.prediction import Prediction, load_model, predict, write_submission
 from spectramind_train.preparation import Planet
@@ -69,6 +70,8 @@ def train(config: EffectiveConfig, plan: RunPlan, host: Host, console: Console, 
     except BaseException as error:
         message = f"{type(error).__name__}: {error}"
         run.finish("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", error=message)
+        if isinstance(error, NonFiniteLossError):
+            raise ConfigError(str(error)) from error
         raise
     _report(run, console)
     codes = {"completed": 0, "walltime": EXIT_WALLTIME, "interrupted": 128 + (result.signal or 0)}
@@ -136,7 +139,7 @@ def _validation_metrics(result: FitResult) -> dict[str, float]:
 
 def _report(run: Run, console: Console) -> None:
     metrics = run.manifest.metrics
-    names = {"test": "V50", "fit": "classical transit fit", "mean": "mean of the training planets"}
+    names = {"test": "V50", "fit": "classical transit fit", "mean": "training mean"}
     rows = [
         (
             words,
@@ -146,7 +149,5 @@ def _report(run: Run, console: Console) -> None:
         )
         for name, words in names.items()
     ]
-    console.table("Test planets", ("prediction", "score", "FGS1 rms error (ppm)", "AIRS rms error (ppm)"), rows)
-    console.say(
-        f"{run.manifest.status}: {run.path}/manifest.json, test_predictions.csv, test_spectra.png, learning.png"
-    )
+    console.table("Test planets", ("prediction", "score", "FGS1 rms (ppm)", "AIRS rms (ppm)"), rows)
+    console.say(f"{run.manifest.status}: see {run.path} for manifest.json, checkpoints, predictions and pictures")
