@@ -30,6 +30,11 @@ def _train(config: EffectiveConfig) -> int:
     console = Console.of(config)
     host = Host.detect()
     run_plan = plan(config, host)
+    if run_plan.num_nodes > 1:
+        raise ConfigError(
+            f"trainer.num_nodes={run_plan.num_nodes}: training over several nodes is not supported yet; "
+            "use trainer.num_nodes=1 and all the GPUs of one node"
+        )
     require_writable(config)
     _announce(config, run_plan, console)
     from spectramind_train.training import train as train_run

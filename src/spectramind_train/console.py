@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -51,7 +52,7 @@ class Console:
 
     @contextmanager
     def progress(self, task: str) -> Iterator[Report]:
-        """Show how far a long task is: a bar in a terminal, else a line at each quarter.
+        """Show how far a long task is: a bar in a terminal, else a line at each quarter unless it is quick.
 
         Yields:
             A function of (done, all) to call as the work goes on.
@@ -67,11 +68,12 @@ class Console:
 
     def _quarters(self, task: str) -> Report:
         said = 0
+        began = time.monotonic()
 
         def report(done: int, total: int) -> None:
             nonlocal said
             quarter = 4 * done // max(total, 1)
-            if quarter > said and total >= 4:
+            if quarter > said and time.monotonic() - began > 1.0:
                 said = quarter
                 self.say(f"{task}: {done} of {total}")
 

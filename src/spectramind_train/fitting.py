@@ -12,6 +12,7 @@ import msgspec
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from spectramind_config import EffectiveConfig
 from spectramind_train.callbacks import EpochReport, GradientNorm, Stop, progress_bar
@@ -41,6 +42,8 @@ _HARMLESS = (
     # `deterministic` asks for deterministic kernels where feasible, so the others are expected.
     r".*does not have a deterministic implementation.*",
     r".*isinstance\(treespec, LeafSpec\).*",
+    # Said already, as a warning about the config.
+    r".*`deterministic=True` and `benchmark=True`.*",
 )
 
 
@@ -114,7 +117,8 @@ def fit(
         sync_batchnorm=plan.sync_batchnorm,
         logger=CSVLogger(save_dir=directory, name="", version=""),
         callbacks=callbacks,
-        plugins=[AtomicCheckpointIO()],
+        # Named explicitly: inside a SLURM job Lightning would take each of our processes for a task of the job's own.
+        plugins=[AtomicCheckpointIO(), LightningEnvironment()],
         max_epochs=config.max_epochs,
         max_steps=config.max_steps or -1,
         fast_dev_run=config.dev.fast_dev_run,

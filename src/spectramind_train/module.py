@@ -140,8 +140,8 @@ class SpectrumModule(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Optimizer and a schedule that is stepped every update."""
-        # Lightning refuses to clip gradients that a fused optimizer unscales by itself.
-        fused = self.trainer.precision != "16-mixed"
+        # Under mixed precision Lightning refuses to clip the gradients of a fused optimizer.
+        fused = self.trainer.precision == "32-true"
         optimizer = build_optimizer(self.optimizer_config, self.model, fused=fused)
         schedule = build_schedule(self.optimizer_config, optimizer, self.trainer.estimated_stepping_batches)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

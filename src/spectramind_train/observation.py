@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import numpy as np
@@ -27,6 +28,9 @@ FGS1_FLUX: Final = 2.7e5
 
 _AIRS_FLUX: Final = ((1.95, 8.2e4), (2.85, 3.2e4), (3.90, 4.1e3))
 """Electrons of a typical star in a pair of AIRS exposures, per detector column, at three wavelengths in um."""
+
+_MOMENT_H: Final = 0.01
+"""Within so many hours a transit's flux changes little enough for one sample."""
 
 _TYPICAL_STAR_K: Final = 5500.0
 _READ_NOISE: Final = 8.0
@@ -87,9 +91,12 @@ def flux(system: System, pairs: int) -> tuple[FloatArray, FloatArray]:
     ratio = np.sqrt(system.depth)
     fgs1_pairs = pairs * FGS1_FRAMES_PER_AIRS_FRAME
     for channel, count in enumerate([fgs1_pairs] + [pairs] * AIRS_SHAPE[1]):
-        time = (np.arange(count) + 0.5) * (VISIT_H / count)
+        # A frame that stacks exposures sees the mean of the flux over all of them, ingress and egress included.
+        moments = max(1, min(NOMINAL_PAIRS // pairs, math.ceil(VISIT_H / count / _MOMENT_H)))
+        time = (np.arange(count * moments) + 0.5) * (VISIT_H / count / moments)
         distance = separation(time, system.mid_time, star.P, star.sma, star.i)
-        curves.append(light_curve(distance, float(ratio[channel]), float(u1[channel]), float(u2[channel])))
+        curve = light_curve(distance, float(ratio[channel]), float(u1[channel]), float(u2[channel]))
+        curves.append(curve.reshape(count, moments).mean(axis=1))
     spectrum = system.brightness * _airs_spectrum(star.Ts)
     return spectrum[:, None] * np.stack(curves[1:]), system.brightness * FGS1_FLUX * curves[0]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import filecmp
 import json
 import multiprocessing
 import shutil
@@ -41,7 +42,7 @@ VISITS_REPEAT_EVERY: Final = 24
 
 _FIRST_ID: Final[dict[Split, int]] = {"train": 1_000_001, "test": 9_000_001}
 _RECORD: Final = "simulation.json"
-_VERSION: Final = 1
+SIMULATION_VERSION: Final = 2
 """Counts up whenever the same seed gives other planets, so that data sets never mix two versions."""
 
 _PRIOR_MEAN, _PRIOR_SIGMA = 0.0147, 0.0107
@@ -179,7 +180,7 @@ def _write_planets(
 
 def _claim(root: Path, settings: Simulation) -> None:
     """Make ``root`` a simulation with these settings, or make sure that it is one."""
-    record = {"airs_frames": settings.airs_frames, "seed": settings.seed, "version": _VERSION}
+    record = {"airs_frames": settings.airs_frames, "seed": settings.seed, "version": SIMULATION_VERSION}
     path = root / _RECORD
     root.mkdir(parents=True, exist_ok=True)
     if not path.is_file():
@@ -258,10 +259,14 @@ def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-    """A file of this process's own beside ``path``, which it replaces when complete."""
+    """A file of this process's own beside ``path``, which it replaces when complete.
+
+    A file with the same content stays as it is: its time of modification is part of what caches go by.
+    """
     folder = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
         yield folder / path.name
-        (folder / path.name).replace(path)
+        if not path.is_file() or not filecmp.cmp(folder / path.name, path, shallow=False):
+            (folder / path.name).replace(path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -20,7 +20,7 @@ from spectramind_train.manifest import DataRecord
 from spectramind_train.metric import naive_statistics
 from spectramind_train.plan import RunPlan
 from spectramind_train.preparation import Planet, prepare
-from spectramind_train.simulation import simulate
+from spectramind_train.simulation import SIMULATION_VERSION, simulate
 
 FEWEST_PLANETS = 12
 """A quick run prepares no fewer, so that each split has planets to score."""
@@ -123,5 +123,5 @@ def _fingerprint(dataset: Dataset, planets: list[Planet]) -> str:
 
 def _settings_hash(simulation: Simulation) -> str:
     """Names the folder of a simulation; the number of planets only extends it."""
-    content = msgspec.json.encode({"frames": simulation.airs_frames, "seed": simulation.seed}, order="sorted")
+    content = msgspec.json.encode([SIMULATION_VERSION, simulation.airs_frames, simulation.seed])
     return hashlib.sha256(content).hexdigest()[:8]

@@ -65,3 +65,16 @@ def make_batch() -> Callable[..., Batch]:
 def make_loader() -> Callable[..., DataLoader[Any]]:
     """Makes a loader of a batch's planets: ``make_loader(batch, size)``."""
     return loader
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Overrides of a training that takes seconds: few planets, few frames, a cache that tests share."""
+    cache = tmp_path_factory.getbasetemp().parent / "spectramind-cache"
+    return [
+        "data.simulation.planets=24",
+        "data.simulation.airs_frames=100",
+        "local.devices=cpu",
+        f"local.paths.cache_dir='{cache}'",
+        f"local.paths.data_root='{cache}/no-data'",
+    ]

@@ -1,0 +1,196 @@
+"""The command lines that people type, as real processes, and what they are told about mistakes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from spectramind_config.cli import main
+from spectramind_config.data import Simulation
+from spectramind_train.simulation import simulate
+
+SMALL = ("data.simulation.airs_frames=100", "data.simulation.planets=14")
+
+
+@pytest.fixture
+def home(tmp_path: Path, small: list[str], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory whose cache is shared with other tests and whose outputs are its own."""
+    cache = next(text.partition("=")[2].strip("'") for text in small if "cache_dir" in text)
+    monkeypatch.setenv("SM_CACHE_DIR", cache)
+    monkeypatch.setenv("SM_DATA_ROOT", str(tmp_path / "data"))
+    monkeypatch.setenv("SM_OUTPUT_DIR", str(tmp_path / "outputs"))
+    monkeypatch.setenv("SM_MLFLOW_DIR", str(tmp_path / "mlruns"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*arguments: str, module: bool = False) -> subprocess.CompletedProcess[str]:
+    """``spectramind ARGUMENTS``, or ``python -m spectramind_train ARGUMENTS``."""
+    program = [sys.executable, "-m", "spectramind_train" if module else "spectramind_config.cli"]
+    return subprocess.run([*program, *arguments], capture_output=True, text=True, timeout=280, check=False)
+
+
+def newest(home: Path) -> dict[str, object]:
+    """The newest run's manifest."""
+    return json.loads((home / "outputs" / "run_manifest.json").read_text())
+
+
+def test_debug_trains_one_batch(home: Path) -> None:
+    """``spectramind train local=debug`` runs a batch of each split, with a score and a checkpoint."""
+    done = run("train", "local=debug", *SMALL)
+    assert done.returncode == 0, done.stderr
+    assert "no data set in" in done.stdout
+    assert newest(home)["status"] == "completed"
+    assert newest(home)["checkpoints"]
+
+
+def test_ci_fast_trains_a_few_steps(home: Path) -> None:
+    """``trainer=ci_fast`` stops after its steps and keeps the last checkpoint only."""
+    done = run("train", "trainer=ci_fast", *SMALL, "trainer.max_steps=3")
+    assert done.returncode == 0, done.stderr
+    assert [Path(record["file"]).name for record in newest(home)["checkpoints"]] == ["last.ckpt"]  # type: ignore[attr-defined, index]
+
+
+def test_hpc_runs_anywhere_through_the_module(home: Path) -> None:
+    """``python -m spectramind_train local=hpc local.max_epochs=1`` falls back to the CPU and tracks with MLflow."""
+    done = run("local=hpc", "local.max_epochs=1", *SMALL, module=True)
+    assert done.returncode == 0, done.stderr
+    assert "falls back to its CPU" in done.stdout
+    manifest = newest(home)
+    assert manifest["devices"]["requested"] == 4  # type: ignore[index]
+    assert manifest["devices"]["effective"] == "cpu"  # type: ignore[index]
+    assert manifest["precision"]["effective"] == "bf16-mixed"  # type: ignore[index]
+    assert list((home / "mlruns").rglob("val_score"))
+
+
+def test_cfg_job_prints_what_hydra_composes() -> None:
+    """``--cfg job`` is Hydra's own and works without a GPU."""
+    done = run("train", "trainer=multi_gpu", "local=hpc", "local.devices=8", "--cfg", "job")
+    assert done.returncode == 0, done.stderr
+    assert "strategy: ddp" in done.stdout
+    assert "devices: 8" in done.stdout
+
+
+def test_a_sweep_trains_every_point(home: Path) -> None:
+    """``--multirun`` runs each point in a directory of its own."""
+    done = run("train", "--multirun", "local=debug", "local.seed=1,2", *SMALL, f"hydra.sweep.dir={home}/sweep")
+    assert done.returncode == 0, done.stderr
+    manifests = [json.loads(path.read_text()) for path in (home / "outputs").glob("*/manifest.json")]
+    assert sorted(manifest["seed"] for manifest in manifests) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["local.devcies=8"], ["local.devices"]),
+        (["+local.devcies=8"], ["local.devices"]),
+        (["local.seed=abc"], ["local.seed", "an int >= 0"]),
+        (["local=hcp"], ["local=hpc"]),
+        (["local.max_epochs=0"], ["local.max_epochs", "an int >= 1"]),
+        (["trainer.precision=32"], ["has no effect", "local.precision=32"]),
+        (["local.output_dir=/dev/null/outputs"], ["output_dir", "not a directory"]),
+        (["local.precision=16-mixed", "local.devices=cpu"], ["16-mixed", "auto-mixed"]),
+        (["-m", "local.seed=1,x"], ["local.seed=x"]),
+        (["--multrun"], ["--multirun"]),
+    ],
+)
+def test_mistakes_are_one_clear_message(home: Path, arguments: list[str], words: list[str]) -> None:
+    """Exit code 2, the key and the remedy on stderr, no traceback, nothing left behind."""
+    done = run("train", *arguments)
+    assert done.returncode == 2, done.stdout
+    assert "Traceback" not in done.stderr
+    assert not [word for word in words if word not in done.stderr], done.stderr
+    assert list(home.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def data_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small data set on disk."""
+    root = tmp_path_factory.mktemp("data")
+    simulate(root, Simulation(planets=4, airs_frames=60, seed=5), workers=1)
+    return root
+
+
+def damaged(home: Path, data_set: Path) -> Path:
+    """A copy of the data set with one truncated signal."""
+    root = home / "data"
+    shutil.copytree(data_set, root)
+    file = sorted(root.glob("train/*/AIRS-CH0_signal_0.parquet"))[1]
+    file.write_bytes(file.read_bytes()[:5000])
+    return file
+
+
+def test_a_damaged_parquet_file_is_named(home: Path, data_set: Path) -> None:
+    """Training stops before it starts, says which file is damaged, and leaves no run behind."""
+    file = damaged(home, data_set)
+    done = run("train", "local=debug")
+    assert done.returncode == 2, done.stdout
+    assert str(file) in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (home / "outputs").exists()
+
+
+def test_data_check_finds_the_damage(home: Path, data_set: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``spectramind data check`` names the damaged file, and is content with a sound data set."""
+    assert main(["data", "check", str(data_set)]) == 0
+    file = damaged(home, data_set)
+    assert main(["data", "check", str(home / "data")]) == 2
+    assert file.name in capsys.readouterr().err
+
+
+def test_a_data_set_in_place_is_trained_on(home: Path, data_set: Path) -> None:
+    """Where ``paths.data_root`` holds a data set, nothing is simulated."""
+    shutil.copytree(data_set, home / "data")
+    done = run("train", "local=debug")
+    assert done.returncode == 0, done.stderr
+    assert newest(home)["data"]["simulated"] is False  # type: ignore[index]
+    assert newest(home)["data"]["root"] == str(home / "data")  # type: ignore[index]
+
+
+def test_data_simulate_writes_a_data_set(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``spectramind data simulate DIR`` writes planets and says how to train on them."""
+    overrides = ["data.simulation.planets=4", "data.simulation.airs_frames=40"]
+    assert main(["data", "simulate", str(home / "mine"), *overrides]) == 0
+    assert f"SM_DATA_ROOT={home / 'mine'}" in capsys.readouterr().out
+    assert main(["data", "check", str(home / "mine")]) == 0
+
+
+def test_plan_tells_what_would_happen(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``spectramind plan`` lists decisions with reasons, starts nothing and writes nothing."""
+    assert main(["plan", "local.devices=cpu"]) == 0
+    output = capsys.readouterr().out
+    assert "1 x cpu" in output
+    assert "because" in output
+    assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["predict", "nowhere", "--data", "x.npy"], "no run here"),
+        (["data", "check", "nowhere"], "no data set here"),
+    ],
+)
+def test_missing_files_are_named(home: Path, arguments: list[str], words: str) -> None:
+    """A run or a data set that is not there: exit code 2 and its path."""
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "nowhere" in done.stderr
+    assert list(home.iterdir()) == []
+
+
+def test_plan_and_data_import_no_framework() -> None:
+    """Commands that do not train never import torch, Lightning or MLflow."""
+    code = (
+        "import sys; from spectramind_config.cli import main; main(['plan', 'local.devices=cpu']);"
+        "main(['config', 'hash']); main(['data', 'check', 'nowhere']);"
+        "print([name for name in ('torch', 'lightning', 'mlflow') if name in sys.modules])"
+    )
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output.strip().endswith("[]")

@@ -1,0 +1,109 @@
+"""The plan of a run on machines that are not here."""
+
+from __future__ import annotations
+
+import pytest
+
+from spectramind_config import ConfigError, compose
+from spectramind_train.host import Host
+from spectramind_train.plan import RunPlan, plan
+
+A100 = Host(name="dgx", gpus=("NVIDIA A100",) * 8, cuda_bf16=True, cuda_fp16=True, cores=128)
+T4 = Host(name="kaggle", gpus=("Tesla T4",), cuda_fp16=True, cores=4)
+MAC = Host(name="mac", mps=True, mps_bf16=True, cores=8)
+LAPTOP = Host(name="laptop", cores=4)
+LOST = Host(name="node7", cores=32, scheduler="slurm", allocated_gpus=True)
+CPU_JOB = Host(name="node8", cores=32, scheduler="slurm")
+
+
+def planned(host: Host, *overrides: str) -> RunPlan:
+    """The plan of overrides on a host."""
+    return plan(compose(overrides), host)
+
+
+def refused(host: Host, *overrides: str) -> str:
+    """The message of a plan that cannot be made."""
+    with pytest.raises(ConfigError) as caught:
+        planned(host, *overrides)
+    return str(caught.value)
+
+
+def test_eight_gpus_run_the_production_recipe() -> None:
+    """``trainer=multi_gpu local=hpc local.devices=8`` takes all GPUs in bf16, sixteen cores each."""
+    found = planned(A100, "trainer=multi_gpu", "local=hpc", "local.devices=8")
+    assert (found.accelerator, found.devices, found.strategy) == ("cuda", 8, "ddp")
+    assert (found.precision, found.sync_batchnorm, found.pin_memory) == ("bf16-mixed", True, True)
+    assert (found.num_workers, found.threads, found.world_size) == ((16, 8, 8), 16, 8)
+    assert found.decisions == ()
+
+
+def test_auto_takes_one_gpu_unless_the_strategy_is_for_many() -> None:
+    """The everyday trainer stays on one GPU and says how to use all; ddp takes all."""
+    one = planned(A100)
+    assert (one.devices, one.strategy, one.precision) == (1, "auto", "bf16-mixed")
+    assert "trainer=multi_gpu" in (one.reason("devices") or "")
+    assert planned(A100, "trainer=multi_gpu").devices == 8
+
+
+def test_a_gpu_without_bf16_falls_back_to_fp16_or_refuses() -> None:
+    """One T4: automatic precision is 16-mixed, bf16 asked for by name is an error with a remedy."""
+    found = planned(T4, "trainer=kaggle_safe")
+    assert (found.accelerator, found.precision) == ("cuda", "16-mixed")
+    message = refused(T4, "local.precision=bf16-mixed")
+    assert "Tesla T4" in message
+    assert "local.precision=auto-mixed" in message
+
+
+def test_more_gpus_than_there_are_is_an_error_with_the_number() -> None:
+    """Four GPUs on a machine with one: no silent half."""
+    assert "run instead: spectramind train local.devices=1" in refused(T4, "local.devices=4")
+
+
+def test_a_mac_uses_metal() -> None:
+    """Apple's GPU is taken automatically in full precision, in bf16 on request, and is only one."""
+    found = planned(MAC)
+    assert (found.accelerator, found.devices, found.precision) == ("mps", 1, "32")
+    assert planned(MAC, "local.devices=mps", "local.precision=bf16-mixed").precision == "bf16-mixed"
+    assert planned(MAC, "local.devices=1").accelerator == "mps"
+    assert "local.devices=mps" in refused(MAC, "local=hpc")
+
+
+def test_every_profile_can_be_tried_on_a_laptop() -> None:
+    """A count of GPUs on a machine without any trains on the CPU and says so loudly."""
+    found = planned(LAPTOP, "trainer=multi_gpu", "local=hpc", "local.devices=8")
+    assert (found.accelerator, found.devices, found.strategy, found.num_nodes) == ("cpu", 1, "auto", 1)
+    assert (found.sync_batchnorm, found.pin_memory, found.num_workers) == (False, False, (4, 4, 4))
+    loud = [decision for decision in found.decisions if decision.loud]
+    assert [(decision.setting, decision.requested, decision.effective) for decision in loud] == [("devices", 8, "cpu")]
+    assert planned(LAPTOP, "local.devices=2", "local.precision=16-mixed").precision == "32"
+
+
+def test_mps_and_fp16_are_refused_where_the_device_lacks_them() -> None:
+    """A device or a precision asked for by name is never swapped for another."""
+    assert "has no Apple GPU" in refused(LAPTOP, "local.devices=mps")
+    assert "does not compute in it" in refused(LAPTOP, "local.precision=16-mixed")
+    assert "does not compute in it" in refused(LAPTOP, "local.devices=cpu", "local.precision=16-mixed")
+
+
+def test_a_job_whose_gpus_are_gone_fails_instead_of_crawling() -> None:
+    """In a scheduler job missing GPUs are an error, even where the device is automatic."""
+    assert "none is visible" in refused(LOST, "local=hpc")
+    assert "none is visible" in refused(LOST)
+    assert "has no GPU, and 4 are asked for" in refused(CPU_JOB, "local=hpc")
+    assert planned(CPU_JOB).accelerator == "cpu"
+    assert planned(LOST, "local.devices=cpu").accelerator == "cpu"
+
+
+def test_workers_of_zero_stay_zero() -> None:
+    """No loader worker is started where none is asked for, and none is kept alive."""
+    found = planned(LAPTOP, "local=debug")
+    assert found.num_workers == (0, 0, 0)
+    assert not found.persistent_workers
+
+
+def test_every_difference_is_recorded_with_its_reason() -> None:
+    """Requested and effective values of all that differs are in the plan."""
+    found = planned(LAPTOP)
+    reasons = {decision.setting: decision.reason for decision in found.decisions}
+    assert set(reasons) == {"devices", "precision", "num_workers.train", "pin_memory"}
+    assert all(reasons.values())

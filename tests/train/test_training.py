@@ -1,0 +1,174 @@
+"""A whole run: it learns, it beats its baselines, and it leaves everything behind that it should."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from spectramind_config import ConfigError, EffectiveConfig, compose, from_dict
+from spectramind_config.cli import main
+from spectramind_train.console import Console
+from spectramind_train.host import Host
+from spectramind_train.manifest import read_manifest
+from spectramind_train.plan import plan
+from spectramind_train.run import Run
+from spectramind_train.training import Outcome, train
+
+REAL_PLANET = Path(__file__).parents[3] / "shared" / "data" / "planet_1103775_binned.npy"
+
+
+def trained(config: EffectiveConfig) -> Outcome:
+    """Train a config on this machine, in silence."""
+    host = Host.detect()
+    return train(config, plan(config, host), host, Console(silent=True), started=time.monotonic())
+
+
+@pytest.fixture(scope="module")
+def config(small: list[str], tmp_path_factory: pytest.TempPathFactory) -> EffectiveConfig:
+    """Six epochs of the default model."""
+    outputs = tmp_path_factory.mktemp("outputs")
+    short = ["local.max_epochs=6", "optimizer.lr=1e-3", "local.num_workers={train: 0, val: 0, test: 0}"]
+    return compose([*small, *short, "local.persistent_workers=false", f"local.output_dir='{outputs}'"])
+
+
+@pytest.fixture(scope="module")
+def outcome(config: EffectiveConfig) -> Outcome:
+    """The run of that config."""
+    return trained(config)
+
+
+def test_training_lowers_the_validation_loss(outcome: Outcome) -> None:
+    """The best validation loss lies clearly below that of the first epoch, with a fixed seed."""
+    metrics = outcome.run.manifest.metrics
+    assert outcome.exit_code == 0
+    assert metrics["val_loss_best"] < metrics["val_loss_first"] - 0.05
+
+
+def test_the_score_beats_the_training_mean_and_the_classical_fit(outcome: Outcome) -> None:
+    """Predicting the training mean scores zero, the per-channel fit more, V50 most, with a fixed seed."""
+    metrics = outcome.run.manifest.metrics
+    assert metrics["mean_score"] < 0.05
+    assert metrics["test_score"] > metrics["mean_score"] + 0.3
+    assert metrics["test_score"] > metrics["fit_score"] + 0.03
+
+
+def test_the_directory_holds_what_a_run_leaves(outcome: Outcome) -> None:
+    """Manifest, config, metrics, checkpoints, predictions and pictures; nothing temporary."""
+    names = {path.name for path in outcome.run.path.iterdir()}
+    pictures = {"learning.png", "test_spectra.png"}
+    assert names == {"manifest.json", "config.yaml", "metrics.csv", "checkpoints", "test_predictions.csv", *pictures}
+    assert all((outcome.run.path / picture).read_bytes().startswith(b"\x89PNG") for picture in pictures)
+    assert not [path for path in outcome.run.checkpoints.iterdir() if path.suffix != ".ckpt"]
+
+
+def test_the_manifest_says_what_ran(outcome: Outcome, config: EffectiveConfig) -> None:
+    """Everything that is needed to know and to repeat the run is in one file, which is also the newest manifest."""
+    manifest = json.loads((outcome.run.path / "manifest.json").read_text())
+    assert manifest == json.loads(Path(config.paths.run_manifest).read_text())
+    assert (manifest["schema_version"], manifest["status"], manifest["seed"]) == (1, "completed", 1337)
+    assert manifest["fingerprint"] == config.fingerprint
+    assert manifest["science_fingerprint"] == config.science_fingerprint
+    assert manifest["overrides"] == list(config.overrides)
+    assert manifest["profiles"]["local"] == "default"
+    assert manifest["devices"] == {"requested": "cpu", "effective": "cpu", "reason": None}
+    assert manifest["precision"]["requested"] == "auto-mixed"
+    assert manifest["precision"]["effective"] == "32"
+    assert manifest["packages"]["torch"].startswith("2.")
+    assert manifest["host"]["cores"] >= 1
+    assert manifest["data"]["simulated"]
+    assert len(manifest["data"]["fingerprint"]) == 64
+    assert sum(map(len, manifest["data"]["planets"].values())) == 24
+    assert manifest["finished"] >= manifest["started"]
+
+
+def test_the_config_comes_back_from_the_manifest(outcome: Outcome, config: EffectiveConfig) -> None:
+    """The frozen config equals the one that was composed."""
+    assert from_dict(outcome.run.manifest.config, "manifest.json") == config
+
+
+def test_checkpoints_are_the_best_and_the_last_with_their_sha256(outcome: Outcome) -> None:
+    """Each file has the digest that the manifest names, and loads with weights_only."""
+    records = read_manifest(outcome.run.path).checkpoints
+    assert {"best", "last"} <= {record.kind for record in records}
+    for record in records:
+        content = (outcome.run.path / record.file).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == record.sha256
+        assert "state_dict" in torch.load(outcome.run.path / record.file, weights_only=True)
+
+
+def test_predictions_are_a_submission(outcome: Outcome) -> None:
+    """567 columns, no negative number, positive uncertainties, one row a planet."""
+    with (outcome.run.path / "test_predictions.csv").open() as file:
+        header, *rows = list(csv.reader(file))
+    assert len(header) == 567
+    assert (header[0], header[1], header[283], header[284], header[566]) == (
+        "planet_id",
+        "wl_1",
+        "wl_283",
+        "sigma_1",
+        "sigma_283",
+    )
+    values = np.array([row[1:] for row in rows], dtype=float)
+    assert (values[:, :283] >= 0).all()
+    assert (values[:, 283:] > 0).all()
+    assert [row[0] for row in rows] == outcome.run.manifest.data.planets["test"]
+
+
+def test_metrics_are_written_as_training_goes(outcome: Outcome) -> None:
+    """``metrics.csv`` has the validation loss and score of each epoch."""
+    with (outcome.run.path / "metrics.csv").open() as file:
+        scores = [row["val_score"] for row in csv.DictReader(file) if row["val_score"]]
+    assert len(scores) == 6
+
+
+def test_the_same_seed_gives_the_same_numbers(config: EffectiveConfig, outcome: Outcome) -> None:
+    """A second run has a directory of its own and equal metrics, to the last bit."""
+    again = trained(config)
+    assert again.run.path != outcome.run.path
+    assert again.run.manifest.metrics == outcome.run.manifest.metrics
+    assert read_manifest(Path(config.paths.run_manifest)).run_id == again.run.manifest.run_id
+    assert Run.open(outcome.run.path).manifest.status == "completed"
+
+
+def test_a_damaged_checkpoint_is_refused(config: EffectiveConfig, tmp_path: Path) -> None:
+    """A flipped bit is found by the sha256 before a wrong spectrum is predicted."""
+    small_run = trained(config.with_overrides(["local.dev.fast_dev_run=true", f"local.output_dir='{tmp_path}'"])).run
+    file = small_run.checkpoint()
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(ConfigError, match="the checkpoint is damaged"):
+        Run.open(small_run.path).checkpoint()
+
+
+def predicted(outcome: Outcome, data: Path, output: Path) -> np.ndarray:
+    """The spectra that ``spectramind predict`` writes."""
+    assert main(["predict", str(outcome.run.path), "--data", str(data), "--output", str(output)]) == 0
+    with output.open() as file:
+        return np.array([row[1:284] for row in list(csv.reader(file))[1:]], dtype=float)
+
+
+def test_predict_reads_binned_light_curves(outcome: Outcome, tmp_path: Path) -> None:
+    """A box-shaped transit of one per cent in every channel is predicted as one per cent."""
+    rng = np.random.default_rng(0)
+    time_h = np.linspace(0, 7.5, 150)
+    flux = np.where(np.abs(time_h - 3.7) < 1.1, 0.99, 1.0)[None, :, None] * np.ones((2, 1, 283)) * 1e5
+    np.savez(tmp_path / "curves.npz", flux=flux * (1 + 1e-3 * rng.normal(size=flux.shape)), planet_id=["7", "8"])
+    spectra = predicted(outcome, tmp_path / "curves.npz", tmp_path / "spectra.csv")
+    assert spectra.shape == (2, 283)
+    assert np.abs(spectra.mean(axis=1) - 0.01).max() < 0.001
+
+
+def test_the_real_planet_is_as_deep_as_it_looks(outcome: Outcome, tmp_path: Path) -> None:
+    """The mean predicted depth of a real planet lies within 15 % of the 1.8 % that its light curve shows."""
+    if not REAL_PLANET.is_file():
+        pytest.skip("the challenge's light curve is not on this machine")
+    depth = float(predicted(outcome, REAL_PLANET, tmp_path / "spectrum.csv").mean())
+    assert abs(depth - 0.018) < 0.15 * 0.018
