@@ -1,6 +1,6 @@
 """Typed training profiles on Hydra: schemas, profiles, checked merging, and the origin of every value."""
 
-from spectramind_config.composition import compose, from_dict
+from spectramind_config.composition import compose
 from spectramind_config.data import DataConfig
 from spectramind_config.effective import EffectiveConfig, Origin, Setter
 from spectramind_config.errors import ConfigError, Problem
@@ -12,6 +12,7 @@ from spectramind_config.optimizer import OptimizerConfig
 from spectramind_config.precision import pick_precision
 from spectramind_config.registry import profile
 from spectramind_config.root import TrainRoot
+from spectramind_config.saved import from_dict, from_file
 from spectramind_config.settings import Contradiction, Settings, about, one_of
 from spectramind_config.trainer import TrainerConfig
 
@@ -34,6 +35,7 @@ __all__ = [
     "about",
     "compose",
     "from_dict",
+    "from_file",
     "one_of",
     "pick_precision",
     "profile",

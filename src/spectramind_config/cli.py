@@ -6,9 +6,13 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from spectramind_config import config_commands, profile_commands
-from spectramind_config.errors import ConfigError, Problem, nearest
+from spectramind_config.errors import ConfigError, Problem, nearest, quoted
+from spectramind_config.registry import GROUPS
+from spectramind_config.reporting import take_option
+from spectramind_config.site_profiles import VARIABLE, entries
 
 USAGE = """\
 usage: spectramind COMMAND [arguments…]
@@ -21,11 +25,21 @@ runs
 
 configs
   config show [overrides…]    the effective config as YAML (--json)
-  config explain [path] […]   who set each value, and what that shadowed (--json)
+  config explain [path…] […]  who set each value, and what that shadowed (--json)
+  config diff A B             what differs (--json, --exit-code); each is overrides in
+                              quotes, a file of config show, or a run's directory
   config validate [overrides…]  nothing and exit code 0, or the mistakes and 2
+  config schema               the JSON Schema of it all (--group GROUP: of one group)
   config hash [overrides…]    the fingerprint (--science: without where it runs)
-  profiles list               every profile, with its origin
-  profiles show GROUP=NAME    what a profile changes from its parent
+                              (--file FILE: of what config show wrote, not of overrides;
+                              show, explain, validate and hash take it)
+  profiles list               every profile, with its origin (--json)
+  profiles show GROUP=NAME    what a profile changes from its parent (--json)
+  profiles new NAME           a profile for this host, to edit (--group, --output)
+  profiles import OLD.yaml    a YAML overlay as a profile (--name, --group, --output)
+
+Every command takes --profiles PATH (Python files of profiles, or folders of them,
+as SM_PROFILES names) and --config-dir DIR (YAML overlays, DIR/local/NAME.yaml).
 
 An override is group=profile (local=hpc) or group.setting=value (local.devices=8).
 Later wins: the trainer profile, then the local profile, then the command line.
@@ -41,11 +55,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 2 a mistake of the user's, 130 interrupted; ``train`` has more.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    command = "spectramind " + " ".join(_command_words(arguments))
+    command, variable = "spectramind", os.environ.get(VARIABLE)
     try:
+        sites = {flag: take_option(arguments, flag) for flag in ("--profiles", "--config-dir")}
+        words = ["train"] if arguments[:1] == ["profiles"] else _command_words(arguments)
+        words += [word for flag, paths in sites.items() for path in paths for word in (flag, quoted(path))]
+        command = " ".join(["spectramind", *words])
+        found = [*entries(variable or ""), *_files(sites["--profiles"], sites["--config-dir"])]
+        if found:  # Absolute, and in the environment, for the processes that a command starts.
+            os.environ[VARIABLE] = os.pathsep.join(map(str, found))
         return _dispatch(arguments)
     except ConfigError as error:
-        error.command = command if arguments[:1] != ["profiles"] else "spectramind train"
+        error.command = command
         print(f"error: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
@@ -54,6 +75,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         return 130
+    finally:
+        if variable is None:
+            os.environ.pop(VARIABLE, None)
+        else:
+            os.environ[VARIABLE] = variable
+
+
+def _files(profiles: Sequence[str], config_dirs: Sequence[str]) -> list[Path]:
+    files = [file for path in profiles for file in entries(path)]
+    for file in files:
+        if not file.exists():
+            raise ConfigError(Problem(what=f"--profiles {file}: there is no such file or folder"))
+    for folder in config_dirs:
+        overlays = [file.absolute() for group in GROUPS for file in sorted(Path(folder, group).glob("*.yaml"))]
+        if not overlays:
+            what = f"--config-dir {folder}: there is no YAML overlay in it"
+            raise ConfigError(Problem(what=what, expected=f"{folder}/<group>/<name>.yaml, with a group of {GROUPS}"))
+        files += overlays
+    return files
 
 
 def _command_words(arguments: Sequence[str]) -> list[str]:
@@ -90,7 +130,7 @@ def _unknown(word: str, known: Sequence[str], program: str) -> ConfigError:
             what=f"{program} has no command '{word}'",
             expected="one of " + ", ".join(known),
             nearest=close and f"{program} {close}",
-            hint="spectramind --help",
+            see="spectramind --help",
         )
     )
 

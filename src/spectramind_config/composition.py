@@ -7,30 +7,21 @@ and a composition only touches the leaves that are set.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from spectramind_config import interpolation
 from spectramind_config.effective import FOLDED, EffectiveConfig, Origin
 from spectramind_config.errors import ConfigError, Problem, nearest
 from spectramind_config.layers import OVERLAPPING, Layers, stack_of
-from spectramind_config.leaves import is_interpolation, same
-from spectramind_config.overrides import Override, parse, write
-from spectramind_config.registry import GROUPS, REGISTRY, leaf_source
+from spectramind_config.leaves import Leaf, is_interpolation, same
+from spectramind_config.overrides import Override, parse
+from spectramind_config.registry import DEFAULTS, GROUPS, REGISTRY
 from spectramind_config.settings import Profile, Settings
-
-DEFAULTS: Mapping[str, str] = {
-    "trainer": "defaults",
-    "local": "default",
-    "model": "v50",
-    "data": "nominal",
-    "loss": "composite",
-    "logger": "rich_console",
-    "optimizer": "adamw",
-}
-"""The profile of each group where the command line chooses none."""
+from spectramind_config.site_profiles import failure, load
 
 SHORT_NAMES: Mapping[str, str] = {
     "local.cache_dir": "local.paths.cache_dir",
@@ -38,7 +29,7 @@ SHORT_NAMES: Mapping[str, str] = {
 }
 """Names that are accepted for longer paths."""
 
-_NAMES = frozenset(f"{group}.name" for group in GROUPS)
+NAMES = frozenset(f"{group}.name" for group in GROUPS)
 """Settings that say which profile was chosen, and so cannot be set themselves."""
 
 _S = TypeVar("_S", bound=Settings)
@@ -57,74 +48,36 @@ def compose(overrides: Sequence[str] = ()) -> EffectiveConfig:
     Raises:
         ConfigError: With every mistake in the overrides, not only the first.
     """
-    return _Composition(overrides).result()
+    return Composition(overrides).result()
 
 
-def from_dict(values: Mapping[str, Any], source: str) -> EffectiveConfig:
-    """Rebuild an effective config from what ``to_dict`` gave, checked like a command line.
+class Composition:
+    """One run of ``compose``; collects mistakes instead of stopping at the first.
 
     Args:
-        values: The nested values; ``trainer.name``, ``model.name`` and so on choose the profiles.
-        source: Where they come from, for messages: a file's path.
-
-    Raises:
-        ConfigError: With every key that is unknown and every value that does not fit.
+        overrides: The command line.
+        source: Where it comes from.
+        lines: Where single overrides come from, if not all from one place: ``file:line``.
     """
-    if not isinstance(values, Mapping):
-        found = type(values).__name__
-        raise ConfigError(Problem(what=f"{source}: no settings but {found}", expected="what config show prints"))
-    choices = {
-        group: str(section["name"])
-        for group in GROUPS
-        if isinstance(section := values.get(group), Mapping) and "name" in section
-    }
-    overrides = [write(group, name) for group, name in choices.items()]
-    known = {group: name for group, name in choices.items() if REGISTRY.get(group, name) is not None}
-    layers = Layers(stack_of(dict(DEFAULTS) | known))
-    for path, value in _flat(values, layers.stack.setters):
-        if path in _NAMES:
-            continue
-        setters = layers.stack.setters.get(path) or (_section_of(path, layers.stack.setters),)
-        if value is None:
-            overrides += [write(setter, None) for setter in setters if layers.stack.values.get(setter, "") is not None]
-        elif not same(layers.stack.values.get(setters[0]), value):
-            overrides.append(write(setters[0], interpolation.escaped(value)))
-    return _Composition(overrides, source).result()
 
-
-def _flat(values: Mapping[str, Any], leaves: Container[str], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        path = f"{prefix}{name}"
-        if isinstance(value, Mapping) and path not in leaves:
-            yield from _flat(value, leaves, f"{path}.")
-        else:
-            yield path, tuple(value) if isinstance(value, list) else value
-
-
-def _section_of(path: str, setters: Mapping[str, Sequence[str]]) -> str:
-    """A section as its layer names it (``local.paths`` for ``paths``); the path itself where it is none."""
-    for leaf, (strongest, *_) in setters.items():
-        if leaf.startswith(f"{path}."):
-            return strongest.removesuffix(leaf.removeprefix(path))
-    return path
-
-
-class _Composition:
-    """One run of ``compose``; collects mistakes instead of stopping at the first."""
-
-    def __init__(self, overrides: Sequence[str], source: str = "command line") -> None:
+    def __init__(
+        self, overrides: Sequence[str], source: str = "command line", lines: Mapping[str, str] | None = None
+    ) -> None:
         if isinstance(overrides, str):
             raise ConfigError(f"compose takes a list of overrides, not one string: compose([{overrides!r}])")
+        load()
         self.arguments = list(overrides)
         self.source = source
+        self.lines = lines or {}
         self.problems: list[Problem] = []
         self.choices: dict[str, str] = dict(DEFAULTS)
         settings = [override for override in self._parsed() if not self._choose(override)]
-        self.layers = Layers(stack_of(self.choices), source)
+        self.layers = Layers(stack_of(self.choices), source, lines)
         for override in settings:
             self._set(override)
 
     def result(self) -> EffectiveConfig:
+        """The effective config; raises ConfigError with every mistake."""
         layers = self.layers
         self._resolve()
         self._refuse_shadowed()
@@ -142,9 +95,10 @@ class _Composition:
         for name, changes in _by_first_name(fallen).items():
             folded[name] = changes[""] if "" in changes else _replaced(folded[name], changes)
         if folded["precision"] is None:
+            trainer = f"trainer={nodes['trainer'].name}"
             raise ConfigError(
                 Problem(
-                    what="precision: no layer sets it",
+                    what=f"local.precision=null: then nothing sets a precision, for {trainer} sets none either",
                     expected="one of " + ", ".join(layers.stack.leaves["local.precision"].choices),
                     argument=layers.settings["local.precision"][-1][0] if "local.precision" in layers.settings else "",
                     instead="local.precision=auto-mixed",
@@ -167,7 +121,8 @@ class _Composition:
             try:
                 yield parse(argument)
             except ConfigError as error:
-                self.problems += [dataclasses.replace(problem, origin=self.source) for problem in error.problems]
+                origin = self.lines.get(argument, self.source)
+                self.problems += [dataclasses.replace(problem, origin=origin) for problem in error.problems]
 
     def _choose(self, override: Override) -> bool:
         """Take a choice of profile; False when the override sets a value instead."""
@@ -180,9 +135,12 @@ class _Composition:
                 override,
                 "every group always has exactly one profile, so none can be added or removed",
                 instead=f"{group}={name}" if override.sign != "~" else None,
+                see="spectramind profiles list",
             )
         elif isinstance(name, str) and REGISTRY.get(group, name) is not None:
             self.choices[group] = name
+        elif isinstance(name, str) and (unloaded := failure(group, name)) is not None:
+            self.problems.append(unloaded)
         else:
             known = list(REGISTRY.profiles[group])
             close = nearest(str(name), known)
@@ -192,6 +150,7 @@ class _Composition:
                 expected="one of " + ", ".join(known),
                 close=close and f"{group}={close}",
                 instead=f"{group}={close}" if close else None,
+                see="spectramind profiles list",
             )
         return True
 
@@ -204,9 +163,10 @@ class _Composition:
             self._problem(
                 override,
                 "a setting cannot be removed: every setting always has a value",
-                hint="write key=null where null is allowed",
+                hint=f"write {path}=null where null is allowed",
+                see=f"spectramind config explain {path}",
             )
-        elif path in _NAMES:
+        elif path in NAMES:
             group = path.partition(".")[0]
             known = isinstance(override.value, str) and REGISTRY.get(group, override.value) is not None
             self._problem(
@@ -214,6 +174,7 @@ class _Composition:
                 f"{path} is the name of the chosen profile and follows from {group}=<profile>",
                 expected="one of " + ", ".join(REGISTRY.profiles[group]),
                 instead=f"{group}={override.value}" if known else None,
+                see="spectramind profiles list",
             )
         elif path in stack.leaves:
             if override.sign == "+":
@@ -246,6 +207,7 @@ class _Composition:
                 override,
                 f"{path} is a section, not a setting",
                 expected=f"one of its settings: {', '.join(names)}",
+                see=f"spectramind config explain {path}",
             )
             return
         for name, item in value.items():
@@ -275,9 +237,12 @@ class _Composition:
         for path in pending:
             layers.resolved.pop(path, None)
         waiting = set(pending)
+        broken: set[str] = set()
         visiting: list[str] = []
 
         def lookup(path: str) -> Any:
+            if path in broken:
+                raise _BrokenError
             if path not in waiting:
                 return layers.value(path)
             if path in visiting:
@@ -286,17 +251,20 @@ class _Composition:
             visiting.append(path)
             try:
                 value = interpolation.resolve(layers.raw(path), path, lookup, self._tree)
+                layers.resolved[path] = layers.stack.leaves[path].convert(value)
+            except ValueError as error:
+                broken.add(path)
+                if not isinstance(error, _BrokenError):
+                    self._unresolved(path, str(error))
+                raise _BrokenError from None
             finally:
                 visiting.pop()
-            layers.resolved[path] = layers.stack.leaves[path].convert(value)
             waiting.discard(path)
             return layers.resolved[path]
 
         for path in pending:
-            try:
+            with contextlib.suppress(_BrokenError):
                 lookup(path)
-            except ValueError as error:
-                self._unresolved(path, str(error))
 
     def _tree(self) -> dict[str, Any]:
         """Every value as written, nested, for OmegaConf's own resolver."""
@@ -313,16 +281,16 @@ class _Composition:
                     continue
                 argument = self.layers.settings[weaker][-1][0]
                 origin = self.layers.origin(path)
-                setter = origin.option if origin.layer == "override" else f"{origin.layer}={origin.option}"
                 text = argument.partition("=")[2]
                 explicit = strongest in self.layers.settings
                 self.problems.append(
                     Problem(
-                        what=f"{argument} has no effect: {setter} sets {path} to {wins!r}, and local wins over trainer",
-                        origin=self.source,
+                        what=f"{argument} has no effect: {origin} sets {path} to {wins!r}, and local wins over trainer",
+                        origin=self.lines.get(argument, self.source),
                         nearest=strongest,
                         argument=argument,
                         instead="" if explicit else f"{strongest}={text}",
+                        see=f"spectramind config explain {path}",
                     )
                 )
 
@@ -346,10 +314,11 @@ class _Composition:
                 self.problems.append(
                     Problem(
                         what=f"{group}={node.name}: {found.reason}",
-                        origin=_words(self.layers.origin(path)),
+                        origin=_place(self.layers.origin(path)),
                         nearest=path,
                         argument=argument,
                         instead=None if found.remedy is None else f"{path}={found.remedy}",
+                        see=f"spectramind config explain {path}",
                     )
                 )
         return warnings
@@ -363,29 +332,35 @@ class _Composition:
         close: str | None = None,
         instead: str | None = None,
         hint: str | None = None,
+        see: str = "spectramind config explain",
     ) -> None:
+        if not override.argument.lstrip("+~").startswith(override.key):
+            instead = None  # One element of a dict: a correction would drop the others.
         self.problems.append(
             Problem(
                 what=f"{override.argument}: {what}",
-                origin=self.source,
+                origin=self.lines.get(override.argument, self.source),
                 expected=expected,
                 nearest=close,
                 argument=override.argument,
                 instead=instead,
                 hint=hint,
+                see=see,
             )
         )
 
     def _bad_value(self, override: Override, path: str, reason: str) -> None:
         leaf = self.layers.stack.leaves[path]
         words = leaf.choices or (("true", "false") if bool in leaf.kinds else ())
-        close = nearest(str(override.value).lower(), words)
+        text = str(override.value).lower()
+        close = nearest(text, words) or next((word for word in words if text and word.startswith(text)), None)
         self._problem(
             override,
-            reason,
-            expected=f"{leaf.expectation}: {leaf.description}",
+            reason.replace(f"is not {leaf.expectation}", "does not fit"),
+            expected=_words(leaf),
             close=close and f"{path}={close}",
             instead=f"{path}={close}" if close else None,
+            see=f"spectramind config explain {path}",
         )
 
     def _unresolved(self, path: str, reason: str) -> None:
@@ -396,15 +371,19 @@ class _Composition:
         group, _, inner = path.partition(".")
         leaf = layers.stack.leaves[path]
         profile = layers.stack.profiles[group]
+        hint = f"give it a value: {path}=<value>"
+        if missing:
+            hint = f"export {missing[0]}=<value>, or give a default: ${{oc.env:{missing[0]},<default>}}"
+        elif interpolation.variables(raw) and len(leaf.kinds) > 1:
+            hint = f"a variable holds text; to read a number out of it: {path}='${{oc.decode:{raw}}}'"
         self.problems.append(
             Problem(
                 what=f"{argument or f'{path}={raw}'}: {reason}",
-                origin=self.source if argument else f"{group}={profile.name}, {leaf_source(profile.cls, inner)}",
-                expected=f"{leaf.expectation}: {leaf.description}",
+                origin=self.source if argument else f"{group}={profile.name}, {profile.setter(inner)[0]}",
+                expected=_words(leaf),
                 argument=argument or "",
-                hint=f"export {missing[0]}=<value>, or give a default: ${{oc.env:{missing[0]},<default>}}"
-                if missing
-                else f"give it a value: {path}=<value>",
+                hint=hint,
+                see=f"spectramind config explain {path}",
             )
         )
 
@@ -423,7 +402,7 @@ class _Composition:
                 instead=f"{group}={text}" if REGISTRY.get(group, text) else None,
             )
             return
-        leaves = self.layers.stack.leaves
+        leaves = [leaf for leaf in self.layers.stack.leaves if leaf not in NAMES]
         close = _nearest_path(path, [*leaves, *SHORT_NAMES])
         section = path.rpartition(".")[0]
         while section and not _children(leaves, section):
@@ -435,14 +414,23 @@ class _Composition:
             expected=f"a setting of {section}: {names}" if section else f"<group>.<setting>, with a group of {names}",
             close=close,
             instead=f"{close}={text}" if close and text else None,
+            see=f"spectramind config explain {section}".rstrip(),
         )
 
 
 _FOLDED = frozenset(FOLDED)
 
 
-def _words(origin: Origin) -> str:
-    return origin.source if origin.layer == "override" else f"{origin.layer}={origin.option}, {origin.source}"
+class _BrokenError(ValueError):
+    """A value that this one is made of is wrong, and has been reported."""
+
+
+def _place(origin: Origin) -> str:
+    return origin.source if origin.layer == "override" else f"{origin}, {origin.source}"
+
+
+def _words(leaf: Leaf) -> str:
+    return f"{leaf.expectation} ({leaf.description})" if leaf.description else leaf.expectation
 
 
 def _children(leaves: Iterable[str], section: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,8 @@ class Setter:
         option: The profile's name, or the override as it was written.
         value: The resolved value.
         source: ``file:line`` of the profile's declaration, or where the override came from.
+        key: The setting as an override names it, such as ``local.devices``.
+        owner: The class whose body declares it; empty for an override.
         raw: What was written, where that is an interpolation.
         variables: The environment variables behind it.
     """
@@ -44,13 +47,19 @@ class Setter:
     option: str
     value: Any
     source: str
+    key: str
+    owner: str = ""
     raw: Any = None
     variables: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """The profile or the override, as a command line writes it."""
+        return self.option if self.layer == "override" else f"{self.layer}={self.option}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Origin(Setter):
-    """Who set a value, and whose values that shadowed, the nearest first."""
+    """Who set the value at a path of the effective config, and whose values that shadowed, the nearest first."""
 
     path: str
     shadowed: tuple[Setter, ...] = ()
@@ -67,8 +76,10 @@ class Origin(Setter):
             "layer": self.layer,
             "option": self.option,
             "source": self.source,
+            "key": self.key,
+            "class": self.owner,
             "raw": self.raw,
-            "variables": list(self.variables),
+            "variables": {name: os.environ.get(name) for name in self.variables},
             "shadowed": shadowed,
         }
 
@@ -127,11 +138,11 @@ class EffectiveConfig:
         return {group: getattr(self, group).name for group in GROUPS}
 
     def to_dict(self) -> dict[str, Any]:
-        """Every resolved value as plain data; ``local`` and ``trainer`` hold what is not folded to the top."""
-        return dict(msgspec.to_builtins(self._content()))
+        """Every resolved value as JSON has it; ``local`` and ``trainer`` hold what is not folded to the top."""
+        return dict(msgspec.json.decode(msgspec.json.encode(self._content())))
 
     def to_yaml(self) -> str:
-        """``to_dict`` as YAML; ``from_yaml`` reads it back."""
+        """``to_dict`` as YAML, which ``config validate --file`` reads back."""
         return yaml.safe_dump(self.to_dict(), sort_keys=False)
 
     def origin(self, path: str) -> Origin:
@@ -143,13 +154,12 @@ class EffectiveConfig:
         try:
             return self._layers.origin(path)
         except KeyError:
-            raise ConfigError(
-                Problem(
-                    what=f"there is no setting '{path}'",
-                    nearest=nearest(path, self._layers.paths()),
-                    hint="spectramind config explain lists every setting",
-                )
-            ) from None
+            close = nearest(path, self._layers.paths())
+            what = f"there is no setting '{path}'"
+            problem = Problem(what=what, nearest=close, argument=path, instead=close, see="spectramind config explain")
+            error = ConfigError(problem, [path, *self.overrides])
+            error.command = "spectramind config explain"
+            raise error from None
 
     def origins(self) -> list[Origin]:
         """The origin of every leaf, in the order of ``to_dict``."""

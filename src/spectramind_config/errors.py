@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import shlex
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ class Problem:
         argument: The override on the command line that is wrong, as it was written.
         instead: The override to write in its place; empty to leave it out; None when nobody can tell.
         hint: What to do where no override can help.
+        see: The command to run next where nobody can tell what was meant.
     """
 
     what: str
@@ -29,12 +31,21 @@ class Problem:
     argument: str | None = None
     instead: str | None = None
     hint: str | None = None
+    see: str | None = None
 
     def __str__(self) -> str:
-        lines = [self.what]
         details = {"from": self.origin, "expected": self.expected, "nearest": self.nearest, "do": self.hint}
-        lines += [f"  {label + ':':<10}{text}" for label, text in details.items() if text]
-        return "\n".join(lines)
+        lines = [_wrapped(f"  {label + ':':<10}", text) for label, text in details.items() if text]
+        return "\n".join([self.what, *lines])
+
+
+def _wrapped(label: str, text: str) -> str:
+    if len(label) + len(text) <= 120:
+        return label + text
+    indent = " " * len(label)
+    return textwrap.fill(
+        text, 120, initial_indent=label, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 class ConfigError(Exception):
@@ -58,13 +69,13 @@ class ConfigError(Exception):
         if len(paragraphs) > 1:
             paragraphs = [f"{number}. {text}" for number, text in enumerate(paragraphs, 1)]
             paragraphs.insert(0, f"{len(self.problems)} mistakes:")
-        message = "\n".join(paragraphs)
         corrected = self.corrected()
-        return (
-            message
-            if corrected is None
-            else f"{message}\nrun instead: {self.command} {' '.join(map(quoted, corrected))}".rstrip()
-        )
+        if corrected is not None:
+            paragraphs.append(f"run instead: {' '.join([self.command, *map(quoted, corrected)])}")
+        else:
+            commands = dict.fromkeys(problem.see for problem in self.problems if problem.see)
+            paragraphs += [f"see: {command}" for command in commands]
+        return "\n".join(paragraphs)
 
     def corrected(self) -> list[str] | None:
         """The command line with every mistake mended, or None where that needs a decision of the user's."""

@@ -17,8 +17,10 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 _NAME = r"[A-Za-z_]\w*"
+_PLAIN = r"[A-Za-z_./][\w./-]*"
+_NESTED = rf"\$\{{oc\.env:{_NAME},{_PLAIN}\}}/[\w./-]*"
 _SEGMENT = re.compile(
-    rf"\$\{{(?:oc\.env:(?P<env>{_NAME})(?:,(?P<default>[A-Za-z_./][\w./-]*))?|(?P<ref>\.*{_NAME}(?:\.{_NAME})*))\}}",
+    rf"\$\{{(?:oc\.env:(?P<env>{_NAME})(?:,(?P<default>{_PLAIN}|{_NESTED}))?|(?P<ref>\.*{_NAME}(?:\.{_NAME})*))\}}",
     re.ASCII,
 )
 _RESERVED = {"null", "true", "false", "nan", "inf"}
@@ -58,7 +60,7 @@ def segments(text: str) -> tuple[str | Environment | Reference, ...] | None:
         parts.append(text[position : match.start()])
         position = match.end()
         env, default, ref = match.group("env", "default", "ref")
-        if (default or "").lower() in _RESERVED:
+        if default and (default.lower() in _RESERVED or segments(default) is None):
             return None
         parts.append(Environment(env, default) if env else Reference(ref))
     parts.append(text[position:])
@@ -98,18 +100,22 @@ def resolve(raw: Any, path: str, lookup: Callable[[str], Any], tree: Callable[[]
     if parts is None:
         return _by_omegaconf(path, tree())
     try:
-        values = [part if isinstance(part, str) else _value(part, path, lookup) for part in parts]
+        values = [_value(part, path, lookup) for part in parts]
     except KeyError:
         return _by_omegaconf(path, tree())
     return values[0] if len(values) == 1 else "".join(map(str, values))
 
 
-def _value(part: Environment | Reference, path: str, lookup: Callable[[str], Any]) -> Any:
+def _value(part: str | Environment | Reference, path: str, lookup: Callable[[str], Any]) -> Any:
+    if isinstance(part, str):
+        return part
     if isinstance(part, Reference):
         return lookup(part.absolute(path))
     value = os.environ.get(part.name, part.default)
     if value is None:
         raise InterpolationError(f"the environment variable {part.name} is not set")
+    if value is part.default and "$" in value:
+        return "".join(str(_value(inner, path, lookup)) for inner in segments(value) or ())
     return value
 
 

@@ -11,7 +11,8 @@ from typing import Any
 from spectramind_config import interpolation
 from spectramind_config.effective import FOLDED, Origin, Setter
 from spectramind_config.leaves import Leaf, is_interpolation, leaves_of, value_at
-from spectramind_config.registry import GROUPS, REGISTRY, Registered, leaf_source
+from spectramind_config.registry import GROUPS, REGISTRY, Registered
+from spectramind_config.site_profiles import load
 
 OVERLAPPING = ("local", "trainer")
 """The groups whose settings are folded into one, the stronger first."""
@@ -53,9 +54,10 @@ class Stack:
 class Layers:
     """What every layer says in one composition; the provenance of an effective config."""
 
-    def __init__(self, stack: Stack, source: str = "command line") -> None:
+    def __init__(self, stack: Stack, source: str = "command line", lines: Mapping[str, str] | None = None) -> None:
         self.stack = stack
         self.source = source
+        self.lines = lines or {}
         self.settings: dict[str, list[tuple[str, Any]]] = {}
         self.resolved: dict[str, Any] = {}
 
@@ -110,32 +112,35 @@ class Layers:
         settings = self.settings.get(path, [])
         for number, (argument, raw) in enumerate(reversed(settings)):
             value = self.value(path) if number == 0 else raw
-            yield _setter("override", argument, value, self.source, raw)
+            yield _setter(path, "override", argument, value, self.lines.get(argument, self.source), raw)
             if number == 0 and value is None:
                 return
         group, _, inner = path.partition(".")
         chosen = self.stack.profiles[group]
         raw = self.stack.values[path]
         value = raw if settings else self.value(path)
-        yield _setter(group, chosen.name, value, leaf_source(chosen.cls, inner), raw)
+        source, owner = chosen.setter(inner)
+        yield _setter(path, group, chosen.name, value, source, raw, owner)
 
     def __getstate__(self) -> dict[str, Any]:
         choices = {group: chosen.name for group, chosen in self.stack.profiles.items()}
-        return {"choices": choices, "source": self.source, "settings": self.settings, "resolved": self.resolved}
+        return {"choices": choices} | {name: value for name, value in self.__dict__.items() if name != "stack"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.stack = stack_of(state["choices"])
-        self.source = state["source"]
-        self.settings, self.resolved = state["settings"], state["resolved"]
+        load()
+        self.stack = stack_of(state.pop("choices"))
+        self.__dict__.update(state)
 
 
-def _setter(layer: str, option: str, value: Any, source: str, raw: Any) -> Setter:
+def _setter(key: str, layer: str, option: str, value: Any, source: str, raw: Any, owner: str = "") -> Setter:
     interpolated = is_interpolation(raw)
     return Setter(
         layer=layer,
         option=option,
         value=value,
         source=source,
+        key=key,
+        owner=owner,
         raw=raw if interpolated else None,
         variables=interpolation.variables(raw) if interpolated else (),
     )

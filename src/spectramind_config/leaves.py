@@ -231,7 +231,7 @@ def _expectation(alternative: Any) -> str:
             if limit is not None
         }
         if meta.pattern:
-            return f"a string that matches {meta.pattern}"
+            return "a string that matches " + meta.pattern.removesuffix(r"(?!\n)")
         if meta.min_length:
             return "a string that is not empty"
     name = _ARTICLES.get(kind)
@@ -242,7 +242,8 @@ def _expectation(alternative: Any) -> str:
 
 
 def _type_name(kind: Any) -> str:
-    return kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
+    name = kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
+    return name.replace("tuple[", "list [")
 
 
 def _quote(value: object) -> str:

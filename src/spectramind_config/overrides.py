@@ -78,9 +78,10 @@ def _parsed(argument: str) -> Override:
             Problem(
                 what=f"{argument}: several values for one run",
                 origin="command line",
-                expected="one value; a sweep over several needs spectramind train --multirun",
+                expected="one value, or a sweep with one run for each",
                 hint=f"quote a value that contains a comma: {quoted}" if quoted and "," in text else None,
                 argument=argument,
+                see=f"spectramind train --multirun {argument}",
             ),
             [argument],
         )
@@ -102,8 +103,8 @@ def _malformed(argument: str, reason: str) -> Problem:
     key, equals, text = argument.partition("=")
     instead = None
     if not equals:
-        reason = f"there is no '=': {reason}"
-    elif key and text and not {"'", "\\"} & set(text) and re.fullmatch(r"[A-Za-z_][\w.]*", key):
+        reason = "there is no '='"
+    elif "${" not in text and key and text and not {"'", "\\"} & set(text) and re.fullmatch(r"[A-Za-z_][\w.]*", key):
         candidate = f"{key}='{text}'"
         instead = candidate if text.isprintable() and not text.startswith(("[", "{", '"')) else None
     return Problem(
@@ -112,6 +113,7 @@ def _malformed(argument: str, reason: str) -> Problem:
         expected="group=profile, or key=value with quotes around special characters",
         argument=argument,
         instead=instead,
+        see="spectramind config explain",
     )
 
 

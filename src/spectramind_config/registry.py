@@ -9,7 +9,7 @@ import inspect
 import re
 import textwrap
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_type_hints
 
@@ -19,7 +19,18 @@ from spectramind_config.errors import ConfigError, Problem, nearest
 from spectramind_config.leaves import Leaf, is_interpolation, leaves_of, nested_settings, same, value_at
 from spectramind_config.settings import Profile, Settings
 
-GROUPS = ("trainer", "local", "model", "data", "loss", "logger", "optimizer")
+DEFAULTS: Mapping[str, str] = {
+    "trainer": "defaults",
+    "local": "default",
+    "model": "v50",
+    "data": "nominal",
+    "loss": "composite",
+    "logger": "rich_console",
+    "optimizer": "adamw",
+}
+"""The profile of each group where the command line chooses none."""
+
+GROUPS = tuple(DEFAULTS)
 """The config groups in order of precedence; ``trainer`` and ``local`` overlap, and the one further right wins."""
 
 ROOT = "train"
@@ -38,6 +49,8 @@ class Registered:
         cls: The class that declares it.
         instance: Its values; interpolations are not resolved.
         provider: Where it comes from: ``spectramind``, a distribution's name, or a file.
+        base: The profile that a YAML overlay changes; None for a class of its own.
+        lines: ``file:line`` of each setting that a YAML overlay changes.
     """
 
     group: str
@@ -45,16 +58,35 @@ class Registered:
     cls: type[Profile]
     instance: Profile
     provider: str
+    base: Registered | None = None
+    lines: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def summary(self) -> str:
-        """The first line of the class's docstring."""
+        """The first line of the class's docstring, or what an overlay changes."""
+        if self.base is not None:
+            return f"{self.base.name}, changed in: {', '.join(self.lines) or 'nothing'}"
         return (inspect.getdoc(self.cls) or "").split("\n")[0]
 
     @property
     def source(self) -> str:
-        """File and line of the class."""
-        return class_source(self.cls)
+        """File and line of the class, or the overlay's file."""
+        return f"{self.provider}:1" if self.base is not None else class_source(self.cls)
+
+    def setter(self, path: str) -> tuple[str, str]:
+        """``file:line`` of what gives a dotted path its value, and its class, if it is one."""
+        if path in self.lines:
+            return self.lines[path], ""
+        if self.base is not None:
+            return self.base.setter(path)
+        return leaf_source(self.cls, path), leaf_owner(self.cls, path)[0].__qualname__
+
+    def parent(self) -> tuple[str, Profile]:
+        """The name and the values of the class, or of the profile, that this one changes."""
+        if self.base is not None:
+            return f"{self.group}={self.base.name}", self.base.instance
+        cls = next(base for base in self.cls.__mro__[1:] if issubclass(base, Profile))
+        return cls.__name__, cls()
 
 
 class Registry:
@@ -64,7 +96,7 @@ class Registry:
         self.schemas: dict[str, type[Profile]] = {}
         self.profiles: dict[str, dict[str, Registered]] = {group: {} for group in GROUPS}
         self.generation = 0
-        self.provider = "spectramind"
+        self.distribution = ""
         self._lock = threading.RLock()
 
     def add_schema(self, group: str, cls: type[Profile]) -> None:
@@ -80,15 +112,40 @@ class Registry:
         problems = list(self._refusals(group, name, cls))
         if problems:
             raise ConfigError(problems)
-        instance = cls(name=name)
+        shipped = cls.__module__.rpartition(".")[0] == __package__
+        provider = self.distribution or ("spectramind" if shipped else class_source(cls).rpartition(":")[0])
+        self.put(Registered(group, name, cls, cls(name=name), provider or cls.__module__))
+
+    def put(self, one: Registered) -> None:
+        """Make a profile known that has been checked."""
         with self._lock:
-            self.profiles[group][name] = Registered(group, name, cls, instance, self.provider)
-            ConfigStore.instance().store(group=group, name=name, node=instance, provider=self.provider)
+            self.profiles[one.group][one.name] = one
+            ConfigStore.instance().store(group=one.group, name=one.name, node=one.instance, provider=one.provider)
+            self.generation += 1
+
+    def discard(self, providers: Collection[str]) -> None:
+        """Forget every profile that comes from one of these files."""
+        with self._lock:
+            for group, profiles in self.profiles.items():
+                for name in [name for name, one in profiles.items() if one.provider in providers]:
+                    del profiles[name]
+                    ConfigStore.instance().repo[group].pop(f"{name}.yaml", None)
             self.generation += 1
 
     def get(self, group: str, name: str) -> Registered | None:
         """The profile of that name, or None."""
         return self.profiles[group].get(name)
+
+    def unusable(self, group: str, name: str, origin: str | None = None) -> Iterator[Problem]:
+        """Why a new profile cannot have this name."""
+        known = self.get(group, name)
+        if known is not None:
+            holder = known.cls.__qualname__ if known.base is None else "an overlay"
+            what = f"profile {group}={name}: that name is taken by {holder} ({known.source})"
+            yield Problem(what=what, origin=origin, hint="choose another name")
+        elif not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", name):
+            what = f"profile {group}={name}: '{name}' cannot be a profile's name"
+            yield Problem(what=what, origin=origin, expected="letters, digits, '_' and '-', no digit first")
 
     def _refusals(self, group: str, name: str, cls: type[Profile]) -> Iterator[Problem]:
         def refusal(what: str, expected: str | None = None, hint: str | None = None) -> Problem:
@@ -100,8 +157,9 @@ class Registry:
             problem = refusal(f"there is no config group '{group}'", "one of " + ", ".join(GROUPS))
             yield dataclasses.replace(problem, nearest=nearest(group, GROUPS))
             return
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", name):
-            yield refusal(f"'{name}' cannot be a profile's name", "letters, digits, '_' and '-', no digit first")
+        known = self.get(group, name)
+        if known is None or (known.cls.__module__, known.cls.__qualname__) != (cls.__module__, cls.__qualname__):
+            yield from self.unusable(group, name, class_source(cls))
         if not (isinstance(cls, type) and issubclass(cls, schema_cls)):
             yield refusal(
                 f"{cls.__qualname__} is not a subclass of {schema_cls.__name__}",
@@ -114,17 +172,15 @@ class Registry:
                 hint="put @dataclass(kw_only=True) between @profile and the class",
             )
             return
-        known = self.profiles[group].get(name)
-        if known is not None and (known.cls.__module__, known.cls.__qualname__) != (cls.__module__, cls.__qualname__):
-            yield refusal(
-                f"that name is taken by {known.cls.__qualname__} ({known.source})", hint="choose another name"
-            )
         try:
             hints = get_type_hints(cls, include_extras=True)
         except Exception as error:  # noqa: BLE001 - an annotation may name anything; it is refused with the reason.
             yield refusal(f"its annotations cannot be read: {error}", hint="import the names that annotations use")
             return
-        yield from _type_changes(cls, hints, refusal)
+        changes = list(_type_changes(cls, hints, refusal))
+        yield from changes
+        if changes:
+            return
         required = [
             field.name
             for field in dataclasses.fields(cls)
@@ -255,20 +311,22 @@ def class_source(cls: type) -> str:
 
 def leaf_source(cls: type, path: str) -> str:
     """``file:line`` of the assignment that gives a dotted path of a profile its value."""
+    owner, line = leaf_owner(cls, path)
+    return f"{inspect.getsourcefile(owner)}:{line}" if line else class_source(owner)
+
+
+def leaf_owner(cls: type, path: str) -> tuple[type, int | None]:
+    """The class whose body gives a dotted path of a profile its value, and the line where that can be read."""
     first, *rest = path.split(".")
-    owner = next((base for base in cls.__mro__ if first in inspect.get_annotations(base)), None)
-    if owner is None:
-        return class_source(cls)
-    statement = _field_statements(owner).get(first)
-    if statement is None:
-        return class_source(owner)
-    if not rest:
-        return f"{inspect.getsourcefile(owner)}:{statement.lineno}"
+    owner = next((base for base in cls.__mro__ if first in inspect.get_annotations(base)), cls)
+    statement = field_statements(owner).get(first)
+    if statement is None or not rest:
+        return owner, statement.lineno if statement else None
     keywords = [node for node in ast.walk(statement) if isinstance(node, ast.keyword) and node.arg == rest[-1]]
     if keywords:
-        return f"{inspect.getsourcefile(owner)}:{keywords[-1].value.lineno}"
+        return owner, keywords[-1].value.lineno
     nested = nested_settings(get_type_hints(owner, include_extras=True)[first])
-    return leaf_source(nested, ".".join(rest)) if nested else f"{inspect.getsourcefile(owner)}:{statement.lineno}"
+    return leaf_owner(nested, ".".join(rest)) if nested else (owner, statement.lineno)
 
 
 @functools.cache
@@ -278,7 +336,7 @@ def _class_lines(cls: type) -> tuple[list[str], int]:
 
 
 @functools.cache
-def _field_statements(cls: type) -> Mapping[str, ast.AnnAssign]:
+def field_statements(cls: type) -> Mapping[str, ast.AnnAssign]:
     """The annotated assignments in a class's body, by field, with line numbers of the file."""
     try:
         lines, start = _class_lines(cls)

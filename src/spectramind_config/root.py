@@ -7,14 +7,13 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
-from spectramind_config.composition import DEFAULTS
 from spectramind_config.data import DataConfig
 from spectramind_config.local import LocalConfig
 from spectramind_config.logger import LoggerConfig
 from spectramind_config.loss import LossConfig
 from spectramind_config.model import ModelConfig
 from spectramind_config.optimizer import OptimizerConfig
-from spectramind_config.registry import ROOT
+from spectramind_config.registry import DEFAULTS, ROOT
 from spectramind_config.trainer import TrainerConfig
 
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from spectramind_config import ConfigError, EffectiveConfig, compose, from_dict, hydra_app
+from spectramind_config.host import Host
 from spectramind_train.console import Console
-from spectramind_train.host import Host
 from spectramind_train.plan import RunPlan, plan
 from spectramind_train.run import Run, require_writable
 

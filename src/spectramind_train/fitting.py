@@ -10,9 +10,9 @@ from typing import Literal
 import lightning.pytorch as pl
 import msgspec
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.plugins.environments import LightningEnvironment
 
 from spectramind_config import EffectiveConfig
 from spectramind_train.callbacks import EpochReport, GradientNorm, Stop, progress_bar

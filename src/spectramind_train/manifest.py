@@ -16,7 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 from spectramind_config import ConfigError, EffectiveConfig
-from spectramind_train.host import Host
+from spectramind_config.host import Host
 from spectramind_train.plan import RunPlan
 
 SCHEMA_VERSION = 1

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from spectramind_config import ConfigError, EffectiveConfig, Problem, pick_precision
-from spectramind_train.host import Host
+from spectramind_config.host import Host
 
 Accelerator = Literal["cuda", "mps", "cpu"]
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from spectramind_config import ConfigError, EffectiveConfig, Problem
-from spectramind_train.host import Host
+from spectramind_config.host import Host
 from spectramind_train.manifest import (
     CheckpointRecord,
     DataRecord,

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from spectramind_config import ConfigError, EffectiveConfig
+from spectramind_config.host import Host
 from spectramind_train.console import Console
 from spectramind_train.figures import draw_learning, draw_spectra
 from spectramind_train.fitting import FitResult, fit
-from spectramind_train.host import Host
 from spectramind_train.metric import ariel_score
 from spectramind_train.module import NonFiniteLossError
 from spectramind_train.plan import RunPlan

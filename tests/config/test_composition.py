@@ -103,7 +103,7 @@ def test_a_null_of_local_leaves_the_trainers_value(trainer: str) -> None:
     own = sc.compose([f"trainer={trainer}"]).trainer.precision
     overrides = [f"trainer={trainer}", "local.precision=null"]
     if own is None:
-        with pytest.raises(sc.ConfigError, match="precision: no layer sets it"):
+        with pytest.raises(sc.ConfigError, match="then nothing sets a precision"):
             sc.compose(overrides)
         overrides.append("trainer.precision=32")
     assert sc.compose(overrides).precision == (own or "32")

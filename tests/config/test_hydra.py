@@ -35,14 +35,17 @@ ENVIRONMENT = {
 
 # What Hydra takes and this package refuses on purpose: what the message says, and why.
 PURPOSE = [
-    (r" is not (an? |one of )", "the value that Hydra composes breaks the field's constraints (checked below)"),
+    (
+        r" is not (an? |one of )|does not fit",
+        "the value that Hydra composes breaks the field's constraints (checked below)",
+    ),
     (r"is not a finite number", "nan and inf compare as no configuration should, and JSON has neither"),
     (r"'\?\?\?' marks a missing value", "an effective config has no missing values"),
     (r"there is no setting", "Hydra adds the misspelt key of +key=… to the typed node and runs on"),
     (r"cannot be (removed|added)|can be added or removed", "every setting exists and has a value: ~ and + are slips"),
     (r"has no effect", "local hides the value that trainer was given"),
     (r"persistent_workers is true but|dev.fast_dev_run runs one|does not divide", "settings that exclude each other"),
-    (r"precision: no layer sets it", "Hydra knows no layers; a run needs a precision"),
+    (r"nothing sets a precision", "Hydra knows no layers; a run needs a precision"),
     (r"is the name of the chosen profile", "a name that differs from the profile would falsify provenance"),
     (r"is a section, not a setting", "a whole section as an interpolation hides who set its settings"),
     (r"settings of Hydra itself", "they say how Hydra starts a job, not what the job uses"),
@@ -167,8 +170,7 @@ def compare(overrides: list[str]) -> None:
     except sc.ConfigError as error:
         if theirs is not None:
             for problem in error.problems:
-                first = problem.what.partition("\n")[0]
-                purposes = [pattern for pattern, _ in PURPOSE if re.search(pattern, first)]
+                purposes = [pattern for pattern, _ in PURPOSE if re.search(pattern, problem.what)]
                 assert purposes, f"{overrides}: Hydra takes it; {problem}"
                 if purposes == [CONSTRAINT]:
                     assert breaks_its_constraints(theirs[0], problem.argument or ""), f"{overrides}: {problem}"
@@ -179,6 +181,7 @@ def compare(overrides: list[str]) -> None:
         assert type(getattr(ours, group)) is type(node)
 
 
+@pytest.mark.filterwarnings("ignore:In the sequence")
 @settings(max_examples=settings.default.max_examples * 2 // 3)
 @given(OVERRIDES)
 def test_any_command_line_composes_as_hydra_composes_it(overrides: list[str]) -> None:

@@ -53,7 +53,7 @@ REFUSED = [
     (LOCAL["dev.overfit_batches"], math.nan, "nan is not a finite number"),
     (LOCAL["dev.overfit_batches"], -math.inf, "-inf is not a finite number"),
     (LOCAL["dev.limit_val_batches"], 1.5, "1.5 is not an int >= 0, or a float >= 0 and <= 1, or null"),
-    (leaves_of(AdamW)["betas"], [0.9], "[0.9] is not a tuple[float, float]"),
+    (leaves_of(AdamW)["betas"], [0.9], "[0.9] is not a list [float, float]"),
     (leaves_of(AdamW)["betas"], [0.9, math.nan], "nan is not a finite number"),
     (TRAINER["max_time"], "08:30:00\n", "'08:30:00\\n' is not a string that matches"),
     (LOCAL["mlflow.enabled"], "x" * 100, "is not true or false"),

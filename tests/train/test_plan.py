@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from spectramind_config import ConfigError, compose
-from spectramind_train.host import Host
+from spectramind_config.host import Host
 from spectramind_train.plan import RunPlan, plan
 
 A100 = Host(name="dgx", gpus=("NVIDIA A100",) * 8, cuda_bf16=True, cuda_fp16=True, cores=128)

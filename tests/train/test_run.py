@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from spectramind_config import ConfigError, compose
-from spectramind_train.host import Host
+from spectramind_config.host import Host
 from spectramind_train.manifest import DataRecord, read_manifest, write_atomically
 from spectramind_train.plan import plan
 from spectramind_train.run import Run, require_writable

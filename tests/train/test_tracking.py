@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from spectramind_config import EffectiveConfig, compose
+from spectramind_config.host import Host
 from spectramind_train.console import Console
-from spectramind_train.host import Host
 from spectramind_train.manifest import DataRecord, Manifest
 from spectramind_train.plan import plan
 from spectramind_train.tracking import Tracker

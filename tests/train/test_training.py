@@ -14,8 +14,8 @@ import torch
 
 from spectramind_config import ConfigError, EffectiveConfig, compose, from_dict
 from spectramind_config.cli import main
+from spectramind_config.host import Host
 from spectramind_train.console import Console
-from spectramind_train.host import Host
 from spectramind_train.manifest import read_manifest
 from spectramind_train.plan import plan
 from spectramind_train.run import Run

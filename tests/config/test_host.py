@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from spectramind_train.host import Host
+from spectramind_config.host import Host
 
 LISTING = """\
 0, GPU-aaaa, NVIDIA A100-SXM4-80GB, 8.0
@@ -70,7 +70,7 @@ def test_a_scheduler_and_its_gpus_are_noticed(monkeypatch: pytest.MonkeyPatch) -
 def test_detection_imports_no_framework() -> None:
     """``spectramind plan`` answers quickly because finding out about the host needs no torch."""
     code = (
-        "import sys; from spectramind_train.host import Host; Host.detect();"
+        "import sys; from spectramind_config.host import Host; Host.detect();"
         "print([name for name in ('torch', 'lightning', 'mlflow') if name in sys.modules])"
     )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -1,0 +1,98 @@
+"""What this machine offers: accelerators, cores and whether a scheduler started us."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import socket
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_SCHEDULERS = {"SLURM_JOB_ID": "slurm", "PBS_JOBID": "pbs", "LSB_JOBID": "lsf", "JOB_ID": "sge"}
+_ALLOCATED_GPUS = ("SLURM_GPUS_ON_NODE", "SLURM_JOB_GPUS", "SLURM_STEP_GPUS", "SLURM_GPUS")
+_BF16_SINCE = 8.0
+_FP16_SINCE = 5.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """A machine, as far as planning a run needs to know it.
+
+    Attributes:
+        name: Host name.
+        gpus: Names of the CUDA GPUs that this process may use.
+        cuda_bf16: Whether all of them compute in bfloat16 (compute capability 8.0 and newer).
+        cuda_fp16: Whether all of them compute in float16 (compute capability 5.3 and newer).
+        mps: Whether Apple's Metal backend is there.
+        mps_bf16: Whether it computes in bfloat16 (macOS 14 and newer).
+        cores: CPU cores that this process may use, container quotas included.
+        scheduler: The batch system that started this process, such as ``slurm``, or None.
+        allocated_gpus: Whether the scheduler says that GPUs belong to the job.
+    """
+
+    name: str
+    gpus: tuple[str, ...] = ()
+    cuda_bf16: bool = False
+    cuda_fp16: bool = False
+    mps: bool = False
+    mps_bf16: bool = False
+    cores: int = 1
+    scheduler: str | None = None
+    allocated_gpus: bool = False
+
+    @classmethod
+    def detect(cls) -> Host:
+        """This machine; asks the driver and the kernel, and imports no framework."""
+        gpus = _cuda_gpus(os.environ)
+        capabilities = [capability for _, capability in gpus]
+        mps = platform.system() == "Darwin" and platform.machine() == "arm64"
+        scheduler = next((name for variable, name in _SCHEDULERS.items() if os.environ.get(variable)), None)
+        return cls(
+            name=socket.gethostname(),
+            gpus=tuple(name for name, _ in gpus),
+            cuda_bf16=bool(gpus) and min(capabilities) >= _BF16_SINCE,
+            cuda_fp16=bool(gpus) and min(capabilities) >= _FP16_SINCE,
+            mps=mps,
+            mps_bf16=mps and int(platform.mac_ver()[0].partition(".")[0] or 0) >= 14,
+            cores=_cores(),
+            scheduler=scheduler,
+            allocated_gpus=scheduler is not None and any(os.environ.get(name) for name in _ALLOCATED_GPUS),
+        )
+
+
+def _cuda_gpus(environment: Mapping[str, str]) -> list[tuple[str, float]]:
+    """Name and compute capability of the visible GPUs, from the driver's own tool."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    command = [tool, "--query-gpu=index,uuid,name,compute_cap", "--format=csv,noheader"]
+    try:
+        listing = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return []
+    found: list[tuple[str, str, str, float]] = []
+    for line in listing.splitlines():
+        index, uuid, name, capability = (part.strip() for part in line.split(","))
+        found.append((index, uuid, name, float(capability)))
+    visible = environment.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return [(name, capability) for _, _, name, capability in found]
+    chosen: list[tuple[str, float]] = []
+    for word in (part.strip() for part in visible.split(",")):
+        match = next((gpu for gpu in found if word and (word == gpu[0] or gpu[1].startswith(word))), None)
+        if match is None:
+            break  # CUDA itself ignores everything from the first invalid entry on.
+        chosen.append(match[2:])
+    return chosen
+
+
+def _cores() -> int:
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+    except (OSError, ValueError):
+        return allowed
+    return allowed if quota == "max" else max(1, min(allowed, int(quota) // int(period)))
