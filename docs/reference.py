@@ -8,14 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import spectramind_config
 from spectramind_config.layers import OVERLAPPING
 from spectramind_config.leaves import Leaf, leaves_of, same, value_at
 from spectramind_config.registry import DEFAULTS, GROUPS, REGISTRY, Registered, class_source
 from spectramind_config.reporting import plain
 
 FOLDER = Path(__file__).with_name("reference")
-SOURCE = Path(spectramind_config.__file__).parent
 
 
 def page(group: str) -> str:
@@ -90,7 +88,12 @@ def pages() -> dict[Path, str]:
     return {FOLDER / f"{group}.md": page(group) for group in GROUPS}
 
 
-if __name__ == "__main__":
+def write() -> None:
+    """Write every page."""
     FOLDER.mkdir(exist_ok=True)
     for file, text in pages().items():
         file.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()

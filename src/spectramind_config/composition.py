@@ -99,6 +99,7 @@ class Composition:
             raise ConfigError(
                 Problem(
                     what=f"local.precision=null: then nothing sets a precision, for {trainer} sets none either",
+                    origin=self.source,
                     expected="one of " + ", ".join(layers.stack.leaves["local.precision"].choices),
                     argument=layers.settings["local.precision"][-1][0] if "local.precision" in layers.settings else "",
                     instead="local.precision=auto-mixed",

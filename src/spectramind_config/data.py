@@ -1,7 +1,5 @@
 """The ``data`` group: how detector frames become binned light curves and batches."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal
 

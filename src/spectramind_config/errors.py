@@ -73,7 +73,9 @@ class ConfigError(Exception):
         if corrected is not None:
             paragraphs.append(f"run instead: {' '.join([self.command, *map(quoted, corrected)])}")
         else:
-            commands = dict.fromkeys(problem.see for problem in self.problems if problem.see)
+            commands = dict.fromkeys(
+                problem.see for problem in self.problems if problem.see and problem.instead is None
+            )
             paragraphs += [f"see: {command}" for command in commands]
         return "\n".join(paragraphs)
 

@@ -1,7 +1,5 @@
 """The ``local`` group: the machine a run happens on, and the switches of everyday development."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated

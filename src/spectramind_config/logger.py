@@ -1,7 +1,5 @@
 """The ``logger`` group."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 

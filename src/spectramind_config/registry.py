@@ -149,8 +149,8 @@ class Registry:
 
     def _refusals(self, group: str, name: str, cls: type[Profile]) -> Iterator[Problem]:
         def refusal(what: str, expected: str | None = None, hint: str | None = None) -> Problem:
-            what = f"profile {group}={name}: {what}"
-            return Problem(what=what, origin=class_source(cls), expected=expected, hint=hint)
+            what, see = f"profile {group}={name}: {what}", "spectramind profiles list"
+            return Problem(what=what, origin=class_source(cls), expected=expected, hint=hint, see=see)
 
         schema_cls = self.schemas.get(group)
         if schema_cls is None:
@@ -325,14 +325,16 @@ def leaf_owner(cls: type, path: str) -> tuple[type, int | None]:
     keywords = [node for node in ast.walk(statement) if isinstance(node, ast.keyword) and node.arg == rest[-1]]
     if keywords:
         return owner, keywords[-1].value.lineno
-    nested = nested_settings(get_type_hints(owner, include_extras=True)[first])
+    nested = nested_settings(_hints(owner)[first])
     return leaf_owner(nested, ".".join(rest)) if nested else (owner, statement.lineno)
 
 
 @functools.cache
-def _class_lines(cls: type) -> tuple[list[str], int]:
-    lines, start = inspect.getsourcelines(cls)
-    return lines, start
+def _hints(cls: type) -> dict[str, Any]:
+    return get_type_hints(cls, include_extras=True)
+
+
+_class_lines = functools.cache(inspect.getsourcelines)
 
 
 @functools.cache

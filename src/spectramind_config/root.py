@@ -1,7 +1,5 @@
 """The root config under the name ``train``: what ``hydra.compose("train", overrides)`` composes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 

@@ -5,8 +5,6 @@ checking (the static type), composition (OmegaConf sees the bare type), validati
 (``msgspec.Meta``), the command line's help and the reference pages.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -63,15 +61,18 @@ class Settings:
     dataclasses because OmegaConf makes a frozen one read-only, which would forbid overrides.
     """
 
-    def __setattr__(self, name: str, value: object) -> None:
-        if self.__dict__.get("_sealed", False):
-            raise AttributeError(
-                f"cannot assign to '{name}': an effective config is frozen; use cfg.with_overrides(['...={value}'])"
-            )
-        object.__setattr__(self, name, value)
+    # Type checkers take a class with a __setattr__ for one that any attribute may be assigned to.
+    if not TYPE_CHECKING:
 
-    def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"cannot delete '{name}': every setting of {type(self).__name__} always has a value")
+        def __setattr__(self, name: str, value: object) -> None:
+            if self.__dict__.get("_sealed", False):
+                raise AttributeError(
+                    f"cannot assign to '{name}': an effective config is frozen; use cfg.with_overrides(['...={value}'])"
+                )
+            object.__setattr__(self, name, value)
+
+        def __delattr__(self, name: str) -> None:
+            raise AttributeError(f"cannot delete '{name}': every setting of {type(self).__name__} always has a value")
 
 
 @dataclass(frozen=True)

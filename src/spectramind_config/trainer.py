@@ -1,7 +1,5 @@
 """The ``trainer`` group: how a run is executed, and the limits that no machine profile may lift."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import RichProgressBar
 from torch.optim import Optimizer
 
 from spectramind_train.console import Console
@@ -37,14 +36,14 @@ class Stop(Callback):
         self.signal: int | None = None
         self.out_of_time = False
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for number in _SIGNALS:
             signal.signal(number, self._receive)
 
     def _receive(self, number: int, _: FrameType | None) -> None:
         self.signal = number
 
-    def on_train_batch_end(  # noqa: D102
+    def on_train_batch_end(
         self,
         trainer: Trainer,
         pl_module: LightningModule,
@@ -61,7 +60,7 @@ class Stop(Callback):
         if stop:
             trainer.should_stop = True
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
@@ -76,7 +75,7 @@ class GradientNorm(Callback):
     def __init__(self, every_n_steps: int) -> None:
         self.every_n_steps = every_n_steps
 
-    def on_before_optimizer_step(  # noqa: D102
+    def on_before_optimizer_step(
         self,
         trainer: Trainer,
         pl_module: LightningModule,
@@ -102,7 +101,7 @@ class EpochReport(Callback):
         self._best = float("-inf")
         self._since = time.monotonic()
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: D102
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         metrics = _floats(trainer.callback_metrics)
         score = metrics.get("val_score", float("nan"))
         seconds, self._since = time.monotonic() - self._since, time.monotonic()
@@ -117,9 +116,32 @@ class EpochReport(Callback):
             self.tracker.log(metrics, trainer.global_step)
 
 
-def progress_bar(console: Console) -> list[Callback]:
-    """A bar over the batches of an epoch, where the terminal can draw one."""
-    return [RichProgressBar(refresh_rate=20 if console.throttled else 1, leave=False)] if console.live else []
+class TrainingBar(Callback):
+    """One bar over all batches of a training, below the lines of the epochs.
+
+    Lightning's own bar draws on a console of its own, so that lines written in between tear it apart.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.bar = console.bar()
+        self._task = self.bar.add_task("training", total=None)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.bar.start()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: object, batch_idx: int
+    ) -> None:
+        epochs, batches = trainer.max_epochs or 1, int(trainer.num_training_batches)
+        done = trainer.current_epoch * batches + batch_idx + 1
+        words = f"epoch {trainer.current_epoch + 1} of {epochs}"
+        self.bar.update(self._task, description=words, completed=done, total=epochs * batches)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.bar.stop()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self.bar.stop()
 
 
 def _floats(metrics: Mapping[str, Any]) -> dict[str, float]:

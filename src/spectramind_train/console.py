@@ -60,11 +60,14 @@ class Console:
         if not self.live:
             yield self._quarters(task)
             return
+        with self.bar() as bar:
+            number = bar.add_task(task, total=None)
+            yield lambda done, total: bar.update(number, completed=done, total=total)
+
+    def bar(self) -> Progress:
+        """A progress bar at the bottom of this console, gone when it stops."""
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        rate = 1 if self.throttled else 10
-        with Progress(*columns, console=self.rich, transient=True, refresh_per_second=rate) as progress:
-            bar = progress.add_task(task, total=None)
-            yield lambda done, total: progress.update(bar, completed=done, total=total)
+        return Progress(*columns, console=self.rich, transient=True, refresh_per_second=1 if self.throttled else 10)
 
     def _quarters(self, task: str) -> Report:
         said = 0

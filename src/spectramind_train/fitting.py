@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 
 from spectramind_config import EffectiveConfig
-from spectramind_train.callbacks import EpochReport, GradientNorm, Stop, progress_bar
+from spectramind_train.callbacks import EpochReport, GradientNorm, Stop, TrainingBar
 from spectramind_train.checkpoints import AtomicCheckpointIO
 from spectramind_train.console import Console
 from spectramind_train.datamodule import SpectraDataModule
@@ -103,7 +103,9 @@ def fit(
     )
     stop = Stop(_seconds(config.max_time), started)
     report = EpochReport(console, tracker)
-    callbacks: list[Callback] = [best, stop, report, *progress_bar(console)]
+    callbacks: list[Callback] = [best, stop, report]
+    if console.live:
+        callbacks.append(TrainingBar(console))
     if config.early_stopping.enabled and validated:
         callbacks.append(EarlyStopping("val_score", mode="max", patience=config.early_stopping.patience))
     if config.log_grad_norm:
@@ -132,7 +134,7 @@ def fit(
         deterministic="warn" if config.deterministic else False,
         benchmark=config.cudnn_benchmark,
         num_sanity_val_steps=0,
-        enable_progress_bar=console.live,
+        enable_progress_bar=False,
         enable_model_summary=False,
         default_root_dir=directory,
     )
