@@ -104,6 +104,8 @@ def _dispatch(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(USAGE, end="")
         return 0
+    if arguments[0] in ("-sc", "--shell-completion"):
+        arguments = ["train", *arguments]
     command, *rest = arguments
     if command == "--version":
         from importlib.metadata import version

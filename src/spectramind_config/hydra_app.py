@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -130,6 +131,9 @@ def run(task: Callable[[EffectiveConfig], int], command: CommandLine, program: s
     def job(_: object) -> None:
         codes.append(task(compose(HydraConfig.get().overrides.task)))
 
+    if line := os.environ.get("COMP_LINE"):
+        # The shell asks Hydra to complete `spectramind train …`, and Hydra knows of no subcommands.
+        os.environ["COMP_LINE"] = re.sub(r"^(\S+\s+)train\s+", r"\1", line)
     argv = sys.argv
     sys.argv = [program, *command.flags, *command.hydra, *command.overrides]
     try:

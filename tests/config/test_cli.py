@@ -184,3 +184,18 @@ def test_any_bytes_of_a_command_line_are_answered() -> None:
     assert done.returncode == 2
     assert b"is not valid Unicode" in done.stderr
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("spectramind train local=", {"local=debug", "local=default", "local=hpc"}),
+        ("spectramind train trainer.early", {"trainer.early_stopping."}),
+    ],
+)
+def test_the_shell_completes_overrides(line: str, expected: set[str]) -> None:
+    """Hydra's shell completion works behind ``spectramind train``."""
+    environment = {**os.environ, "COMP_LINE": line, "COMP_POINT": str(len(line))}
+    command = [sys.executable, "-m", "spectramind_config.cli", "-sc", "query=bash"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert set(done.stdout.split()) == expected, done.stderr
