@@ -2,7 +2,7 @@
 
 from spectramind_config.composition import compose
 from spectramind_config.data import AdcGain, Augmentation, Calibration, DataConfig, NominalData, Simulation
-from spectramind_config.effective import EffectiveConfig, Origin, Setter
+from spectramind_config.effective import EffectiveConfig
 from spectramind_config.errors import ConfigError, Problem
 from spectramind_config.local import Dev, LocalConfig, MLflow, NumWorkers, Paths
 from spectramind_config.logger import LoggerConfig, Style
@@ -10,6 +10,7 @@ from spectramind_config.loss import CompositeLoss, LossConfig
 from spectramind_config.model import ModelConfig, V50Config
 from spectramind_config.optimizer import AdamW, OptimizerConfig, Schedule
 from spectramind_config.precision import pick_precision
+from spectramind_config.provenance import Origin, Setter
 from spectramind_config.registry import profile
 from spectramind_config.root import TrainRoot
 from spectramind_config.saved import from_dict, from_file

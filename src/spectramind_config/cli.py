@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from spectramind_config import config_commands, profile_commands
 from spectramind_config.errors import ConfigError, Problem, nearest, quoted
 from spectramind_config.registry import GROUPS
 from spectramind_config.reporting import take_option
@@ -46,6 +46,7 @@ Later wins: the trainer profile, then the local profile, then the command line.
 """
 
 _TRAINING = ("train", "plan", "predict", "data")
+_MODULES = {"config": "spectramind_config.config_commands", "profiles": "spectramind_config.profile_commands"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,6 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 2 a mistake of the user's, 130 interrupted; ``train`` has more.
     """
+    if argv is None:  # What is imported by now stays; the collector need not walk it again, at exit least of all.
+        gc.freeze()
     arguments = list(sys.argv[1:] if argv is None else argv)
     command, variable = "spectramind", os.environ.get(VARIABLE)
     try:
@@ -114,15 +117,15 @@ def _dispatch(arguments: list[str]) -> int:
         return 0
     if command in _TRAINING:
         return _training_command(command)(rest)
-    commands = {"config": config_commands.COMMANDS, "profiles": profile_commands.COMMANDS}
-    if command not in commands:
-        raise _unknown(command, [*_TRAINING, *commands], "spectramind")
+    if command not in _MODULES:
+        raise _unknown(command, [*_TRAINING, *_MODULES], "spectramind")
     if not rest or rest[0] in ("-h", "--help"):
         print(USAGE, end="")
         return 0
-    if rest[0] not in commands[command]:
-        raise _unknown(rest[0], list(commands[command]), f"spectramind {command}")
-    return commands[command][rest[0]](rest[1:])
+    commands: Mapping[str, Callable[[list[str]], int]] = importlib.import_module(_MODULES[command]).COMMANDS
+    if rest[0] not in commands:
+        raise _unknown(rest[0], list(commands), f"spectramind {command}")
+    return commands[rest[0]](rest[1:])
 
 
 def _unknown(word: str, known: Sequence[str], program: str) -> ConfigError:

@@ -8,10 +8,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from spectramind_config.composition import NAMES, compose
-from spectramind_config.effective import EffectiveConfig, Origin
+from spectramind_config.composition import compose
+from spectramind_config.effective import EffectiveConfig
 from spectramind_config.errors import ConfigError, Problem, quoted
 from spectramind_config.leaves import same
+from spectramind_config.provenance import Origin
+from spectramind_config.registry import NAMES
 from spectramind_config.reporting import plain, setter
 from spectramind_config.saved import from_file
 

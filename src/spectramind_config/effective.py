@@ -2,86 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import yaml
 
 from spectramind_config.data import DataConfig
 from spectramind_config.errors import ConfigError, Problem, nearest
+from spectramind_config.layers import FOLDED, Layers
 from spectramind_config.local import Dev, LocalConfig, MLflow, NumWorkers, Paths
 from spectramind_config.logger import LoggerConfig
 from spectramind_config.loss import LossConfig
 from spectramind_config.model import ModelConfig
 from spectramind_config.optimizer import OptimizerConfig
+from spectramind_config.provenance import Origin
 from spectramind_config.registry import GROUPS
 from spectramind_config.settings import Devices, Precision
 from spectramind_config.trainer import Checkpoint, Console, EarlyStopping, Strategy, TrainerConfig
-
-if TYPE_CHECKING:
-    from spectramind_config.layers import Layers
-
-
-@dataclass(frozen=True, kw_only=True)
-class Setter:
-    """One layer's opinion about a value.
-
-    Attributes:
-        layer: The config group whose profile sets it, or ``override``.
-        option: The profile's name, or the override as it was written.
-        value: The resolved value.
-        source: ``file:line`` of the profile's declaration, or where the override came from.
-        key: The setting as an override names it, such as ``local.devices``.
-        owner: The class whose body declares it; empty for an override.
-        raw: What was written, where that is an interpolation.
-        variables: The environment variables behind it.
-    """
-
-    layer: str
-    option: str
-    value: Any
-    source: str
-    key: str
-    owner: str = ""
-    raw: Any = None
-    variables: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        """The profile or the override, as a command line writes it."""
-        return self.option if self.layer == "override" else f"{self.layer}={self.option}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Origin(Setter):
-    """Who set the value at a path of the effective config, and whose values that shadowed, the nearest first."""
-
-    path: str
-    shadowed: tuple[Setter, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """The origin as ``config explain --json`` prints it."""
-        shadowed = [
-            {"layer": one.layer, "option": one.option, "value": one.value, "source": one.source}
-            for one in self.shadowed
-        ]
-        return {
-            "path": self.path,
-            "value": self.value,
-            "layer": self.layer,
-            "option": self.option,
-            "source": self.source,
-            "key": self.key,
-            "class": self.owner,
-            "raw": self.raw,
-            "variables": {name: os.environ.get(name) for name in self.variables},
-            "shadowed": shadowed,
-        }
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -202,11 +143,3 @@ class EffectiveConfig:
 
     def __deepcopy__(self, _memo: object) -> EffectiveConfig:
         return self
-
-
-FOLDED: tuple[str, ...] = tuple(
-    name.name
-    for name in dataclasses.fields(EffectiveConfig)
-    if name.name not in (*GROUPS, "overrides", "warnings", "_layers")
-)
-"""The settings of ``local`` and ``trainer`` that stand at the top."""

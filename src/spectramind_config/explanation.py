@@ -6,11 +6,12 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from spectramind_config.composition import NAMES, compose
-from spectramind_config.effective import EffectiveConfig, Origin, Setter
+from spectramind_config.composition import compose
+from spectramind_config.effective import EffectiveConfig
 from spectramind_config.interpolation import Reference, segments
 from spectramind_config.leaves import leaves_of, same
-from spectramind_config.registry import GROUPS, REGISTRY
+from spectramind_config.provenance import Origin, Setter
+from spectramind_config.registry import GROUPS, NAMES, REGISTRY
 from spectramind_config.reporting import WIDTH, plain, setter
 
 

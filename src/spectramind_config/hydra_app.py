@@ -8,10 +8,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from spectramind_config.composition import SHORT_NAMES, compose
+from spectramind_config.composition import compose
 from spectramind_config.effective import EffectiveConfig
 from spectramind_config.errors import ConfigError, Problem, nearest
-from spectramind_config.overrides import alternatives
+from spectramind_config.overrides import SHORT_NAMES, alternatives
 from spectramind_config.registry import ROOT
 
 _SECTIONS = ("job", "hydra", "all")

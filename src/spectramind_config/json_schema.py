@@ -11,9 +11,8 @@ from typing import Any
 
 import msgspec
 
-from spectramind_config.effective import FOLDED
 from spectramind_config.errors import ConfigError, Problem, nearest
-from spectramind_config.layers import OVERLAPPING, stack_of
+from spectramind_config.layers import FOLDED, OVERLAPPING, stack_of
 from spectramind_config.leaves import Leaf, is_interpolation, leaves_of, value_at
 from spectramind_config.registry import DEFAULTS, GROUPS, REGISTRY
 from spectramind_config.site_profiles import load

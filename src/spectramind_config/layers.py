@@ -6,16 +6,24 @@ The layers of a choice of profiles are laid out once and kept; a composition onl
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from typing import Any
 
 from spectramind_config import interpolation
-from spectramind_config.effective import FOLDED, Origin, Setter
 from spectramind_config.leaves import Leaf, is_interpolation, leaves_of, value_at
+from spectramind_config.local import LocalConfig
+from spectramind_config.provenance import Origin, Setter
 from spectramind_config.registry import GROUPS, REGISTRY, Registered
 from spectramind_config.site_profiles import load
+from spectramind_config.trainer import TrainerConfig
 
 OVERLAPPING = ("local", "trainer")
 """The groups whose settings are folded into one, the stronger first."""
+
+FOLDED = tuple(
+    dict.fromkeys(field.name for cls in (LocalConfig, TrainerConfig) for field in fields(cls) if field.name != "name")
+)
+"""The settings of these groups, which stand at the top of the effective config."""
 
 
 class Stack:
@@ -68,6 +76,10 @@ class Layers:
     def raw(self, path: str) -> Any:
         """The value of a leaf as it was written."""
         return self.settings[path][-1][1] if path in self.settings else self.stack.values[path]
+
+    def argument(self, path: str) -> str:
+        """The override that sets a leaf; empty where none does."""
+        return self.settings[path][-1][0] if path in self.settings else ""
 
     def effective_value(self, path: str) -> Any:
         """The value of an effective path: the first opinion that is not null."""

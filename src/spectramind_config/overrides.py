@@ -18,6 +18,12 @@ _PLAIN = re.compile(
     r"(?P<key>[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)=(?:(?P<int>-?(?:0|[1-9][0-9]{0,17}))|(?P<word>[A-Za-z_][\w/.-]*))",
     re.ASCII,
 )
+SHORT_NAMES: Mapping[str, str] = {
+    "local.cache_dir": "local.paths.cache_dir",
+    "local.output_dir": "local.paths.output_dir",
+}
+"""Names that are accepted for longer paths."""
+
 _RESERVED = {"null": None, "true": True, "false": False}
 
 

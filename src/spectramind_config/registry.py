@@ -6,15 +6,15 @@ import ast
 import dataclasses
 import functools
 import inspect
+import linecache
 import re
-import textwrap
+import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_type_hints
 
-from hydra.core.config_store import ConfigStore
-
+from spectramind_config import config_store
 from spectramind_config.errors import ConfigError, Problem, nearest
 from spectramind_config.leaves import Leaf, is_interpolation, leaves_of, nested_settings, same, value_at
 from spectramind_config.settings import Profile, Settings
@@ -33,8 +33,14 @@ DEFAULTS: Mapping[str, str] = {
 GROUPS = tuple(DEFAULTS)
 """The config groups in order of precedence; ``trainer`` and ``local`` overlap, and the one further right wins."""
 
+NAMES = frozenset(f"{group}.name" for group in GROUPS)
+"""Settings that say which profile was chosen, and so cannot be set themselves."""
+
 ROOT = "train"
 """The name of the root config in the ConfigStore."""
+
+SHIPPED = "spectramind"
+"""The provider of the profiles in this package."""
 
 _P = TypeVar("_P", bound=Profile)
 
@@ -79,7 +85,8 @@ class Registered:
             return self.lines[path], ""
         if self.base is not None:
             return self.base.setter(path)
-        return leaf_source(self.cls, path), leaf_owner(self.cls, path)[0].__qualname__
+        cls: type = self.cls
+        return leaf_source(cls, path), leaf_owner(cls, path)[0].__qualname__
 
     def parent(self) -> tuple[str, Profile]:
         """The name and the values of the class, or of the profile, that this one changes."""
@@ -106,21 +113,25 @@ class Registry:
     def add(self, group: str, name: str, cls: type[Profile]) -> None:
         """Check a profile and make it known to ``compose`` and to Hydra.
 
+        The profiles of this package are not checked at each import: a test does that.
+
         Raises:
             ConfigError: The class cannot be a profile of the group.
         """
-        problems = list(self._refusals(group, name, cls))
-        if problems:
+        shipped = getattr(cls, "__module__", "").rpartition(".")[0] == __package__
+        if not shipped and (problems := list(self.refusals(group, name, cls))):
             raise ConfigError(problems)
-        shipped = cls.__module__.rpartition(".")[0] == __package__
-        provider = self.distribution or ("spectramind" if shipped else class_source(cls).rpartition(":")[0])
-        self.put(Registered(group, name, cls, cls(name=name), provider or cls.__module__))
+        provider = self.distribution or (SHIPPED if shipped else class_file(cls) or cls.__module__)
+        self.put(Registered(group, name, cls, cls(name=name), provider))
 
     def put(self, one: Registered) -> None:
         """Make a profile known that has been checked."""
         with self._lock:
             self.profiles[one.group][one.name] = one
-            ConfigStore.instance().store(group=one.group, name=one.name, node=one.instance, provider=one.provider)
+            if one.provider == SHIPPED:
+                config_store.ship(one.group, one.name, one.instance)
+            else:
+                config_store.store(one.group, one.name, one.instance, one.provider)
             self.generation += 1
 
     def discard(self, providers: Collection[str]) -> None:
@@ -129,7 +140,7 @@ class Registry:
             for group, profiles in self.profiles.items():
                 for name in [name for name, one in profiles.items() if one.provider in providers]:
                     del profiles[name]
-                    ConfigStore.instance().repo[group].pop(f"{name}.yaml", None)
+                    config_store.forget(group, name)
             self.generation += 1
 
     def get(self, group: str, name: str) -> Registered | None:
@@ -147,7 +158,9 @@ class Registry:
             what = f"profile {group}={name}: '{name}' cannot be a profile's name"
             yield Problem(what=what, origin=origin, expected="letters, digits, '_' and '-', no digit first")
 
-    def _refusals(self, group: str, name: str, cls: type[Profile]) -> Iterator[Problem]:
+    def refusals(self, group: str, name: str, cls: type[Profile]) -> Iterator[Problem]:
+        """Why a class cannot be the profile of that name."""
+
         def refusal(what: str, expected: str | None = None, hint: str | None = None) -> Problem:
             what, see = f"profile {group}={name}: {what}", "spectramind profiles list"
             return Problem(what=what, origin=class_source(cls), expected=expected, hint=hint, see=see)
@@ -159,7 +172,8 @@ class Registry:
             return
         known = self.get(group, name)
         if known is None or (known.cls.__module__, known.cls.__qualname__) != (cls.__module__, cls.__qualname__):
-            yield from self.unusable(group, name, class_source(cls))
+            for problem in self.unusable(group, name):
+                yield dataclasses.replace(problem, origin=class_source(cls))
         if not (isinstance(cls, type) and issubclass(cls, schema_cls)):
             yield refusal(
                 f"{cls.__qualname__} is not a subclass of {schema_cls.__name__}",
@@ -301,20 +315,29 @@ def profile(group: str, name: str) -> Callable[[type[_P]], type[_P]]:
     return register
 
 
+def class_file(cls: type) -> str | None:
+    """The file that a class stands in; None where there is none, as for a class typed into an interpreter."""
+    try:
+        return inspect.getsourcefile(cls)
+    except (OSError, TypeError):
+        return None
+
+
 def class_source(cls: type) -> str:
     """``file:line`` of a class, or the module's name where there is no file."""
-    try:
-        return f"{inspect.getsourcefile(cls)}:{_class_lines(cls)[1]}"
-    except (OSError, TypeError):
+    node = _declaration(cls)
+    if node is None:
         return f"{cls.__module__}.{cls.__qualname__}"
+    return f"{class_file(cls)}:{node.decorator_list[0].lineno if node.decorator_list else node.lineno}"
 
 
 def leaf_source(cls: type, path: str) -> str:
     """``file:line`` of the assignment that gives a dotted path of a profile its value."""
     owner, line = leaf_owner(cls, path)
-    return f"{inspect.getsourcefile(owner)}:{line}" if line else class_source(owner)
+    return f"{class_file(owner)}:{line}" if line else class_source(owner)
 
 
+@functools.lru_cache(maxsize=4096)
 def leaf_owner(cls: type, path: str) -> tuple[type, int | None]:
     """The class whose body gives a dotted path of a profile its value, and the line where that can be read."""
     first, *rest = path.split(".")
@@ -325,7 +348,7 @@ def leaf_owner(cls: type, path: str) -> tuple[type, int | None]:
     keywords = [node for node in ast.walk(statement) if isinstance(node, ast.keyword) and node.arg == rest[-1]]
     if keywords:
         return owner, keywords[-1].value.lineno
-    nested = nested_settings(_hints(owner)[first])
+    nested: type | None = nested_settings(_hints(owner)[first])
     return leaf_owner(nested, ".".join(rest)) if nested else (owner, statement.lineno)
 
 
@@ -334,19 +357,43 @@ def _hints(cls: type) -> dict[str, Any]:
     return get_type_hints(cls, include_extras=True)
 
 
-_class_lines = functools.cache(inspect.getsourcelines)
-
-
 @functools.cache
 def field_statements(cls: type) -> Mapping[str, ast.AnnAssign]:
     """The annotated assignments in a class's body, by field, with line numbers of the file."""
-    try:
-        lines, start = _class_lines(cls)
-        tree = ast.parse(textwrap.dedent("".join(lines)))
-    except (OSError, TypeError, SyntaxError):
-        return {}
-    ast.increment_lineno(tree, start - 1)
-    body = tree.body[0].body if tree.body and isinstance(tree.body[0], ast.ClassDef) else []
+    node = _declaration(cls)
     return {
-        node.target.id: node for node in body if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+        statement.target.id: statement
+        for statement in (node.body if node else ())
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
     }
+
+
+@functools.cache
+def _declaration(cls: type) -> ast.ClassDef | None:
+    """The statement that declares a class; None where its source cannot be read."""
+    file = class_file(cls)
+    if file is None:
+        return None
+    linecache.checkcache(file)
+    module = vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else None
+    return _declarations(tuple(linecache.getlines(file, module))).get(cls.__qualname__)
+
+
+@functools.lru_cache(maxsize=64)
+def _declarations(lines: tuple[str, ...]) -> Mapping[str, ast.ClassDef]:
+    """The classes of a file by qualified name; ``inspect.getsourcelines`` would parse the file for each of them."""
+    try:
+        return dict(reversed(list(_nested_classes(ast.parse("".join(lines)), ""))))
+    except (SyntaxError, ValueError):
+        return {}
+
+
+def _nested_classes(node: ast.AST, prefix: str) -> Iterator[tuple[str, ast.ClassDef]]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.ClassDef):
+            yield prefix + child.name, child
+            yield from _nested_classes(child, f"{prefix}{child.name}.")
+        elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from _nested_classes(child, f"{prefix}{child.name}.<locals>.")
+        elif isinstance(child, ast.stmt | ast.ExceptHandler | ast.match_case):
+            yield from _nested_classes(child, prefix)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from spectramind_config.effective import Setter
 from spectramind_config.errors import ConfigError, Problem, nearest
+from spectramind_config.provenance import Setter
 
 WIDTH = 120
 """No printed line is longer, unless one value alone is."""

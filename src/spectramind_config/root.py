@@ -3,8 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from hydra.core.config_store import ConfigStore
-
+from spectramind_config.config_store import ship
 from spectramind_config.data import DataConfig
 from spectramind_config.local import LocalConfig
 from spectramind_config.logger import LoggerConfig
@@ -31,4 +30,4 @@ class TrainRoot:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
 
 
-ConfigStore.instance().store(name=ROOT, node=TrainRoot, provider="spectramind")
+ship(None, ROOT, TrainRoot)

@@ -10,14 +10,14 @@ from typing import Any
 
 import yaml
 
-from spectramind_config.composition import NAMES, Composition
+from spectramind_config.composition import Composition
 from spectramind_config.effective import EffectiveConfig
 from spectramind_config.errors import ConfigError, Problem, nearest
 from spectramind_config.interpolation import escaped
 from spectramind_config.layers import stack_of
 from spectramind_config.leaves import same
 from spectramind_config.overrides import write
-from spectramind_config.registry import DEFAULTS, GROUPS, REGISTRY
+from spectramind_config.registry import DEFAULTS, GROUPS, NAMES, REGISTRY
 from spectramind_config.site_profiles import load
 
 

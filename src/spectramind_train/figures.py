@@ -26,7 +26,7 @@ def draw_learning(validations: Sequence[dict[str, float]], fit_score: float, pat
     epochs = np.arange(1, len(validations) + 1)
     loss.plot(epochs, [row["val_loss"] for row in validations], color=_MODEL, marker=".")
     loss.set(xlabel="validation", ylabel="validation loss")
-    score.plot(epochs, [row["val_score"] for row in validations], color=_MODEL, marker=".", label="V50")
+    score.plot(epochs, [row["val_score"] for row in validations], color=_MODEL, marker=".", label="model")
     score.axhline(fit_score, color=_FIT, linestyle="--", label="transit fit, test planets")
     score.set(xlabel="validation", ylabel="validation score")
     score.legend(frameon=False)
@@ -54,7 +54,7 @@ def draw_spectra(planets: Sequence[Planet], prediction: Prediction, path: Path, 
             zorder=1,
         )
         axis.fill_between(WAVELENGTHS_UM[1:], (mu - sigma)[1:], (mu + sigma)[1:], color=_MODEL, alpha=0.3, lw=0)
-        axis.plot(WAVELENGTHS_UM[1:], mu[1:], color=_MODEL, lw=1.2, label="V50")
+        axis.plot(WAVELENGTHS_UM[1:], mu[1:], color=_MODEL, lw=1.2, label="model")
         axis.errorbar(WAVELENGTHS_UM[:1], mu[:1], sigma[:1], fmt="o", ms=4, color=_MODEL)
         if planet.label is not None:
             axis.plot(WAVELENGTHS_UM[1:], planet.label[1:] * _PPM, color=_TRUTH, lw=1, label="truth")

@@ -103,7 +103,7 @@ def _tested(config: EffectiveConfig, planets: Sequence[Planet]) -> Sequence[Plan
 
 
 def _scores(splits: Splits, planets: Sequence[Planet], prediction: Prediction) -> dict[str, float]:
-    """Official score and rms error of V50, of the classical transit fit, and of the training planets' mean."""
+    """Official score and rms error of the model, of the classical transit fit, and of the training planets' mean."""
     target = np.stack([planet.label for planet in planets if planet.label is not None])
     fit = Prediction(
         prediction.planet_ids,
@@ -139,7 +139,7 @@ def _validation_metrics(result: FitResult) -> dict[str, float]:
 
 def _report(run: Run, console: Console) -> None:
     metrics = run.manifest.metrics
-    names = {"test": "V50", "fit": "classical transit fit", "mean": "training mean"}
+    names = {"test": run.manifest.profiles["model"], "fit": "classical transit fit", "mean": "training mean"}
     rows = [
         (
             words,

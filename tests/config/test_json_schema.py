@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 
 import spectramind_config as sc
 from spectramind_config.cli import main
-from spectramind_config.composition import NAMES
 from spectramind_config.json_schema import config_schema, group_schema, leaf_schema
 from spectramind_config.layers import stack_of
-from spectramind_config.registry import DEFAULTS, GROUPS, REGISTRY
+from spectramind_config.registry import DEFAULTS, GROUPS, NAMES, REGISTRY
 
 STACK = stack_of(DEFAULTS)
 LEAVES = {path: leaf for path, leaf in STACK.leaves.items() if path not in NAMES}

@@ -1,0 +1,1 @@
+"""How the machines of an observatory train SpectraMind."""

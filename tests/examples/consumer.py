@@ -1,0 +1,182 @@
+"""A program that uses every part of the public interface, for type checkers to agree with and for Python to run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, assert_type
+
+import spectramind_config as sc
+
+if TYPE_CHECKING:
+    Cooling = Literal["air", "water"]
+else:
+    Cooling = sc.one_of("air", "water")
+
+
+@dataclass(kw_only=True)
+class Power(sc.Settings):
+    """Where the current comes from."""
+
+    watts: Annotated[int, sc.about("Most that the rack may draw", ge=100, science=False)] = 3000
+    cooling: Annotated[Cooling, sc.about("What carries the heat away", science=False)] = "air"
+
+
+@sc.profile("local", "rack")
+@dataclass(kw_only=True)
+class Rack(sc.LocalConfig):
+    """A rack of the lab."""
+
+    devices: sc.Devices = "auto"
+    precision: sc.Precision | None = "32"
+    num_workers: sc.NumWorkers = field(default_factory=lambda: sc.NumWorkers(train=2))
+    mlflow: sc.MLflow = field(default_factory=lambda: sc.MLflow(enabled=True))
+    paths: sc.Paths = field(default_factory=lambda: sc.Paths(data_root="/data"))
+    dev: sc.Dev = field(default_factory=lambda: sc.Dev(limit_train_batches=0.5))
+    row: Annotated[int, sc.about("Row of the rack", ge=1, science=False)] = 7
+    power: Annotated[Power, sc.about("Current and heat")] = field(default_factory=Power)
+
+    def contradictions(self) -> Iterator[sc.Contradiction]:
+        """The thirteenth row is empty."""
+        yield from super().contradictions()
+        if self.row == 13:
+            yield sc.Contradiction("row", "row 13 is empty", "12")
+
+
+@sc.profile("trainer", "overnight")
+@dataclass(kw_only=True)
+class Overnight(sc.TrainerConfig):
+    """Until the morning."""
+
+    strategy: sc.Strategy = "auto"
+    max_time: str | None = "10:00:00"
+    dev: sc.BatchLimits = field(default_factory=lambda: sc.BatchLimits(limit_test_batches=1))
+    checkpoint: sc.Checkpoint = field(default_factory=lambda: sc.Checkpoint(save_top_k=1))
+    early_stopping: sc.EarlyStopping = field(default_factory=lambda: sc.EarlyStopping(patience=9))
+    console: sc.Console = field(default_factory=lambda: sc.Console(refresh="throttled"))
+
+
+@sc.profile("model", "tiny")
+@dataclass(kw_only=True)
+class Tiny(sc.V50Config):
+    """A small V50."""
+
+    width: int = 8
+
+
+@sc.profile("data", "short")
+@dataclass(kw_only=True)
+class Short(sc.NominalData):
+    """A small simulated data set."""
+
+    augmentation: sc.Augmentation = field(default_factory=lambda: sc.Augmentation(extra_noise=0.0))
+    calibration: sc.Calibration = field(default_factory=lambda: sc.Calibration(adc_gain="multiply"))
+    simulation: sc.Simulation = field(default_factory=lambda: sc.Simulation(planets=12))
+
+
+@sc.profile("loss", "likelihood")
+@dataclass(kw_only=True)
+class Likelihood(sc.CompositeLoss):
+    """The likelihood alone."""
+
+    smoothness: float = 0.0
+
+
+@sc.profile("logger", "quiet")
+@dataclass(kw_only=True)
+class Quiet(sc.LoggerConfig):
+    """Lines, no bars."""
+
+    style: sc.Style = "plain"
+
+
+@sc.profile("optimizer", "steady")
+@dataclass(kw_only=True)
+class Steady(sc.AdamW):
+    """A constant rate."""
+
+    schedule: sc.Schedule = "constant"
+
+
+assert_type(Rack().row, int)
+assert_type(Rack().power.cooling, Cooling)
+assert_type(sc.TrainRoot().local, sc.LocalConfig)
+
+cfg = sc.compose(["trainer=multi_gpu", "local=hpc", "local.devices=8", "local.dev.limit_train_batches=10"])
+assert_type(cfg, sc.EffectiveConfig)
+
+# What is folded from local and trainer.
+assert_type(cfg.devices, sc.Devices)
+assert_type(cfg.precision, sc.Precision)
+assert_type(cfg.seed, int)
+assert_type(cfg.max_time, str | None)
+assert_type(cfg.max_steps, int | None)
+assert_type(cfg.gradient_clip_val, float)
+assert_type(cfg.strategy, sc.Strategy)
+assert_type(cfg.num_workers, sc.NumWorkers)
+assert_type(cfg.num_workers.train, int)
+assert_type(cfg.mlflow, sc.MLflow)
+assert_type(cfg.mlflow.tracking_uri, str)
+assert_type(cfg.paths, sc.Paths)
+assert_type(cfg.paths.output_dir, str)
+assert_type(cfg.dev, sc.Dev)
+assert_type(cfg.dev.limit_train_batches, sc.Batches | None)
+assert_type(cfg.checkpoint, sc.Checkpoint)
+assert_type(cfg.early_stopping.enabled, bool)
+assert_type(cfg.console.refresh, sc.Refresh)
+
+# The layers and the other groups.
+assert_type(cfg.local, sc.LocalConfig)
+assert_type(cfg.trainer, sc.TrainerConfig)
+assert_type(cfg.trainer.precision, sc.Precision | None)
+assert_type(cfg.model, sc.ModelConfig)
+assert_type(cfg.data, sc.DataConfig)
+assert_type(cfg.data.augmentation, sc.Augmentation)
+assert_type(cfg.loss, sc.LossConfig)
+assert_type(cfg.logger.style, sc.Style)
+assert_type(cfg.optimizer, sc.OptimizerConfig)
+assert_type(cfg.optimizer.schedule, sc.Schedule)
+assert_type(cfg.profiles, dict[str, str])
+assert_type(cfg.overrides, tuple[str, ...])
+assert_type(cfg.warnings, tuple[str, ...])
+
+# A profile's own fields, once its class is known.
+ours = sc.compose(["local=rack", "trainer=overnight", "model=tiny", "data=short", "loss=likelihood"])
+if isinstance(ours.local, Rack):
+    assert_type(ours.local.row, int)
+    assert_type(ours.local.power.watts, int)
+if isinstance(ours.model, sc.V50Config):
+    assert_type(ours.model.width, int)
+if isinstance(ours.data, sc.NominalData):
+    assert_type(ours.data.calibration.adc_gain, sc.AdcGain)
+    assert_type(ours.data.simulation, sc.Simulation)
+
+# Who set what.
+origin = cfg.origin("precision")
+assert_type(origin, sc.Origin)
+assert_type(origin.layer, str)
+assert_type(origin.source, str)
+assert_type(origin.shadowed, tuple[sc.Setter, ...])
+assert_type(origin.shadowed[0].option, str)
+assert_type(cfg.origins(), list[sc.Origin])
+
+# One config from another, and out to text and back.
+assert_type(cfg.with_overrides(["optimizer=steady", "logger=quiet"]), sc.EffectiveConfig)
+assert_type(cfg.fingerprint, str)
+assert_type(cfg.science_fingerprint, str)
+assert_type(cfg.to_dict(), dict[str, Any])
+assert_type(cfg.to_yaml(), str)
+assert_type(sc.from_dict(cfg.to_dict(), "consumer.py"), sc.EffectiveConfig)
+file = Path("consumer.yaml")
+file.write_text(cfg.to_yaml(), encoding="utf-8")
+assert_type(sc.from_file(file), sc.EffectiveConfig)
+assert_type(sc.pick_precision("auto-mixed", cuda_cap_bf16=False, cuda_cap_fp16=True), str)
+
+# Mistakes.
+try:
+    cfg.with_overrides(["local.devcies=8"])
+except sc.ConfigError as error:
+    assert_type(error.problems, tuple[sc.Problem, ...])
+    assert_type(error.problems[0].nearest, str | None)
+    assert_type(error.corrected(), list[str] | None)
