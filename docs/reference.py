@@ -10,8 +10,9 @@ from pathlib import Path
 
 from spectramind_config.layers import OVERLAPPING
 from spectramind_config.leaves import Leaf, leaves_of, same, value_at
-from spectramind_config.registry import DEFAULTS, GROUPS, REGISTRY, Registered, class_source
+from spectramind_config.registry import DEFAULTS, GROUPS, REGISTRY, Registered
 from spectramind_config.reporting import plain
+from spectramind_config.sources import class_source
 
 FOLDER = Path(__file__).with_name("reference")
 

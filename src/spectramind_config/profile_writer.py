@@ -16,8 +16,8 @@ from typing import Any
 
 import spectramind_config
 from spectramind_config.leaves import leaves_of, same, value_at
-from spectramind_config.registry import field_statements
 from spectramind_config.settings import Profile, Settings
+from spectramind_config.sources import field_statements
 
 _TEMPLATE = '''\
 """{title}"""
