@@ -1,6 +1,6 @@
 # make train   installs what is needed and trains V50 on simulated planets; ARGS="local=debug" passes overrides
 # make test    linters, type checks and tests
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTHON ?= $(if $(shell command -v python3.11),python3.11,python3)
 VENV := .venv
 BIN := $(VENV)/bin
 

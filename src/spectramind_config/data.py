@@ -1,15 +1,19 @@
 """The ``data`` group: how detector frames become binned light curves and batches."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from spectramind_config.registry import profile, schema
-from spectramind_config.settings import Profile, Settings, about, one_of
+from spectramind_config.settings import Contradiction, Profile, Settings, about, one_of
 
 if TYPE_CHECKING:
     AdcGain = Literal["divide", "multiply"]
 else:
     AdcGain = one_of("divide", "multiply")
+
+DETECTOR_ROWS = 32
+"""Rows of both detectors, and columns of FGS1."""
 
 
 @dataclass(kw_only=True)
@@ -73,3 +77,17 @@ class NominalData(DataConfig):
     simulation: Annotated[Simulation, about("The data set simulated where there is none")] = field(
         default_factory=Simulation
     )
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        """Apertures lie on detectors of 32 rows, and frames come in pairs."""
+        yield from super().contradictions()
+        for name in ("airs_rows", "fgs1_rows"):
+            first, end = getattr(self.calibration, name)
+            if not 0 <= first < end <= DETECTOR_ROWS:
+                limits = f"0 <= first < past-the-last <= {DETECTOR_ROWS}"
+                reason = f"calibration.{name} [{first}, {end}] is no aperture: expected {limits}"
+                yield Contradiction(f"calibration.{name}", reason)
+        frames = self.simulation.airs_frames
+        if frames % 2:
+            reason = f"simulation.airs_frames ({frames}) is odd, but frames come in pairs"
+            yield Contradiction("simulation.airs_frames", reason, str(frames + 1))

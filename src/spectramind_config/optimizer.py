@@ -1,10 +1,11 @@
 """The ``optimizer`` group."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from spectramind_config.registry import profile, schema
-from spectramind_config.settings import Profile, about, one_of
+from spectramind_config.settings import Contradiction, Profile, about, one_of
 
 if TYPE_CHECKING:
     Schedule = Literal["constant", "cosine"]
@@ -30,3 +31,9 @@ class AdamW(OptimizerConfig):
     betas: Annotated[tuple[float, float], about("Decay rates of the two moment estimates")] = (0.9, 0.999)
     eps: Annotated[float, about("Added to the denominator", gt=0)] = 1e-8
     weight_decay: Annotated[float, about("Decoupled weight decay of matrices", ge=0)] = 0.01
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        """Moment estimates decay."""
+        yield from super().contradictions()
+        if not all(0.0 <= beta < 1.0 for beta in self.betas):
+            yield Contradiction("betas", f"betas {list(self.betas)} must lie in [0, 1)")

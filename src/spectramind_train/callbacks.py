@@ -20,10 +20,11 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stop(Callback):
-    """Ends a training between two steps: at a signal, or when the process has used its wall-clock time.
+    """Ends a training between two steps: at a signal, when its wall-clock time is used up, or after the last step.
 
     The signal handler only sets a flag, since a collective call inside one hangs; the processes of a group agree on
-    the flag every few steps.
+    the flag every few steps. At ``max_steps`` Lightning by itself would leave an epoch half done without the validation
+    that early stopping and checkpoints rely on.
 
     Args:
         limit_s: Seconds that the process may take, its start-up included; None for no limit.
@@ -35,10 +36,10 @@ class Stop(Callback):
         self.started = started
         self.signal: int | None = None
         self.out_of_time = False
+        self._before: dict[signal.Signals, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        for number in _SIGNALS:
-            signal.signal(number, self._receive)
+        self._before = {number: signal.signal(number, self._receive) for number in _SIGNALS}
 
     def _receive(self, number: int, _: FrameType | None) -> None:
         self.signal = number
@@ -51,18 +52,19 @@ class Stop(Callback):
         batch: object,
         batch_idx: int,
     ) -> None:
-        self.out_of_time = self.limit_s is not None and time.monotonic() - self.started > self.limit_s
-        stop = self.signal is not None or self.out_of_time
+        late = self.limit_s is not None and time.monotonic() - self.started > self.limit_s
+        stop = self.signal is not None or late
         if trainer.world_size > 1:
-            if batch_idx % _AGREE_EVERY:
-                return
-            stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
+            stop = batch_idx % _AGREE_EVERY == 0 and trainer.strategy.reduce_boolean_decision(stop, all=False)
         if stop:
+            # Another process may have been the one that is late; a signal reaches all of them.
+            self.out_of_time = self.signal is None
+        if stop or trainer.global_step == trainer.max_steps:
             trainer.should_stop = True
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
 
 class GradientNorm(Callback):

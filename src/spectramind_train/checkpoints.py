@@ -48,4 +48,6 @@ def load_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     except Exception as error:
         reason = str(error).partition("\n")[0]
         raise ConfigError(f"{path}: the checkpoint cannot be read: {type(error).__name__}: {reason}") from error
+    if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
+        raise ConfigError(f"{path}: the checkpoint holds no weights; it was not written by a training")
     return checkpoint

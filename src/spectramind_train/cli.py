@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from spectramind_config import ConfigError, EffectiveConfig, compose, from_dict, hydra_app
 from spectramind_config.host import Host
 from spectramind_train.console import Console
-from spectramind_train.plan import RunPlan, plan
+from spectramind_train.plan import RunPlan, plan, without_cuda
 from spectramind_train.run import Run, require_writable
 
 _STARTED = time.monotonic()
@@ -26,9 +29,24 @@ def train(arguments: Sequence[str]) -> int:
     return _train(compose(command.overrides))
 
 
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM leaves as an exception does, so that worker processes and unfinished files go with the process."""
+
+    def leave(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@_terminable()
 def _train(config: EffectiveConfig) -> int:
     console = Console.of(config)
-    host = Host.detect()
+    host = _usable(Host.detect(), console)
     run_plan = plan(config, host)
     if run_plan.num_nodes > 1:
         raise ConfigError(
@@ -40,6 +58,18 @@ def _train(config: EffectiveConfig) -> int:
     from spectramind_train.training import train as train_run
 
     return train_run(config, run_plan, host, console, started=_STARTED).exit_code
+
+
+def _usable(host: Host, console: Console) -> Host:
+    """The host with the GPUs that the installed torch can use; a build without CUDA uses none."""
+    if not host.gpus:
+        return host
+    import torch
+
+    usable = torch.cuda.device_count()
+    if usable < len(host.gpus):
+        console.warn(f"{host.name} has {len(host.gpus)} GPU(s), but torch {torch.__version__} can use {usable} of them")
+    return without_cuda(host, usable)
 
 
 def _announce(config: EffectiveConfig, run_plan: RunPlan, console: Console) -> None:
@@ -93,7 +123,10 @@ def predict(arguments: Sequence[str]) -> int:
     planets = [Planet(one.planet_id, one, fit_transit(one, None), None) for one in curves]
     prediction = predict_planets(load_model(config, checkpoint), planets, config.data.batch_size)
     output = options.output or run.path / f"predictions_{options.data.stem}.csv"
-    write_submission(prediction, output)
+    try:
+        write_submission(prediction, output)
+    except OSError as error:
+        raise ConfigError(f"{output}: cannot be written ({error.strerror}); name another file with --output") from error
     rows = [
         (planet_id, f"{100 * mu.mean():.3f} %", f"{1e6 * sigma.mean():.0f}", f"{100 * planet.fit.white_depth:.3f} %")
         for planet_id, mu, sigma, planet in zip(
@@ -133,6 +166,7 @@ def _check(folder: Path) -> int:
     return 0
 
 
+@_terminable()
 def _simulate(folder: Path, config: EffectiveConfig) -> int:
     from spectramind_config.data import NominalData
     from spectramind_train.simulation import simulate

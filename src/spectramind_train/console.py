@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console as RichConsole
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -48,7 +49,7 @@ class Console:
 
     def warn(self, line: str) -> None:
         """Write one line that should not be missed."""
-        self.rich.print(f"[bold yellow]warning:[/bold yellow] {line}")
+        self.rich.print(f"[bold yellow]warning:[/bold yellow] {escape(line)}")
 
     @contextmanager
     def progress(self, task: str) -> Iterator[Report]:
@@ -88,5 +89,5 @@ class Console:
         for number, column in enumerate(columns):
             table.add_column(column, justify="right" if number else "left")
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*map(escape, row))
         self.rich.print(table)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from spectramind_config.data import Calibration
 from spectramind_config.errors import ConfigError
 from spectramind_train.detector import AIRS, AIRS_COLUMNS, AIRS_SHAPE, CALIBRATION_FRAMES, FGS1, Detector, apertures
-from spectramind_train.tables import damaged, open_parquet, read_rows
+from spectramind_train.tables import damaged, open_parquet, read_rows, require_numbers
 
 FloatArray = NDArray[np.float64]
 Split = Literal["train", "test"]
@@ -250,10 +250,13 @@ def _read_axis(path: Path) -> Axis:
     if missing:
         raise ConfigError(f"{path}: column {missing[0]} is missing; download it again")
     try:
-        columns = [np.asarray(file.read(columns=[name]).column(0).to_numpy(), dtype=np.float64) for name in names]
+        columns = [file.read(columns=[name]).column(0).to_numpy() for name in names]
     except (pa.ArrowException, OSError, EOFError) as error:
         raise damaged(path, error) from error
-    airs, fgs1, integration, wavelength = (column[np.isfinite(column)] for column in columns)
+    for column in columns:
+        require_numbers(path, column)
+    numbers = [np.asarray(column, dtype=np.float64) for column in columns]
+    airs, fgs1, integration, wavelength = (column[np.isfinite(column)] for column in numbers)
     consistent = len(airs) >= 2 and len(airs) % 2 == 0 and len(integration) == len(airs)
     if not consistent or len(fgs1) != FGS1_FRAMES_PER_AIRS_FRAME * len(airs) or len(wavelength) != AIRS_SHAPE[1]:
         raise ConfigError(
@@ -261,6 +264,8 @@ def _read_axis(path: Path) -> Axis:
             f"{len(wavelength)} wavelengths do not fit: expected pairs of AIRS frames, as many integration times, "
             f"{FGS1_FRAMES_PER_AIRS_FRAME} FGS1 frames for each and {AIRS_SHAPE[1]} wavelengths"
         )
+    if np.any(np.diff(airs) <= 0.0) or np.any(np.diff(fgs1) <= 0.0):
+        raise ConfigError(f"{path}: its times do not ascend; download it again")
     return Axis(airs, fgs1, integration, wavelength)
 
 
@@ -274,4 +279,7 @@ def _read_adc(path: Path) -> Adc:
 
 def _read_table(path: Path, columns: Sequence[str]) -> dict[str, list[float]]:
     rows = read_rows(path, ["planet_id", *columns])
-    return {str(int(row[0])): row[1:] for row in rows}
+    table = {str(int(row[0])): row[1:] for row in rows}
+    if len(table) < len(rows):
+        raise ConfigError(f"{path}: lists a planet twice; download it again")
+    return table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from pathlib import Path
 from typing import Literal
@@ -42,6 +43,8 @@ _HARMLESS = (
     # `deterministic` asks for deterministic kernels where feasible, so the others are expected.
     r".*does not have a deterministic implementation.*",
     r".*isinstance\(treespec, LeafSpec\).*",
+    # That is what overfitting on a share of the batches means.
+    r".*requested to overfit.*",
     # Said already, as a warning about the config.
     r".*`deterministic=True` and `benchmark=True`.*",
 )
@@ -56,6 +59,7 @@ class FitResult(msgspec.Struct, frozen=True):
         best: File name of the checkpoint with the best validation score; None where there was no validation.
         validations: Loss and score of every validation.
         steps: Optimizer steps done.
+        tracked: Identifier of the MLflow run; None where nothing is tracked, or not yet.
     """
 
     status: Literal["completed", "walltime", "interrupted"]
@@ -63,6 +67,7 @@ class FitResult(msgspec.Struct, frozen=True):
     best: str | None
     validations: list[dict[str, float]]
     steps: int
+    tracked: str | None = None
 
 
 def fit(
@@ -91,6 +96,7 @@ def fit(
     pl.seed_everything(config.seed, workers=True, verbose=False)
     checkpoints = directory / "checkpoints"
     validated = config.dev.limit_val_batches != 0
+    together = config.data.batch_size * plan.world_size
     best = ModelCheckpoint(
         dirpath=checkpoints,
         filename="epoch{epoch:03d}-score{val_score:.4f}",
@@ -124,9 +130,9 @@ def fit(
         max_epochs=config.max_epochs,
         max_steps=config.max_steps or -1,
         fast_dev_run=config.dev.fast_dev_run,
-        limit_train_batches=config.dev.limit_train_batches,
-        limit_val_batches=config.dev.limit_val_batches,
-        overfit_batches=config.dev.overfit_batches,
+        limit_train_batches=_whole_batches(config.dev.limit_train_batches, len(splits.train), together),
+        limit_val_batches=_whole_batches(config.dev.limit_val_batches, len(splits.val), together),
+        overfit_batches=_whole_batches(config.dev.overfit_batches, len(splits.train), together) or 0,
         check_val_every_n_epoch=config.dev.check_val_every_n_epoch,
         log_every_n_steps=config.dev.log_every_n_steps,
         accumulate_grad_batches=config.accumulate_grad_batches,
@@ -167,6 +173,13 @@ def fit(
     elif stop.out_of_time:
         status = "walltime"
     return FitResult(status, stop.signal, chosen, report.validations, trainer.global_step)
+
+
+def _whole_batches(cap: float | None, planets: int, together: int) -> float | None:
+    """A cap on batches that Lightning takes: at least one batch of any share, where Lightning would raise."""
+    if not isinstance(cap, float) or cap == 0.0:
+        return cap
+    return max(1, int(cap * math.ceil(planets / together)))
 
 
 def _seconds(limit: str | None) -> float | None:

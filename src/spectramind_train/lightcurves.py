@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,6 +14,7 @@ from spectramind_config.errors import ConfigError
 from spectramind_train.dataset import N_CHANNELS, FloatArray
 
 VISIT_HOURS: Final = 7.5
+LONGEST_VISIT_HOURS: Final = 100.0
 DETECTOR_COLUMNS: Final = 357
 """FGS1 and all 356 columns of the AIRS detector, ascending in wavelength."""
 AIRS_CHANNELS: Final = slice(36, 318)
@@ -93,7 +93,7 @@ def _read_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
             return {name: loaded[name] for name in loaded.files}
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; give a .npy or .npz file of binned light curves") from None
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except Exception as error:  # What numpy raises depends on which bytes are damaged.
         raise ConfigError(f"{path}: not a readable .npy or .npz file ({error}); {_LAYOUT}") from error
 
 
@@ -123,6 +123,9 @@ def _times(path: Path, array: NDArray[np.generic] | None, planets: int, bins: in
         )
     if np.any(np.diff(time, axis=-1) <= 0.0):
         raise ConfigError(f"{path}: time does not ascend; expected the middles of the bins in hours, first to last")
+    longest = float(np.ptp(time, axis=-1).max())
+    if longest > LONGEST_VISIT_HOURS:
+        raise ConfigError(f"{path}: time spans {longest:g} hours; expected one visit, in hours")
     return np.broadcast_to(time, (planets, bins))
 
 
@@ -131,6 +134,8 @@ def _names(path: Path, array: NDArray[np.generic] | None, planets: int) -> list[
     if array is None:
         digits = max(re.findall(r"\d+", path.stem), key=len, default=path.stem)
         return [digits] if planets == 1 else [f"{digits}_{index}" for index in range(planets)]
+    if array.dtype.kind == "f":
+        _numbers(path, "planet_id", array)
     names = [str(int(name)) if array.dtype.kind in "fiu" else str(name) for name in np.atleast_1d(array).tolist()]
     if len(names) != planets or len(set(names)) != planets:
         raise ConfigError(f"{path}: planet_id holds {names}; expected {planets} distinct names, one for each planet")

@@ -189,7 +189,6 @@ class SpectrumModule(LightningModule):
     def _require_finite(self, loss: Tensor, split: str, where: str) -> None:
         if not torch.isfinite(loss):
             raise NonFiniteLossError(
-                f"the {split} loss is {loss.item()} at {where}. No weight was changed by it. Check the input for "
-                "values that are not finite (spectramind data check), then try a lower optimizer.lr or "
-                "local.precision=32"
+                f"the {split} loss is {loss.item()} at {where}. No weight was changed by it. Try a lower optimizer.lr "
+                "or local.precision=32"
             )

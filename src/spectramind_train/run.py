@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
+import shutil
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -42,12 +43,20 @@ class Run:
         """Make a directory that no other run has, and write the manifest of a run that has started.
 
         Raises:
-            ConfigError: The directory cannot be made.
+            ConfigError: The directory or a file in it cannot be made; nothing is left of it.
         """
         path = _new_directory(config)
         run = cls(path, Manifest.of(path.name, config, plan, host, data))
-        write_atomically(path / "config.yaml", config.to_yaml().encode())
-        run.write()
+        try:
+            write_atomically(path / "config.yaml", config.to_yaml().encode())
+            run.write()
+        except OSError as error:
+            shutil.rmtree(path, ignore_errors=True)
+            place = Path(error.filename).parent if error.filename else path
+            raise ConfigError(
+                f"{place}: cannot be written ({error.strerror}); free some space, "
+                "or set paths.output_dir or paths.run_manifest to another place"
+            ) from error
         return run
 
     @classmethod
@@ -69,9 +78,13 @@ class Run:
         return self.path / "checkpoints"
 
     def write(self) -> None:
-        """Write the manifest into the directory and to ``paths.run_manifest``."""
+        """Write the manifest into the directory and, unless a newer run has, to ``paths.run_manifest``."""
+        write_manifest(self.manifest, self.path / "manifest.json")
         newest = Path(self.manifest.config["paths"]["run_manifest"]).expanduser()
-        write_manifest(self.manifest, self.path / "manifest.json", newest)
+        with suppress(ConfigError):
+            if read_manifest(newest).started > self.manifest.started:
+                return
+        write_manifest(self.manifest, newest)
 
     def finish(self, status: Status, best: Path | None = None, error: str | None = None) -> None:
         """Record how the run ended, and every checkpoint with its sha256."""
@@ -106,15 +119,20 @@ class Run:
         return file
 
 
-def require_writable(config: EffectiveConfig, names: Iterable[str] = ("output_dir", "cache_dir")) -> None:
-    """Check, before any work, that the run's directories can be written; makes none of them.
+def require_writable(config: EffectiveConfig) -> None:
+    """Check, before any work, that the run's paths can be written; makes none of them.
 
     Raises:
-        ConfigError: With every directory that cannot, who set it and what to write instead.
+        ConfigError: With every path that cannot, who set it and what to write instead.
     """
     problems = []
-    for name in names:
-        path = Path(getattr(config.paths, name)).expanduser()
+    manifest = Path(config.paths.run_manifest).expanduser()
+    folders = {name: Path(getattr(config.paths, name)).expanduser() for name in ("output_dir", "cache_dir")}
+    if manifest.is_dir():
+        problems.append(_unwritable(config, "run_manifest", "it is a directory"))
+    elif manifest.parent != folders["output_dir"]:
+        folders["run_manifest"] = manifest.parent
+    for name, path in folders.items():
         existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
         if not existing.is_dir():
             problems.append(_unwritable(config, name, f"{existing} is not a directory"))
@@ -128,11 +146,11 @@ def _unwritable(config: EffectiveConfig, name: str, reason: str) -> Problem:
     origin = config.origin(f"paths.{name}")
     setter = "command line" if origin.layer == "override" else f"{origin.layer}={origin.option}, {origin.source}"
     variable = f" ({origin.raw})" if origin.raw else ""
-    here = {"output_dir": "outputs", "cache_dir": ".cache/spectramind"}[name]
+    here = {"output_dir": "outputs", "cache_dir": ".cache/spectramind", "run_manifest": "run_manifest.json"}[name]
     return Problem(
         what=f"paths.{name}={origin.value}: {reason}",
         origin=f"{setter}{variable}",
-        expected="a directory that you may write to",
+        expected=f"a {'file' if name == 'run_manifest' else 'directory'} that you may write to",
         argument=origin.option if origin.layer == "override" else f"{name} added",
         instead=f"local.paths.{name}={here}",
     )

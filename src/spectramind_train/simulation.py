@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -93,7 +94,7 @@ def simulate(
     except OSError as error:
         raise ConfigError(
             f"{error.filename or root}: the simulated data set cannot be written ({error.strerror or error}); "
-            "free some space or set paths.data_root to a folder that can be written"
+            "free some space, or choose a folder that can be written (paths.cache_dir for a training)"
         ) from error
     return Dataset(root)
 
@@ -173,9 +174,13 @@ def _write_planets(
         try:
             for future in as_completed(futures):
                 yield future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        except BrokenProcessPool as error:
+            raise ConfigError(
+                f"a process that simulates planets died, most likely for lack of memory; {workers} worked at once: "
+                "use fewer, those already simulated are kept"
+            ) from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _claim(root: Path, settings: Simulation) -> None:

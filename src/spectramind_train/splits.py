@@ -15,7 +15,7 @@ from spectramind_config import ConfigError, DataConfig, EffectiveConfig
 from spectramind_config.data import NominalData, Simulation
 from spectramind_train.console import Console
 from spectramind_train.datamodule import split
-from spectramind_train.dataset import Dataset
+from spectramind_train.dataset import TRAIN_TABLE, Dataset
 from spectramind_train.manifest import DataRecord
 from spectramind_train.metric import naive_statistics
 from spectramind_train.plan import RunPlan
@@ -65,7 +65,7 @@ def build_splits(data: DataConfig, config: EffectiveConfig, plan: RunPlan, conso
 def _(data: NominalData, config: EffectiveConfig, plan: RunPlan, console: Console) -> Splits:
     root = Path(config.paths.data_root).expanduser()
     cache = Path(config.paths.cache_dir).expanduser()
-    needed = planets_needed(config)
+    needed = planets_needed(config, plan)
     simulated = not Dataset.present(root)
     if simulated:
         planets = min(needed or data.simulation.planets, data.simulation.planets)
@@ -88,20 +88,23 @@ def _(data: NominalData, config: EffectiveConfig, plan: RunPlan, console: Consol
     return _split(prepared, dataset, data, config.seed, simulated=simulated)
 
 
-def planets_needed(config: EffectiveConfig) -> int | None:
+def planets_needed(config: EffectiveConfig, plan: RunPlan) -> int | None:
     """How many labelled planets a run can use whose batches are capped; None where it uses all."""
     limit = 1 if config.dev.fast_dev_run else config.dev.limit_train_batches
     if not isinstance(limit, int):
         return None
     train_share = 1.0 - config.data.val_fraction - config.data.test_fraction
-    return max(FEWEST_PLANETS, math.ceil(limit * config.data.batch_size / train_share))
+    return max(FEWEST_PLANETS, math.ceil(limit * config.data.batch_size * plan.world_size / train_share))
 
 
 def _split(planets: list[Planet], dataset: Dataset, data: DataConfig, seed: int, *, simulated: bool) -> Splits:
     by_id = {planet.planet_id: planet for planet in planets}
     parts = split(list(by_id), data.val_fraction, data.test_fraction, seed)
     train, val, test = ([by_id[planet_id] for planet_id in part] for part in parts)
-    mean, sigma = naive_statistics(np.stack([planet.label for planet in train if planet.label is not None]))
+    try:
+        mean, sigma = naive_statistics(np.stack([planet.label for planet in train if planet.label is not None]))
+    except ValueError as error:
+        raise ConfigError(f"{dataset.root / TRAIN_TABLE}: {error}") from error
     record = DataRecord(
         root=str(dataset.root),
         simulated=simulated,

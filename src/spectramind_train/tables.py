@@ -61,11 +61,21 @@ def read_columns(path: Path, shape: tuple[int, int], columns: NDArray[np.intp]) 
     file = open_parquet(path)
     require_shape(path, (file.metadata.num_rows, file.metadata.num_columns), shape)
     names = file.schema_arrow.names
+    if len(set(names)) < shape[1]:
+        raise ConfigError(f"{path}: several columns have one name; download it again")
     try:
         table = file.read(columns=[names[i] for i in columns], use_threads=False)
-        return np.stack([column.to_numpy() for column in table.columns])
+        values = np.stack([column.to_numpy() for column in table.columns])
     except (pa.ArrowException, OSError, EOFError) as error:
         raise damaged(path, error) from error
+    require_numbers(path, values)
+    return values
+
+
+def require_numbers(path: Path, values: NDArray[Any]) -> None:
+    """Raise ConfigError unless values of a table are numbers or truth values."""
+    if values.dtype.kind not in "biuf":
+        raise ConfigError(f"{path}: holds values of type {values.dtype}, expected numbers; download it again")
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> list[list[float]]:

@@ -56,11 +56,23 @@ class Tracker:
 
     def finish(self, manifest: Manifest) -> None:
         """Record the end of the run, waiting a while for what has not been sent."""
-        self._queue.put(lambda client: self._finish(client, manifest))
+        if self._thread.is_alive():
+            self._queue.put(lambda client: self._finish(client, manifest))
+            self.leave()
+
+    def leave(self) -> str | None:
+        """Wait a while for what has not been sent; the MLflow run stays open, for ``resume`` in another process."""
         self._queue.put(None)
         self._thread.join(_PATIENCE_S)
         if self._thread.is_alive():
             self.console.warn(f"MLflow at {self.uri} is slow; its last metrics may be missing")
+        return self._run_id
+
+    def resume(self, run_id: str | None) -> None:
+        """Go on with an MLflow run that another process has left open; None where it could not open any."""
+        if run_id is not None:
+            self._run_id = run_id
+            self._thread.start()
 
     def _work(self) -> None:
         # MLflow 3 refuses its file store, which the profiles use by default, unless this is set before it opens.
@@ -95,10 +107,7 @@ class Tracker:
     def _finish(self, client: Any, manifest: Manifest) -> None:
         for name, value in manifest.metrics.items():
             client.log_metric(self._run_id, name, value)
-        status = {"completed": "FINISHED", "walltime": "FINISHED", "interrupted": "KILLED"}.get(
-            manifest.status, "FAILED"
-        )
-        client.set_terminated(self._run_id, status=status)
+        client.set_terminated(self._run_id, status=_STATUS.get(manifest.status, "FAILED"))
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +26,7 @@ from spectramind_train.tracking import Tracker
 from spectramind_train.workers import fit_in_processes
 
 EXIT_WALLTIME = 75
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @dataclass(frozen=True)
@@ -48,14 +51,16 @@ def train(config: EffectiveConfig, plan: RunPlan, host: Host, console: Console, 
         Exit code 0, 75 when the wall-clock limit ended the training, or 128 + the signal that did.
 
     Raises:
-        ConfigError: The data or a directory are at fault; no run directory is left behind.
+        ConfigError: The data or a directory are at fault, and no run directory is left behind; or the loss is not
+            finite or the disk full, and the run's manifest says so.
     """
     splits = build_splits(config.data, config, plan, console)
     run = Run.create(config, plan, host, splits.record)
     counts = f"{len(splits.train)} planets to train on, {len(splits.val)} to validate, {len(splits.test)} to test"
     console.say(f"run {run.path}: {counts}")
+    tracker = Tracker.of(config, console)
     try:
-        result = _fit(config, plan, splits, run, console, started)
+        result = _fit(config, plan, splits, run, console, tracker, started)
         best = run.checkpoints / (result.best or LAST_CHECKPOINT)
         model = load_model(config, best)
         planets = _tested(config, splits.test)
@@ -68,29 +73,42 @@ def train(config: EffectiveConfig, plan: RunPlan, host: Host, console: Console, 
             run.manifest.metrics |= _validation_metrics(result)
         run.finish(result.status, best)
     except BaseException as error:
-        message = f"{type(error).__name__}: {error}"
-        run.finish("interrupted" if isinstance(error, KeyboardInterrupt) else "failed", error=message)
+        interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
+        with suppress(OSError):
+            run.finish("interrupted" if interrupted else "failed", error=f"{type(error).__name__}: {error}")
         if isinstance(error, NonFiniteLossError):
             raise ConfigError(str(error)) from error
+        if isinstance(error, OSError) and error.errno in _UNWRITABLE:
+            raise ConfigError(
+                f"{run.path}: the run cannot write any more ({error.strerror}); free some space or set "
+                "paths.output_dir to another folder"
+            ) from error
         raise
+    finally:
+        if tracker is not None:
+            tracker.finish(run.manifest)
     _report(run, console)
     codes = {"completed": 0, "walltime": EXIT_WALLTIME, "interrupted": 128 + (result.signal or 0)}
     return Outcome(codes[result.status], run)
 
 
 def _fit(
-    config: EffectiveConfig, plan: RunPlan, splits: Splits, run: Run, console: Console, started: float
+    config: EffectiveConfig,
+    plan: RunPlan,
+    splits: Splits,
+    run: Run,
+    console: Console,
+    tracker: Tracker | None,
+    started: float,
 ) -> FitResult:
     if plan.world_size > 1:
-        return fit_in_processes(run, plan, started=started)
-    tracker = Tracker.of(config, console)
+        result = fit_in_processes(run, plan, started=started)
+        if tracker is not None:
+            tracker.resume(result.tracked)
+        return result
     if tracker is not None:
         tracker.start(run.manifest)
-    try:
-        return fit(config, plan, splits, run.path, console, tracker, started=started)
-    finally:
-        if tracker is not None:
-            tracker.finish(run.manifest)
+    return fit(config, plan, splits, run.path, console, tracker, started=started)
 
 
 def _tested(config: EffectiveConfig, planets: Sequence[Planet]) -> Sequence[Planet]:

@@ -21,12 +21,14 @@ import msgspec
 from spectramind_config import ConfigError, from_dict
 from spectramind_train.console import Console
 from spectramind_train.fitting import FitResult, fit
+from spectramind_train.module import NonFiniteLossError
 from spectramind_train.plan import RunPlan
 from spectramind_train.run import Run
 from spectramind_train.splits import build_splits
 from spectramind_train.tracking import Tracker
 
 _RESULT = "fit.json"
+_PATIENCE_S = 20.0
 
 
 def fit_in_processes(run: Run, plan: RunPlan, *, started: float) -> FitResult:
@@ -34,6 +36,8 @@ def fit_in_processes(run: Run, plan: RunPlan, *, started: float) -> FitResult:
 
     Raises:
         ConfigError: A process failed; its own message stands above.
+        KeyboardInterrupt: SIGINT came before the processes could save anything.
+        SystemExit: So did SIGTERM.
     """
     port = _free_port()
     processes: list[subprocess.Popen[bytes]] = []
@@ -50,30 +54,45 @@ def fit_in_processes(run: Run, plan: RunPlan, *, started: float) -> FitResult:
         command = [sys.executable, "-m", "spectramind_train.workers", str(run.path), f"{elapsed:.3f}"]
         processes.append(subprocess.Popen(command, env=environment))  # noqa: S603
 
+    received: list[int] = []
+
     def forward(number: int, _: FrameType | None) -> None:
+        received.append(number)
         for process in processes:
             with suppress(ProcessLookupError):
                 process.send_signal(number)
 
     before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
+    running, failed = True, list[int]()
     try:
-        while any(process.poll() is None for process in processes):
-            if any(process.poll() not in (None, 0) for process in processes):
-                break
+        while running and not failed:
             time.sleep(0.1)
+            codes = [process.poll() for process in processes]
+            running, failed = None in codes, [rank for rank, code in enumerate(codes) if code]
     finally:
         for process in processes:
-            if process.poll() is None:
-                process.terminate()
-        codes = [process.wait() for process in processes]
+            _end(process)
         for number, handler in before.items():
             signal.signal(number, handler)
-    if any(codes):
-        raise ConfigError(f"{run.path}: process {codes.index(max(codes, key=abs))} of {len(codes)} failed, see above")
+    if failed and received:
+        raise KeyboardInterrupt if received[0] == signal.SIGINT else SystemExit(128 + received[0])
+    if failed:
+        raise ConfigError(f"{run.path}: process {failed[0]} of {len(processes)} failed, see above")
     result = run.path / _RESULT
     found = msgspec.json.decode(result.read_bytes(), type=FitResult)
     result.unlink()
     return found
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Make sure that a process is gone; one that waits for a dead one in a collective call heeds no signal but KILL."""
+    if process.poll() is None:
+        process.terminate()
+    try:
+        process.wait(_PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _free_port() -> int:
@@ -95,10 +114,19 @@ def main(directory: Path, elapsed: float) -> None:
     tracker = Tracker.of(config, console) if rank == 0 else None
     if tracker is not None:
         tracker.start(run.manifest)
-    result = fit(config, plan, splits, directory, console, tracker, started=started)
+    try:
+        result = fit(config, plan, splits, directory, console, tracker, started=started)
+    except BaseException:
+        if tracker is not None:
+            tracker.finish(run.manifest)
+        raise
     if rank == 0:
-        (directory / _RESULT).write_bytes(msgspec.json.encode(result))
+        tracked = tracker.leave() if tracker is not None else None
+        (directory / _RESULT).write_bytes(msgspec.json.encode(msgspec.structs.replace(result, tracked=tracked)))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), float(sys.argv[2]))
+    try:
+        main(Path(sys.argv[1]), float(sys.argv[2]))
+    except (ConfigError, NonFiniteLossError) as failure:
+        sys.exit(f"error: {failure}")
