@@ -31,8 +31,13 @@ HEADERS = {
 
 
 def write_plain_settings(folder: Path) -> int:
-    """Write this package's settings as plain dataclasses and as chz classes, for the peers; return how many leaves."""
+    """Write this package's settings as plain dataclasses and as chz classes, for the peers, and their programs.
+
+    Returns:
+        How many settings there are.
+    """
     import spectramind_config as sc
+    from spectramind_config.overrides import write
     from spectramind_config.registry import DEFAULTS, REGISTRY
 
     classes: dict[type, str] = {}
@@ -45,16 +50,23 @@ def write_plain_settings(folder: Path) -> int:
     stored = {
         group: {name: one.cls.__name__ for name, one in found.items()} for group, found in REGISTRY.profiles.items()
     }
+    origins = sc.compose(PROFILES).origins()
+    # Of as many settings as there are, each with the value that it has anyway.
+    overrides = [write(one.key, one.value) for one in origins if one.raw is None and not one.path.endswith("name")]
+    overrides.remove("local.devices=4")
     order = ["_self_", *({group: name} for group, name in DEFAULTS.items())]
     tail = [
         _class_text("Chosen", "", [(group, name, f"{name}()", True) for group, name in chosen.items()]),
         _class_text("Root", "", [("defaults", "list", repr(order), True)]
                     + [(group, name, f"{name}()", True) for group, name in schemas.items()]),
         f"PROFILES = {json.dumps(stored)}\n",
+        f"OVERRIDES = {json.dumps(overrides)}\n",
     ]  # fmt: skip
+    for name, program in HELP.items():
+        (folder / f"{name}_help.py").write_text(program, encoding="utf-8")
     for module, header in HEADERS.items():
         (folder / f"{module}.py").write_text("\n\n".join([header, *classes.values(), *tail]), encoding="utf-8")
-    return len(sc.compose(PROFILES).origins())
+    return len(origins)
 
 
 def _add_class(cls: type, instance: Any, classes: dict[type, str], base: str = "") -> None:
@@ -144,20 +156,9 @@ def _grown(options: argparse.Namespace) -> list[str]:
         register(f"unused_{number}", 0)
     overrides = PROFILES
     if options.fields:
-        register("grown", max(0, options.fields - len(sc.compose().origins())))
+        register("grown", options.fields)
         overrides = ["trainer=multi_gpu", "local=grown"]
-    return [*overrides, *_overrides(options.overrides - 1)]
-
-
-def _overrides(count: int) -> list[str]:
-    """Overrides of that many settings, each with the value it has anyway."""
-    if count <= 0:
-        return []
-    import spectramind_config as sc
-    from spectramind_config.overrides import write
-
-    found = [one for one in sc.compose(PROFILES).origins() if one.raw is None and not one.path.endswith("name")]
-    return [write(one.key, one.value) for one in found if one.path != "devices"][:count]
+    return [*overrides, *importlib.import_module(PLAIN).OVERRIDES[: max(0, options.overrides - 1)]]
 
 
 def _hydra(options: argparse.Namespace, package: str = "hydra", omegaconf: str = "omegaconf") -> Contender:
@@ -171,7 +172,10 @@ def _hydra(options: argparse.Namespace, package: str = "hydra", omegaconf: str =
     store.store(name="root", node=plain.Root)
     package_.initialize(version_base="1.3", config_path=None).__enter__()
     to_object = importlib.import_module(omegaconf).OmegaConf.to_object
-    return Contender(lambda k: to_object(package_.compose("root", overrides=[*PROFILES, f"local.devices={k}"])))
+    return Contender(
+        lambda k: to_object(package_.compose("root", overrides=[*PROFILES, f"local.devices={k}"])),
+        lambda config: config["local"]["devices"] if type(config) is dict else config.local.devices,
+    )
 
 
 def _hydra_dictconfig(options: argparse.Namespace) -> Contender:
@@ -265,7 +269,9 @@ HELP = {
     "    for name, cls in profiles.items():\n"
     "        store.store(group=group, name=name, node=getattr(plain, cls))\n"
     "store.store(name='root', node=plain.Root)\n"
-    "hydra.main(version_base='1.3', config_path=None, config_name='root')(print)()\n",
+    "@hydra.main(version_base='1.3', config_path=None, config_name='root')\n"
+    "def app(config): ...\n"
+    "app()\n",
     "chz": f"import chz, {PLAIN}_chz as plain\nchz.entrypoint(plain.Chosen)\n",
     "tyro": f"import tyro, {PLAIN} as plain\ntyro.cli(plain.Chosen)\n",
     "jsonargparse": f"import jsonargparse, {PLAIN} as plain\njsonargparse.auto_cli(plain.Chosen)\n",

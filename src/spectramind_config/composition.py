@@ -218,7 +218,13 @@ class Composition:
         changes = {
             path.removeprefix(prefix): value for path, value in self.layers.resolved.items() if path.startswith(prefix)
         }
-        return _replaced(self.layers.stack.profiles[group].instance, changes)
+        stack = self.layers.stack
+        node = stack.sealed.get(group)
+        if node is None:
+            node = _replaced(stack.profiles[group].instance, {})
+            if group in stack.shareable:
+                stack.sealed[group] = node
+        return _replaced(node, changes) if changes else node
 
     def _contradictions(self, nodes: Mapping[str, Profile]) -> list[str]:
         """Collect settings that exclude each other; those that merely surprise are returned as warnings."""

@@ -35,10 +35,10 @@ def _explain(arguments: list[str]) -> int:
     files = [f"--file={file}" for file in take_option(arguments, "--file")]
     paths = [argument for argument in arguments if "=" not in argument and not argument.startswith("--")]
     config, flags = _config([*files, *(argument for argument in arguments if argument not in paths)], "--json")
-    origins = explanation.chosen(config, paths)
     if flags:
-        _print_json([origin.to_dict() for origin in origins])
+        _print_json([origin.to_dict() for origin in explanation.chosen(config, paths)])
     elif paths:
+        origins = explanation.chosen(config, paths)
         print("\n\n".join("\n".join(explanation.story(config, origin)) for origin in origins))
     else:
         print("\n".join(explanation.table(config)))

@@ -14,6 +14,7 @@ from spectramind_config.leaves import Leaf, is_interpolation, leaves_of, value_a
 from spectramind_config.local import LocalConfig
 from spectramind_config.provenance import Origin, Setter
 from spectramind_config.registry import GROUPS, REGISTRY, Registered
+from spectramind_config.settings import Profile
 from spectramind_config.site_profiles import load
 from spectramind_config.trainer import TrainerConfig
 
@@ -37,6 +38,10 @@ class Stack:
             for path, leaf in leaves_of(chosen.cls).items():
                 self.leaves[f"{group}.{path}"] = leaf
                 self.values[f"{group}.{path}"] = value_at(chosen.instance, path)
+        mutable = {path.partition(".")[0] for path, value in self.values.items() if isinstance(value, list | dict)}
+        self.shareable = profiles.keys() - mutable
+        self.sealed: dict[str, Profile] = {}
+        """The frozen profiles that compositions share, each made when first used: those without a list or dict."""
         self.interpolated = [path for path, value in self.values.items() if is_interpolation(value)]
         self.setters = self._setters()
         self.science = [

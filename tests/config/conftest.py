@@ -40,6 +40,7 @@ SPECIAL = {
     "model.heads": st.sampled_from(["1", "2", "4"]),
     "data.calibration.airs_rows": st.sampled_from(["[8,24]", "[0,32]", "[ 4, 30 ]"]),
     "data.calibration.fgs1_rows": st.sampled_from(["[10,22]", "[0,32]"]),
+    "data.simulation.airs_frames": st.integers(20, 5625).map(lambda pairs: str(2 * pairs)),
     "optimizer.betas": st.sampled_from(["[0.9,0.999]", "[0.5,0.9]", "[0.0,1e-3]"]),
 }
 WORDS = st.sampled_from(

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from hydra import initialize
 from omegaconf import OmegaConf
 
 import spectramind_config as sc
+from spectramind_config import site_profiles
 from spectramind_config.cli import main
 from spectramind_config.registry import GROUPS, REGISTRY
 from spectramind_config.site_profiles import VARIABLE, load
@@ -396,3 +398,22 @@ def test_a_sweep_reaches_the_sites_profiles(package: Path, tmp_path: Path) -> No
         "devices 3",
         "devices 2",
     ]
+
+
+def test_only_packages_that_mention_the_entry_points_are_looked_up(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A quick look says no; whatever it cannot look into is left to ``importlib.metadata``."""
+    folder = tmp_path / "Site.EGG-INFO"
+    folder.mkdir()
+    monkeypatch.setattr(sys, "path", [str(tmp_path), str(tmp_path / "missing")])
+    monkeypatch.setattr(sys, "meta_path", [PathFinder])
+    assert not site_profiles._provided()
+    (folder / "entry_points.txt").write_text("[console_scripts]\nsite = site:main\n", encoding="utf-8")
+    assert not site_profiles._provided()
+    (folder / "entry_points.txt").write_text(f"[{site_profiles.ENTRY_POINTS}]\nsite = site\n", encoding="utf-8")
+    assert site_profiles._provided()
+    archive = tmp_path / "site.zip"
+    archive.touch()
+    monkeypatch.setattr(sys, "path", [str(archive)])
+    assert site_profiles._provided()

@@ -50,6 +50,27 @@ def test_a_signal_ends_the_run_with_a_checkpoint(
     assert "last" in [record["kind"] for record in manifest["checkpoints"]]  # type: ignore[union-attr, index]
 
 
+def test_a_signal_during_preparation_ends_every_process(tmp_path: Path) -> None:
+    """SIGTERM while planets are simulated: exit code 143, and neither a process nor a half-written planet is left."""
+    size = ("data.simulation.planets=200", "data.simulation.airs_frames=100")
+    paths = (
+        f"local.cache_dir={tmp_path}/cache",
+        f"local.output_dir={tmp_path}/o",
+        f"local.paths.data_root={tmp_path}/d",
+    )
+    command = [sys.executable, "-m", "spectramind_train", "local.devices=cpu", *size, *paths]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    while not list(tmp_path.glob("cache/simulated-*/train/*")):
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    # The pipe closes only when every process that holds it has ended.
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 143, output
+    assert "Traceback" not in output
+    assert not list(tmp_path.glob("cache/simulated-*/.*"))
+
+
 def test_the_wall_clock_ends_the_run_with_exit_code_75(small: list[str], tmp_path: Path) -> None:
     """``trainer.max_time`` counts from the start of the process and leaves a scored run."""
     began = time.monotonic()

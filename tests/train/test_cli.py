@@ -12,6 +12,9 @@ import pytest
 
 from spectramind_config.cli import main
 from spectramind_config.data import Simulation
+from spectramind_config.host import Host
+from spectramind_train.cli import _usable
+from spectramind_train.console import Console
 from spectramind_train.simulation import simulate
 
 SMALL = ("data.simulation.airs_frames=100", "data.simulation.planets=14")
@@ -65,7 +68,9 @@ def test_hpc_runs_anywhere_through_the_module(home: Path) -> None:
     assert manifest["devices"]["requested"] == 4  # type: ignore[index]
     assert manifest["devices"]["effective"] == "cpu"  # type: ignore[index]
     assert manifest["precision"]["effective"] == "bf16-mixed"  # type: ignore[index]
-    assert list((home / "mlruns").rglob("val_score"))
+    (final,) = (home / "mlruns").rglob("test_score")
+    assert float(final.read_text().split()[1]) == pytest.approx(manifest["metrics"]["test_score"])  # type: ignore[index]
+    assert "status: 3" in (final.parents[1] / "meta.yaml").read_text()  # MLflow's number of FINISHED.
 
 
 def test_cfg_job_prints_what_hydra_composes() -> None:
@@ -183,6 +188,16 @@ def test_missing_files_are_named(home: Path, arguments: list[str], words: str) -
     assert words in done.stderr
     assert "nowhere" in done.stderr
     assert list(home.iterdir()) == []
+
+
+def test_gpus_that_torch_cannot_use_are_left_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A build of torch without CUDA on a machine with GPUs is said, and the plan is made without them."""
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    host = _usable(Host(name="node", gpus=("T4", "T4")), Console())
+    assert host.gpus == ()
+    assert "node has 2 GPU(s), but torch" in capsys.readouterr().out
 
 
 def test_plan_and_data_import_no_framework() -> None:

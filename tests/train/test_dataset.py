@@ -180,6 +180,20 @@ def make_float(path: Path) -> None:
     pq.write_table(table.cast(pa.schema([(name, pa.float32()) for name in table.column_names])), path)
 
 
+def make_text(path: Path) -> None:
+    """Turn numbers into text."""
+    table = pq.read_table(path)
+    path.unlink()
+    pq.write_table(table.cast(pa.schema([(name, pa.string()) for name in table.column_names])), path)
+
+
+def name_alike(path: Path) -> None:
+    """Give two columns one name."""
+    table = pq.read_table(path)
+    path.unlink()
+    pq.write_table(table.rename_columns(["column_1", *table.column_names[1:]]), path)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -190,6 +204,8 @@ def make_float(path: Path) -> None:
         (drop_row, "479 rows x 1024 columns, expected 480 x 1024"),
         (drop_column, "480 rows x 1023 columns, expected 480 x 1024"),
         (make_float, "holds float32 values, expected uint16 counts"),
+        (make_text, "holds values of type object, expected numbers"),
+        (name_alike, "several columns have one name"),
     ],
 )
 def test_a_damaged_signal_is_named(copy: Path, damage: Callable[[Path], None], message: str) -> None:
@@ -218,6 +234,7 @@ def test_broken_tables_are_named(copy: Path) -> None:
         (whole.replace(b"wl_283", b"wl_999"), "column wl_283 is missing"),
         (whole[:-100], "a row is cut short"),
         (whole[:-7] + b"x" + whole[-6:], "holds no number"),
+        (whole + whole.splitlines(keepends=True)[-1], "lists a planet twice"),
         (b"", "column planet_id is missing"),
         (b"\xff\xfe\x00", "not readable as CSV"),
     ):
@@ -244,6 +261,15 @@ def test_a_wrong_axis_is_named(copy: Path) -> None:
         Dataset(copy)
     drop_column(path)
     with pytest.raises(ConfigError, match="column FGS1-axis0-h is missing"):
+        Dataset(copy)
+    path.unlink()
+    pq.write_table(
+        table.set_column(0, table.column_names[0], table.column(0).take(list(range(len(table) - 1, -1, -1)))), path
+    )
+    with pytest.raises(ConfigError, match="its times do not ascend"):
+        Dataset(copy)
+    make_text(path)
+    with pytest.raises(ConfigError, match="holds values of type object, expected numbers"):
         Dataset(copy)
 
 

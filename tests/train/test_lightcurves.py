@@ -74,6 +74,17 @@ def test_unreadable_files_are_refused(tmp_path: Path, content: bytes) -> None:
         read_binned(path)
 
 
+def test_damaged_headers_and_strange_columns_are_refused(tmp_path: Path) -> None:
+    """A bracket that is lost in the header, a name that is no number, times that cannot be hours."""
+    np.save(tmp_path / "a.npy", np.ones((1, 16, 283)))
+    (tmp_path / "a.npy").write_bytes((tmp_path / "a.npy").read_bytes().replace(b"}", b" ", 1))
+    np.savez(tmp_path / "b.npz", flux=np.ones((1, 16, 283)), planet_id=[np.nan])
+    np.savez(tmp_path / "c.npz", flux=np.ones((1, 16, 283)), time=np.arange(16) * 1800.0)
+    for name, words in (("a.npy", "not a readable"), ("b.npz", "planet_id are not finite"), ("c.npz", "27000 hours")):
+        with pytest.raises(ConfigError, match=words):
+            read_binned(tmp_path / name)
+
+
 def test_pickles_and_absent_files_are_refused(tmp_path: Path) -> None:
     """A pickled array is never loaded; a missing file is named."""
     np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -68,6 +69,37 @@ def test_directories_that_cannot_be_written_are_all_named(tmp_path: Path) -> Non
     assert "not a directory" in message
     assert "local.paths.output_dir=outputs" in message
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_an_older_run_leaves_the_newest_manifest_alone(tmp_path: Path) -> None:
+    """A run that ends after a newer one has started does not take its place in ``paths.run_manifest``."""
+    older, newer = create(tmp_path), create(tmp_path)
+    older.manifest.started, newer.manifest.started = "2026-01-01T00:00:00+00:00", "2026-01-01T00:00:01+00:00"
+    newer.write()
+    older.finish("completed")
+    assert read_manifest(tmp_path / "run_manifest.json").run_id == newer.path.name
+    assert read_manifest(older.path).status == "completed"
+
+
+def test_a_manifest_that_cannot_be_written_is_refused_before_any_work(tmp_path: Path) -> None:
+    """``paths.run_manifest`` may neither be a directory nor lie below a file."""
+    (tmp_path / "file").write_text("")
+    for place, words in ((tmp_path, "it is a directory"), (tmp_path / "file" / "m.json", "not a directory")):
+        with pytest.raises(ConfigError, match=words) as caught:
+            require_writable(compose([f"local.output_dir={tmp_path}/o", f"local.paths.run_manifest={place}"]))
+        assert "local.paths.run_manifest=run_manifest.json" in str(caught.value)
+
+
+def test_a_run_that_cannot_start_leaves_no_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is full when the first file is written: one message, and no empty run."""
+
+    def fail(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("spectramind_train.run.write_atomically", fail)
+    with pytest.raises(ConfigError, match="No space left on device"):
+        create(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_is_no_manifest_is_refused(tmp_path: Path) -> None:

@@ -172,6 +172,18 @@ def test_an_interrupted_simulation_is_not_a_data_set(tmp_path: Path) -> None:
     assert simulate(tmp_path, SETTINGS, planets=1, workers=1).planet_ids("train") == ["1000001"]
 
 
+def test_an_interrupted_simulation_starts_no_further_planet(tmp_path: Path) -> None:
+    """Planets that wait for a process are given up, those begun are finished, and none is half written."""
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate(tmp_path, SETTINGS, planets=30, workers=2, progress=stop)
+    assert 1 <= len(list((tmp_path / "train").iterdir())) < 30
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
 def test_settings_are_never_mixed(at_once: Dataset) -> None:
     """Another seed or number of frames does not extend a folder."""
     for other in (Simulation(planets=6, airs_frames=40, seed=9), Simulation(planets=6, airs_frames=80, seed=8)):

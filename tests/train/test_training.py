@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import json
 import time
@@ -137,6 +138,29 @@ def test_the_same_seed_gives_the_same_numbers(config: EffectiveConfig, outcome: 
     assert Run.open(outcome.run.path).manifest.status == "completed"
 
 
+def test_a_cap_below_one_batch_leaves_one_and_the_last_step_is_validated(
+    config: EffectiveConfig, tmp_path: Path
+) -> None:
+    """Shares of a batch are one batch, and ``max_steps`` within an epoch still ends with a validation."""
+    caps = [f"local.dev.limit_{split}_batches=0.01" for split in ("train", "val", "test")]
+    for overrides in (caps, ["local.dev.overfit_batches=0.01"], ["trainer.max_steps=1"]):
+        outcome = trained(config.with_overrides([*overrides, "local.max_epochs=1", f"local.output_dir='{tmp_path}'"]))
+        assert outcome.exit_code == 0
+        assert outcome.run.manifest.metrics["val_score_best"] > 0.0
+
+
+def test_a_full_disk_is_one_message(config: EffectiveConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that cannot be written any more ends the run as failed, without a traceback for the user."""
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("spectramind_train.training.write_submission", fail)
+    with pytest.raises(ConfigError, match="No space left on device"):
+        trained(config.with_overrides(["local.dev.fast_dev_run=true", f"local.output_dir='{tmp_path}'"]))
+    assert read_manifest(tmp_path / "run_manifest.json").status == "failed"
+
+
 def test_a_damaged_checkpoint_is_refused(config: EffectiveConfig, tmp_path: Path) -> None:
     """A flipped bit is found by the sha256 before a wrong spectrum is predicted."""
     small_run = trained(config.with_overrides(["local.dev.fast_dev_run=true", f"local.output_dir='{tmp_path}'"])).run
@@ -164,6 +188,16 @@ def test_predict_reads_binned_light_curves(outcome: Outcome, tmp_path: Path) -> 
     spectra = predicted(outcome, tmp_path / "curves.npz", tmp_path / "spectra.csv")
     assert spectra.shape == (2, 283)
     assert np.abs(spectra.mean(axis=1) - 0.01).max() < 0.001
+
+
+def test_predictions_that_cannot_be_written_are_one_message(
+    outcome: Outcome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An output that is a folder is named, with the option that changes it."""
+    np.save(tmp_path / "curves.npy", 1e5 * (1.0 + 1e-3 * np.random.default_rng(0).normal(size=(1, 40, 283))))
+    arguments = ["--data", str(tmp_path / "curves.npy"), "--output", str(tmp_path)]
+    assert main(["predict", str(outcome.run.path), *arguments]) == 2
+    assert f"{tmp_path}: cannot be written" in capsys.readouterr().err
 
 
 def test_the_real_planet_is_as_deep_as_it_looks(outcome: Outcome, tmp_path: Path) -> None:

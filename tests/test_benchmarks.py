@@ -1,0 +1,52 @@
+"""The benchmark runs, and measures everything that its page reports; how fast anything is depends on the machine."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "compose.py"
+QUANTITIES = ["import", "first compose", "warm compose", "attribute read"]
+GROWTH = {"fields": (100, 600), "profiles": (10, 100), "overrides": (1, 10)}
+COMMANDS = ["--help", "config explain", "profiles list"]
+
+
+def test_the_quick_run_measures_every_quantity(tmp_path: Path) -> None:
+    """Every quantity has a positive median and a ratio, for this package and for Hydra."""
+    file = tmp_path / "report.json"
+    command = [sys.executable, str(BENCHMARK), "--quick", "--json", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(file.read_text(encoding="utf-8"))
+    assert report["settings"] > 80
+    assert report["machine"]["versions"]["hydra-core"]
+    found = report["quantities"]
+    for quantity in QUANTITIES:
+        assert found[quantity]["Hydra"]["ratio"] == 1
+        assert found[quantity]["spectramind"]["ms"] > 0
+        assert f"| {quantity} |" in done.stdout
+    for option, sizes in GROWTH.items():
+        for size in sizes:
+            for kind in ("first", "warm"):
+                pair = found[f"{kind} compose, {size} {option}"]
+                assert pair.keys() == {"spectramind", "Hydra on our ConfigStore"}
+                assert all(one["ms"] > 0 for one in pair.values())
+    for words in (*COMMANDS, "a mistake"):
+        assert any(name.startswith("spectramind") and name.endswith(words) for name in found["command"]), words
+    assert any("gc.freeze" in name for name in found["command"])
+
+
+def test_a_peer_that_is_missing_is_named_with_the_command_that_installs_it() -> None:
+    """The peers are optional; the table says which were not measured."""
+    code = (
+        "import compose, peers\n"
+        "peers.installed = lambda name: name != 'chz'\n"
+        "one = {name: {'ms': 1.0, 'ratio': 1.0} for name in peers.CONTENDERS}\n"
+        "rows = ['import', 'first compose', 'warm compose', 'attribute read']\n"
+        "found = dict.fromkeys(rows, one) | {'command': {compose.REFERENCES['command']: one['Hydra']}}\n"
+        "print('\\n'.join(compose.table(found)))\n"
+    )
+    command = [sys.executable, "-c", code]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=BENCHMARK.parent).stdout
+    assert "chz: not installed (pip install -c constraints.txt chz)" in printed
+    assert "| chz |" not in printed
