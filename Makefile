@@ -7,10 +7,10 @@ BIN := $(VENV)/bin
 .PHONY: train test lint clean
 
 train: $(VENV)/train.stamp
-	$(BIN)/spectramind train $(ARGS)
+	$(strip $(BIN)/spectramind train $(ARGS))
 
 test: lint
-	$(BIN)/pytest -n 2 $(ARGS)
+	$(BIN)/pytest -n 2
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

@@ -66,7 +66,8 @@ def _(data: NominalData, config: EffectiveConfig, plan: RunPlan, console: Consol
     root = Path(config.paths.data_root).expanduser()
     cache = Path(config.paths.cache_dir).expanduser()
     needed = planets_needed(config, plan)
-    simulated = not Dataset.present(root)
+    # A data set that lacks a table is an incomplete download, not an absent one: opening it says what is missing.
+    simulated = not Dataset.present(root) and not (root / "train").is_dir()
     if simulated:
         planets = min(needed or data.simulation.planets, data.simulation.planets)
         folder = cache / f"simulated-{_settings_hash(data.simulation)}"

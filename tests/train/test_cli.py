@@ -140,6 +140,15 @@ def test_a_damaged_parquet_file_is_named(home: Path, data_set: Path) -> None:
     assert not (home / "outputs").exists()
 
 
+def test_an_incomplete_data_set_is_not_taken_for_an_absent_one(home: Path, data_set: Path) -> None:
+    """A missing table is an error that names it; nothing is simulated in its place."""
+    shutil.copytree(data_set, home / "data")
+    (home / "data" / "adc_info.csv").unlink()
+    done = run("train", "local=debug")
+    assert done.returncode == 2, done.stdout
+    assert "adc_info.csv: missing" in done.stderr
+
+
 def test_data_check_finds_the_damage(home: Path, data_set: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """``spectramind data check`` names the damaged file, and is content with a sound data set."""
     assert main(["data", "check", str(data_set)]) == 0

@@ -23,7 +23,7 @@ def test_capped_batches_need_planets_for_every_process() -> None:
     assert planets_needed(config, alone) == 50  # 4 batches of 8 are 65 % of them.
     assert planets_needed(config, dataclasses.replace(alone, devices=4)) == 197
     assert planets_needed(config.with_overrides(["local.dev.limit_train_batches=0.5"]), alone) is None
-    assert planets_needed(config.with_overrides(["local.dev.limit_train_batches=1"]), alone) == FEWEST_PLANETS
+    assert planets_needed(config.with_overrides(["local.dev.limit_train_batches=0"]), alone) == FEWEST_PLANETS
 
 
 def test_labels_that_do_not_vary_are_refused(tmp_path: Path) -> None:
