@@ -44,7 +44,11 @@ PURPOSE = [
     (r"there is no setting", "Hydra adds the misspelt key of +key=… to the typed node and runs on"),
     (r"cannot be (removed|added)|can be added or removed", "every setting exists and has a value: ~ and + are slips"),
     (r"has no effect", "local hides the value that trainer was given"),
-    (r"persistent_workers is true but|dev.fast_dev_run runs one|does not divide", "settings that exclude each other"),
+    (
+        r"persistent_workers is true but|dev.fast_dev_run runs one|does not divide"
+        r"|must lie in|is no aperture|is odd, but",
+        "settings that exclude each other",
+    ),
     (r"nothing sets a precision", "Hydra knows no layers; a run needs a precision"),
     (r"is the name of the chosen profile", "a name that differs from the profile would falsify provenance"),
     (r"is a section, not a setting", "a whole section as an interpolation hides who set its settings"),
@@ -214,6 +218,9 @@ REFUSED_ON_PURPOSE = [
     (["local=debug", "local.persistent_workers=true"], PURPOSE[6][0]),
     (["local.dev.fast_dev_run=true", "local.dev.overfit_batches=0.5"], PURPOSE[6][0]),
     (["model.heads=5"], PURPOSE[6][0]),
+    (["optimizer.betas.0=1"], PURPOSE[6][0]),
+    (["data.simulation.airs_frames=41"], PURPOSE[6][0]),
+    (["data.calibration.airs_rows=[8,40]"], PURPOSE[6][0]),
     (["local.precision=null"], PURPOSE[7][0]),
     (["local.name=mine"], PURPOSE[8][0]),
     (["local.num_workers=${trainer.dev}"], PURPOSE[9][0]),
