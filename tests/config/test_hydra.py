@@ -45,8 +45,10 @@ PURPOSE = [
     (r"cannot be (removed|added)|can be added or removed", "every setting exists and has a value: ~ and + are slips"),
     (r"has no effect", "local hides the value that trainer was given"),
     (
-        r"persistent_workers is true but|dev.fast_dev_run runs one|does not divide"
-        r"|must lie in|is no aperture|is odd, but",
+        (
+            r"persistent_workers is true but|dev.fast_dev_run runs one|does not divide"
+            r"|must lie in|is no aperture|is odd, but"
+        ),
         "settings that exclude each other",
     ),
     (r"nothing sets a precision", "Hydra knows no layers; a run needs a precision"),
