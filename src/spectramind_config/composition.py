@@ -17,7 +17,7 @@ from spectramind_config import interpolation
 from spectramind_config.effective import EffectiveConfig
 from spectramind_config.errors import ConfigError
 from spectramind_config.layers import FOLDED, OVERLAPPING, Layers, stack_of
-from spectramind_config.leaves import is_interpolation, same
+from spectramind_config.leaves import by_first_name, is_interpolation, nested, same
 from spectramind_config.mistakes import Mistakes
 from spectramind_config.overrides import SHORT_NAMES, Override, parse
 from spectramind_config.registry import DEFAULTS, GROUPS, NAMES, REGISTRY
@@ -79,7 +79,7 @@ class Composition:
             node = nodes[group]
             folded |= {name: value for name, value in node.__dict__.items() if name in FOLDED}
         fallen = {path: layers.effective_value(path) for path in layers.stack.shared}
-        for name, changes in _by_first_name(fallen).items():
+        for name, changes in by_first_name(fallen).items():
             folded[name] = changes[""] if "" in changes else _replaced(folded[name], changes)
         if folded["precision"] is None:
             self.mistakes.no_precision(layers, nodes["trainer"])
@@ -200,7 +200,7 @@ class Composition:
 
     def _tree(self) -> dict[str, Any]:
         """Every value as written, nested, for OmegaConf's own resolver."""
-        return _nested({path: self.layers.raw(path) for path in self.layers.stack.leaves})
+        return nested({path: self.layers.raw(path) for path in self.layers.stack.leaves})
 
     def _refuse_shadowed(self) -> None:
         """An override that a stronger layer hides would do nothing; say so instead."""
@@ -242,29 +242,10 @@ class _BrokenError(ValueError):
     """A value that this one is made of is wrong, and has been reported."""
 
 
-def _by_first_name(changes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    grouped: dict[str, dict[str, Any]] = {}
-    for path, value in changes.items():
-        name, _, rest = path.partition(".")
-        grouped.setdefault(name, {})[rest] = value
-    return grouped
-
-
-def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for path, value in values.items():
-        *sections, name = path.split(".")
-        node = tree
-        for section in sections:
-            node = node.setdefault(section, {})
-        node[name] = value
-    return tree
-
-
 def _replaced(node: _S, changes: Mapping[str, Any]) -> _S:
     """A sealed copy of a settings object with some leaves replaced; untouched sections are shared."""
     values = dict(node.__dict__)
-    for name, inner in _by_first_name(changes).items():
+    for name, inner in by_first_name(changes).items():
         values[name] = inner[""] if "" in inner else _replaced(values[name], inner)
     for name, value in values.items():
         if isinstance(value, Settings):

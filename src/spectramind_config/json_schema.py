@@ -13,7 +13,7 @@ import msgspec
 
 from spectramind_config.errors import ConfigError, Problem, nearest
 from spectramind_config.layers import FOLDED, OVERLAPPING, stack_of
-from spectramind_config.leaves import Leaf, is_interpolation, leaves_of, value_at
+from spectramind_config.leaves import Leaf, by_first_name, is_interpolation, leaves_of, value_at
 from spectramind_config.registry import DEFAULTS, GROUPS, REGISTRY
 from spectramind_config.site_profiles import load
 
@@ -117,9 +117,7 @@ def _narrowed(group: str, strongest: Mapping[str, str]) -> Iterator[Schema]:
 
 def _tree(leaves: Mapping[str, Schema], *, closed: bool = True) -> Schema:
     """The object with these schemas at their dotted paths."""
-    inner: dict[str, dict[str, Schema]] = {}
-    for path, schema in leaves.items():
-        name, _, rest = path.partition(".")
-        inner.setdefault(name, {})[rest] = schema
-    properties = {name: found[""] if "" in found else _tree(found, closed=closed) for name, found in inner.items()}
+    properties = {
+        name: found[""] if "" in found else _tree(found, closed=closed) for name, found in by_first_name(leaves).items()
+    }
     return {"type": "object", "properties": properties} | ({"additionalProperties": False} if closed else {})

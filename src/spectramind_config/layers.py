@@ -10,7 +10,7 @@ from dataclasses import fields
 from typing import Any
 
 from spectramind_config import interpolation
-from spectramind_config.leaves import Leaf, is_interpolation, leaves_of, value_at
+from spectramind_config.leaves import Leaf, is_interpolation, leaves_of, nested, value_at
 from spectramind_config.local import LocalConfig
 from spectramind_config.provenance import Origin, Setter
 from spectramind_config.registry import GROUPS, REGISTRY, Registered
@@ -105,15 +105,8 @@ class Layers:
     def remainder(self, group: str) -> dict[str, Any]:
         """The leaves of a layer that are not folded to the top of the effective config, nested."""
         prefix = f"{group}."
-        found: dict[str, Any] = {}
-        for path in self.stack.setters:
-            if path.startswith(prefix):
-                *sections, name = path.removeprefix(prefix).split(".")
-                node = found
-                for section in sections:
-                    node = node.setdefault(section, {})
-                node[name] = self.value(path)
-        return found
+        paths = [path for path in self.stack.setters if path.startswith(prefix)]
+        return nested({path.removeprefix(prefix): self.value(path) for path in paths})
 
     def origin(self, path: str) -> Origin:
         """The origin of an effective path, or of a leaf as its layer names it; KeyError where there is none."""

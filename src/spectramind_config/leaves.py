@@ -318,3 +318,24 @@ def value_at(node: object, path: str) -> Any:
     for name in path.split("."):
         node = getattr(node, name)
     return cast("Any", node)
+
+
+def by_first_name(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Values by dotted path, grouped by its first name; a path of one name has the rest ``""``."""
+    grouped: dict[str, dict[str, Any]] = {}
+    for path, value in values.items():
+        name, _, rest = path.partition(".")
+        grouped.setdefault(name, {})[rest] = value
+    return grouped
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by dotted path as a tree."""
+    tree: dict[str, Any] = {}
+    for path, value in values.items():
+        *sections, name = path.split(".")
+        node = tree
+        for section in sections:
+            node = node.setdefault(section, {})
+        node[name] = value
+    return tree

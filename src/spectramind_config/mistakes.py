@@ -214,11 +214,10 @@ class Mistakes:
     def contradiction(self, layers: Layers, group: str, node: Profile, found: Contradiction) -> None:
         """Settings that are valid one by one but not together."""
         path = f"{group}.{found.path}"
-        origin = layers.origin(path)
         self.problems.append(
             Problem(
                 what=f"{group}={node.name}: {found.reason}",
-                origin=origin.source if origin.layer == "override" else f"{origin}, {origin.source}",
+                origin=layers.origin(path).place,
                 nearest=path,
                 argument=layers.argument(path),
                 instead=None if found.remedy is None else f"{path}={found.remedy}",

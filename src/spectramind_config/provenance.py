@@ -35,6 +35,16 @@ class Setter:
         """The profile or the override, as a command line writes it."""
         return self.option if self.layer == "override" else f"{self.layer}={self.option}"
 
+    @property
+    def argument(self) -> str:
+        """The override; empty where a profile sets the value."""
+        return self.option if self.layer == "override" else ""
+
+    @property
+    def place(self) -> str:
+        """Where to look: the command line or a saved file, or the profile with its file and line."""
+        return self.source if self.layer == "override" else f"{self}, {self.source}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Origin(Setter):

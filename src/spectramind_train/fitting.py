@@ -58,7 +58,6 @@ class FitResult(msgspec.Struct, frozen=True):
         signal: The number of the signal that stopped it.
         best: File name of the checkpoint with the best validation score; None where there was no validation.
         validations: Loss and score of every validation.
-        steps: Optimizer steps done.
         tracked: Identifier of the MLflow run; None where nothing is tracked, or not yet.
     """
 
@@ -66,7 +65,6 @@ class FitResult(msgspec.Struct, frozen=True):
     signal: int | None
     best: str | None
     validations: list[dict[str, float]]
-    steps: int
     tracked: str | None = None
 
 
@@ -172,7 +170,7 @@ def fit(
         status = "interrupted"
     elif stop.out_of_time:
         status = "walltime"
-    return FitResult(status, stop.signal, chosen, report.validations, trainer.global_step)
+    return FitResult(status, stop.signal, chosen, report.validations)
 
 
 def _whole_batches(cap: float | None, planets: int, together: int) -> float | None:

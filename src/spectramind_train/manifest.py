@@ -32,6 +32,7 @@ PACKAGES = (
     "msgspec",
     "mlflow-skinny",
 )
+Kind = Literal["best", "last", "other"]
 Status = Literal["running", "completed", "walltime", "interrupted", "failed"]
 
 
@@ -48,7 +49,7 @@ class CheckpointRecord(msgspec.Struct, frozen=True):
 
     file: str
     sha256: str
-    kind: Literal["best", "last", "other"]
+    kind: Kind
 
 
 class DataRecord(msgspec.Struct, frozen=True):

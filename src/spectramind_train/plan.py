@@ -172,11 +172,10 @@ def _devices(config: EffectiveConfig, host: Host) -> tuple[Accelerator, int, boo
 
 def _refusal(config: EffectiveConfig, what: str, remedy: str) -> ConfigError:
     origin = config.origin("devices")
-    argument = origin.option if origin.layer == "override" else ""
     problem = Problem(
         what=f"devices={config.devices}: {what}",
-        origin="command line" if argument else f"{origin.layer}={origin.option}, {origin.source}",
-        argument=argument,
+        origin=origin.place,
+        argument=origin.argument,
         instead=f"local.devices={remedy}",
     )
     return ConfigError(problem, config.overrides)
@@ -195,13 +194,12 @@ def _precision(config: EffectiveConfig, host: Host, accelerator: Accelerator, *,
     if fallback:
         return "32"
     origin = config.origin("precision")
-    argument = origin.option if origin.layer == "override" else ""
     device = host.gpus[0] if cuda else f"the {accelerator.upper()}"
     problem = Problem(
         what=f"precision={picked}: {device} of {host.name} does not compute in it",
-        origin="command line" if argument else f"{origin.layer}={origin.option}, {origin.source}",
+        origin=origin.place,
         expected=", ".join(name for name, possible in able.items() if possible) + " or auto-mixed",
-        argument=argument,
+        argument=origin.argument,
         instead="local.precision=auto-mixed",
     )
     raise ConfigError(problem, config.overrides)

@@ -14,6 +14,7 @@ from spectramind_config.host import Host
 from spectramind_train.manifest import (
     CheckpointRecord,
     DataRecord,
+    Kind,
     Manifest,
     Status,
     now,
@@ -88,15 +89,10 @@ class Run:
 
     def finish(self, status: Status, best: Path | None = None, error: str | None = None) -> None:
         """Record how the run ended, and every checkpoint with its sha256."""
-        kinds = {best: "best", self.checkpoints / LAST_CHECKPOINT: "last"}
-        files = sorted(self.checkpoints.glob("*.ckpt"))
+        kinds: dict[Path | None, Kind] = {best: "best", self.checkpoints / LAST_CHECKPOINT: "last"}
         self.manifest.checkpoints = [
-            CheckpointRecord(
-                str(file.relative_to(self.path)),
-                sha256_of(file),
-                "best" if kinds.get(file) == "best" else "last" if kinds.get(file) == "last" else "other",
-            )
-            for file in files
+            CheckpointRecord(str(file.relative_to(self.path)), sha256_of(file), kinds.get(file, "other"))
+            for file in sorted(self.checkpoints.glob("*.ckpt"))
         ]
         self.manifest.status, self.manifest.error, self.manifest.finished = status, error, now()
         self.write()
@@ -144,14 +140,13 @@ def require_writable(config: EffectiveConfig) -> None:
 
 def _unwritable(config: EffectiveConfig, name: str, reason: str) -> Problem:
     origin = config.origin(f"paths.{name}")
-    setter = "command line" if origin.layer == "override" else f"{origin.layer}={origin.option}, {origin.source}"
     variable = f" ({origin.raw})" if origin.raw else ""
     here = {"output_dir": "outputs", "cache_dir": ".cache/spectramind", "run_manifest": "run_manifest.json"}[name]
     return Problem(
         what=f"paths.{name}={origin.value}: {reason}",
-        origin=f"{setter}{variable}",
+        origin=f"{origin.place}{variable}",
         expected=f"a {'file' if name == 'run_manifest' else 'directory'} that you may write to",
-        argument=origin.option if origin.layer == "override" else f"{name} added",
+        argument=origin.argument or f"{name} added",
         instead=f"local.paths.{name}={here}",
     )
 
