@@ -1,21 +1,19 @@
-"""Typed training profiles on Hydra: schemas, profiles, checked merging, and the origin of every value."""
+"""Typed profiles on Hydra: schemas, profiles, checked merging, and the origin of every value."""
 
-from spectramind_config.composition import compose
-from spectramind_config.data import AdcGain, Augmentation, Calibration, DataConfig, NominalData, Simulation
-from spectramind_config.effective import EffectiveConfig
+from spectramind_config.commands.program import main
+from spectramind_config.compose.config import Config, root
+from spectramind_config.compose.provenance import Origin, Setter
 from spectramind_config.errors import ConfigError, Problem
-from spectramind_config.local import Dev, LocalConfig, MLflow, NumWorkers, Paths
-from spectramind_config.logger import LoggerConfig, Style
-from spectramind_config.loss import CompositeLoss, LossConfig
-from spectramind_config.model import ModelConfig, V50Config
-from spectramind_config.optimizer import AdamW, OptimizerConfig, Schedule
-from spectramind_config.precision import pick_precision
-from spectramind_config.provenance import Origin, Setter
-from spectramind_config.registry import profile
-from spectramind_config.root import TrainRoot
-from spectramind_config.saved import from_dict, from_file
-from spectramind_config.settings import Batches, Contradiction, Devices, Precision, Settings, about, one_of
-from spectramind_config.trainer import (
+from spectramind_config.profiles import experiments as _shipped_experiments  # noqa: F401 - importing registers them.
+from spectramind_config.profiles.data import AdcGain, Augmentation, Calibration, DataConfig, NominalData, Simulation
+from spectramind_config.profiles.local import Dev, LocalConfig, MLflow, NumWorkers, Paths
+from spectramind_config.profiles.logger import LoggerConfig, Style
+from spectramind_config.profiles.loss import CompositeLoss, LossConfig
+from spectramind_config.profiles.model import ModelConfig, V50Config
+from spectramind_config.profiles.optimizer import AdamW, OptimizerConfig, Schedule
+from spectramind_config.profiles.precision import pick_precision
+from spectramind_config.profiles.train import EffectiveConfig, compose, experiment, from_dict, from_file, from_hydra
+from spectramind_config.profiles.trainer import (
     BatchLimits,
     Checkpoint,
     Console,
@@ -23,6 +21,19 @@ from spectramind_config.trainer import (
     Refresh,
     Strategy,
     TrainerConfig,
+)
+from spectramind_config.schema.registry import profile
+from spectramind_config.schema.root import folded, group
+from spectramind_config.settings import (
+    Batches,
+    Contradiction,
+    Devices,
+    Duration,
+    Precision,
+    Profile,
+    Settings,
+    about,
+    one_of,
 )
 
 __all__ = [
@@ -34,12 +45,14 @@ __all__ = [
     "Calibration",
     "Checkpoint",
     "CompositeLoss",
+    "Config",
     "ConfigError",
     "Console",
     "Contradiction",
     "DataConfig",
     "Dev",
     "Devices",
+    "Duration",
     "EarlyStopping",
     "EffectiveConfig",
     "LocalConfig",
@@ -54,6 +67,7 @@ __all__ = [
     "Paths",
     "Precision",
     "Problem",
+    "Profile",
     "Refresh",
     "Schedule",
     "Setter",
@@ -61,14 +75,19 @@ __all__ = [
     "Simulation",
     "Strategy",
     "Style",
-    "TrainRoot",
     "TrainerConfig",
     "V50Config",
     "about",
     "compose",
+    "experiment",
+    "folded",
     "from_dict",
     "from_file",
+    "from_hydra",
+    "group",
+    "main",
     "one_of",
     "pick_precision",
     "profile",
+    "root",
 ]

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import difflib
 import shlex
+import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+WIDTH = 120
+"""No printed line is longer, unless one value alone is or the terminal is narrower."""
+
+MOST = 20
+"""As many mistakes of one command line are told in full."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +28,7 @@ class Problem:
         argument: The override on the command line that is wrong, as it was written.
         instead: The override to write in its place; empty to leave it out; None when nobody can tell.
         hint: What to do where no override can help.
-        see: The command to run next where nobody can tell what was meant.
+        see: The command to run next where nobody can tell what was meant, without the program's name.
     """
 
     what: str
@@ -35,16 +42,17 @@ class Problem:
 
     def __str__(self) -> str:
         details = {"from": self.origin, "expected": self.expected, "nearest": self.nearest, "do": self.hint}
-        lines = [_wrapped(f"  {label + ':':<10}", text) for label, text in details.items() if text]
+        lines = [wrapped(f"  {label + ':':<10}", text) for label, text in details.items() if text]
         return "\n".join([self.what, *lines])
 
 
-def _wrapped(label: str, text: str) -> str:
-    if len(label) + len(text) <= 120:
+def wrapped(label: str, text: str, width: int = WIDTH) -> str:
+    """A text behind a label, broken into lines that stand below each other."""
+    if len(label) + len(text) <= width:
         return label + text
     indent = " " * len(label)
     return textwrap.fill(
-        text, 120, initial_indent=label, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        text, width, initial_indent=label, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
 
 
@@ -54,39 +62,57 @@ class ConfigError(Exception):
     Args:
         problems: One sentence, one problem, or all the problems that one command line has.
         arguments: The command line they were found in, for the corrected command at the end of the message.
+        program: The program whose commands the message names.
+        command: What stands before the arguments on the command line; the program where that is not known.
     """
 
-    def __init__(self, problems: str | Problem | Iterable[Problem], arguments: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        problems: str | Problem | Iterable[Problem],
+        arguments: Sequence[str] = (),
+        program: str = "spectramind",
+        command: str = "spectramind train",
+    ) -> None:
         if isinstance(problems, str):
             problems = Problem(what=problems)
         self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
         self.arguments = tuple(arguments)
-        self.command = "spectramind train"
-        super().__init__(self.problems, self.arguments)
+        self.program = program
+        self.command = command
+        super().__init__(self.problems, self.arguments, program, command)
 
     def __str__(self) -> str:
-        paragraphs = [str(problem) for problem in self.problems]
-        if len(paragraphs) > 1:
+        paragraphs = [str(problem) for problem in self.problems[:MOST]]
+        if len(self.problems) > 1:
             paragraphs = [f"{number}. {text}" for number, text in enumerate(paragraphs, 1)]
             paragraphs.insert(0, f"{len(self.problems)} mistakes:")
+        if len(self.problems) > MOST:
+            paragraphs.append(f"… and {len(self.problems) - MOST} more")
         corrected = self.corrected()
         if corrected is not None:
             paragraphs.append(f"run instead: {' '.join([self.command, *map(quoted, corrected)])}")
         else:
-            commands = dict.fromkeys(
-                problem.see for problem in self.problems if problem.see and problem.instead is None
-            )
-            paragraphs += [f"see: {command}" for command in commands]
+            seen = dict.fromkeys(one.see for one in self.problems[:MOST] if one.see and one.instead is None)
+            paragraphs += [f"see: {self._command(see)}" for see in seen]
         return "\n".join(paragraphs)
+
+    def _command(self, see: str) -> str:
+        return see.replace("{run}", self.command, 1) if see.startswith("{run}") else f"{self.program} {see}"
 
     def corrected(self) -> list[str] | None:
         """The command line with every mistake mended, or None where that needs a decision of the user's."""
         fixes = {problem.argument: problem.instead for problem in self.problems}
-        if not fixes or None in fixes or None in fixes.values():
+        if not fixes or None in fixes or None in fixes.values() or len(fixes) > MOST:
             return None
         arguments = [fixes.get(argument, argument) for argument in self.arguments]
         added = [fix for argument, fix in fixes.items() if argument not in self.arguments]
         return [argument for argument in dict.fromkeys([*arguments, *added]) if argument]
+
+    def tell(self) -> int:
+        """Write the message to standard error, whatever that can show; returns the exit code 2."""
+        encoding = sys.stderr.encoding or "utf-8"
+        print(f"error: {self}".encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr)
+        return 2
 
 
 def quoted(argument: str) -> str:
@@ -96,7 +122,26 @@ def quoted(argument: str) -> str:
     return shlex.quote(argument)
 
 
-def nearest(word: str, candidates: Iterable[str]) -> str | None:
-    """The candidate that a misspelt word most likely meant, or None when nothing is close."""
-    matches = difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.6)
-    return matches[0] if matches else None
+def nearest(word: str, candidates: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The candidate that a misspelt word most likely meant, or None when nothing is close.
+
+    The first letter is seldom mistyped: where it differs, as in ``gpu`` and ``cpu``, the rest has to be closer.
+    """
+    if len(word) > 200:
+        return None
+    for close in difflib.get_close_matches(word, list(candidates), n=3, cutoff=cutoff):
+        if close[:1] == word[:1] or difflib.SequenceMatcher(None, word, close).ratio() >= max(0.75, cutoff):
+            return close
+    return None
+
+
+def unknown(kind: str, name: str, known: Mapping[str, object] | Sequence[str], *, see: str, at: str = "") -> ConfigError:
+    """The error about a name that is none of the known ones."""
+    return ConfigError(
+        Problem(
+            what=f"{at or name}: there is no {kind} '{name}'",
+            expected="one of " + ", ".join(known),
+            nearest=nearest(name, known),
+            see=see,
+        )
+    )

@@ -13,6 +13,7 @@ from pathlib import Path
 
 _SCHEDULERS = {"SLURM_JOB_ID": "slurm", "PBS_JOBID": "pbs", "LSB_JOBID": "lsf", "JOB_ID": "sge"}
 _ALLOCATED_GPUS = ("SLURM_GPUS_ON_NODE", "SLURM_JOB_GPUS", "SLURM_STEP_GPUS", "SLURM_GPUS")
+_LASTING = ("SCRATCH", "/scratch/{USER}", "/scratch", "/local_scratch/{USER}", "/local_scratch")
 _BF16_SINCE = 8.0
 _FP16_SINCE = 5.3
 
@@ -61,6 +62,29 @@ class Host:
             scheduler=scheduler,
             allocated_gpus=scheduler is not None and any(os.environ.get(name) for name in _ALLOCATED_GPUS),
         )
+
+    def summary(self) -> str:
+        """The host in one line, with a hint where a batch system may show only a part of it."""
+        gpus = f"{len(self.gpus)} x {', '.join(dict.fromkeys(self.gpus))}" if self.gpus else "no NVIDIA GPU"
+        line = f"{self.name}: {gpus}, {self.cores} CPU cores."
+        if self.scheduler:
+            return f"{line}\n\nFound inside a {self.scheduler} job, which may see only a part of the machine."
+        if shutil.which("sbatch"):
+            return f"{line}\n\nSLURM is here, and this was found outside a job: inside one there may be more."
+        return line
+
+
+def scratch(*, lasting: bool) -> tuple[str, str]:
+    """The first scratch disk that can be written, as variable and path; both empty where there is none.
+
+    Args:
+        lasting: Whether it has to outlast a job.
+    """
+    for name in _LASTING if lasting else ("SLURM_TMPDIR", "TMPDIR"):
+        place = name.format(USER=os.environ.get("USER", "-")) if "/" in name else os.environ.get(name, "")
+        if place.startswith("/") and os.access(place, os.W_OK | os.X_OK):
+            return "" if "/" in name else name, place
+    return "", ""
 
 
 def _cuda_gpus(environment: Mapping[str, str]) -> list[tuple[str, float]]:

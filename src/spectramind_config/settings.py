@@ -1,53 +1,68 @@
-"""What a setting is: a typed dataclass field whose annotation carries its description and its constraints.
+"""What a setting is: a typed dataclass field whose annotation carries its constraints.
 
-One declaration, ``devices: Annotated[Devices, about("Which accelerators to use")] = "auto"``, feeds type
-checking (the static type), composition (OmegaConf sees the bare type), validation and the JSON Schema
-(``msgspec.Meta``), the command line's help and the reference pages.
+One declaration, ``planets: Annotated[int, about(ge=1)] = 100`` with the docstring below it, feeds type checking, editors
+(which show that docstring), composition, validation, ``--help``, the reference pages and the JSON Schema.
 """
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from msgspec import Meta
 
 
 def about(
-    description: str,
+    description: str = "",
     *,
     ge: float | None = None,
     gt: float | None = None,
     le: float | None = None,
+    lt: float | None = None,
     min_length: int | None = None,
+    max_length: int | None = None,
     pattern: str | None = None,
     science: bool = True,
 ) -> Meta:
     """Describe a field for ``Annotated``.
 
-    ``science=False`` marks a setting that only says where or how visibly a run happened (paths, devices,
-    workers, logging); the science fingerprint leaves it out.
+    Args:
+        description: One line; where it is empty, the docstring below the field, which editors show, stands for it.
+        ge: Smallest value; ``gt``, ``le`` and ``lt`` likewise.
+        gt: See ``ge``.
+        le: See ``ge``.
+        lt: See ``ge``.
+        min_length: Fewest characters or elements.
+        max_length: Most characters or elements.
+        pattern: A regular expression that a string matches.
+        science: False for what only says where or how visibly a run happened (paths, devices, workers, logging);
+            the science fingerprint leaves it out.
     """
-    limits = {"ge": ge, "gt": gt, "le": le, "min_length": min_length, "pattern": pattern}
+    limits = {"ge": ge, "gt": gt, "le": le, "lt": lt, "min_length": min_length, "max_length": max_length}
     given: dict[str, Any] = {name: limit for name, limit in limits.items() if limit is not None}
-    return Meta(description=description, extra=None if science else {"science": False}, **given)
+    return Meta(description=description or None, pattern=pattern, extra=None if science else {"science": False}, **given)
 
 
 def one_of(*choices: str) -> Any:
-    """A closed set of strings as OmegaConf and msgspec both understand it.
+    """A closed set of strings that OmegaConf takes as well, which has no ``Literal``.
 
-    OmegaConf 2.3 has no ``Literal``: type checkers read the ``Literal`` beside it, the run time reads this.
+    Type checkers read the ``Literal`` beside it, the run time reads this. A profile may use a plain ``Literal``; this
+    is for a schema that another Hydra application declares as the type of a node.
     """
     pattern = "^(" + "|".join(map(re.escape, choices)) + r")$(?!\n)"
-    return Annotated[str, Meta(pattern=pattern, extra_json_schema={"enum": list(choices)}, extra={"choices": choices})]
+    return Annotated[str, Meta(pattern=pattern, extra={"choices": choices})]
 
 
 if TYPE_CHECKING:
     Devices = int | Literal["auto", "cpu", "mps"]
     Precision = Literal["bf16-mixed", "16-mixed", "32", "auto-mixed"]
+    Duration = timedelta
 else:
     Devices = Annotated[int, Meta(ge=1)] | one_of("auto", "cpu", "mps")
     Precision = one_of("bf16-mixed", "16-mixed", "32", "auto-mixed")
+    Duration = Annotated[str, Meta(extra={"kind": timedelta})]
+"""A length of time, as ``8:30:00``, ``9h`` or ``1h30m``; a ``timedelta`` that OmegaConf, which has none, takes too."""
 
 Batches = Annotated[int, Meta(ge=0)] | Annotated[float, Meta(ge=0.0, le=1.0)]
 """A cap on batches: an int counts them, a float is a fraction of the split (1 is one batch, 1.0 is all)."""
@@ -57,8 +72,8 @@ Batches = Annotated[int, Meta(ge=0)] | Annotated[float, Meta(ge=0.0, le=1.0)]
 class Settings:
     """A node of the configuration tree.
 
-    Instances inside an ``EffectiveConfig`` are sealed: assigning to them raises. Profiles stay plain, unfrozen
-    dataclasses because OmegaConf makes a frozen one read-only, which would forbid overrides.
+    Instances inside a composed config are sealed: assigning to them raises. Profiles stay plain, unfrozen dataclasses
+    because OmegaConf makes a frozen one read-only, which would forbid overrides.
     """
 
     # Type checkers take a class with a __setattr__ for one that any attribute may be assigned to.
@@ -94,10 +109,33 @@ class Contradiction:
 
 @dataclass(kw_only=True)
 class Profile(Settings):
-    """What the schemas of all config groups share."""
+    """What the schemas of all config groups share; a class right below it is the schema of a group."""
 
-    name: Annotated[str, about("The profile's name; filled in at registration", science=False)] = ""
+    builds: ClassVar[bool] = False
+    """Whether something is built by the class of a profile, so that the class decides the result beside its values"""
+
+    name: Annotated[str, about(science=False)] = ""
+    """The profile's name; filled in at registration"""
 
     def contradictions(self) -> Iterator[Contradiction]:
         """Settings that are valid one by one but not together; a subclass adds its own."""
         yield from ()
+
+    @classmethod
+    def of(cls, node: "Profile") -> Self:
+        """A node of a config as this class: ``RidgeConfig.of(cfg.model).cosines``, known to type checkers.
+
+        Raises:
+            ConfigError: Another class's profile was chosen.
+        """
+        if not isinstance(node, cls):
+            from spectramind_config.errors import ConfigError, Problem
+
+            what = f"{node.name} is a profile of {type(node).__name__}, and {cls.__name__} is needed here"
+            raise ConfigError(Problem(what=what, hint=f"choose a profile of {cls.__name__}", see="profiles list"))
+        return node
+
+    @classmethod
+    def suggested(cls, name: str) -> tuple[Self, dict[str, str], str]:
+        """What ``profiles new NAME`` starts from on this host: values, the reasons for some, and a line about it."""
+        return cls(), {}, f"Says in one line what {name} is for."

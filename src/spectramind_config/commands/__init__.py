@@ -1,0 +1,1 @@
+"""What a program with a typed config offers on its command line."""

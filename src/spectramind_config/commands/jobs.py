@@ -1,0 +1,217 @@
+"""Jobs that Hydra starts: sweeps, launchers, ``--cfg`` and shell completion, under the contract of a plain run."""
+
+from __future__ import annotations
+
+import fnmatch
+import itertools
+import math
+import os
+import re
+import shutil
+import sys
+import tempfile
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spectramind_config.commands.parsing import Parser
+from spectramind_config.commands.reporting import out
+from spectramind_config.compose.composition import compose
+from spectramind_config.compose.config import Config
+from spectramind_config.errors import ConfigError, quoted
+from spectramind_config.schema import store
+from spectramind_config.schema.registry import REGISTRY, Experiment, Registered
+
+MOST_POINTS = 2000
+"""A sweep of as many points is checked whole before its first job; of a larger one, each value once."""
+
+Task = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a job ended: its exit code, and the value that a sweeper optimises."""
+
+    exit_code: int = 0
+    value: float | None = None
+
+    @classmethod
+    def of(cls, result: object) -> Finished:
+        """What a function of a config returned: nothing, an exit code (an int), or a value (a float)."""
+        if isinstance(result, Finished):
+            return result
+        if isinstance(result, int):
+            return cls(int(result))
+        return cls(value=result) if isinstance(result, float) else cls()
+
+
+def add_flags(parser: Parser) -> None:
+    """Hydra's own flags."""
+    hydra = parser.add_argument_group("Hydra")
+    hydra.add_argument("--multirun", "-m", action="store_true", help="a run for each point of a sweep")
+    hydra.add_argument("--cfg", "-c", choices=("job", "hydra", "all"), metavar="PART", help="print the job, hydra or all of what Hydra composes")
+    hydra.add_argument("--resolve", action="store_true", help="with --cfg: interpolations looked up")
+    hydra.add_argument("--package", "-p", metavar="NAME", help="with --cfg: of one package")
+    topics = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+    hydra.add_argument("--info", "-i", nargs="?", const="all", choices=topics, metavar="TOPIC", help="about Hydra itself")
+    hydra.add_argument("--run", "-r", action="store_true", help="let Hydra start the run")
+    hydra.add_argument("--hydra-help", action="store_true", help="Hydra's own help")
+    hydra.add_argument("--shell-completion", "-sc", action="store_true", help="with install=bash, zsh or fish")
+
+
+def _flags(options: Namespace) -> list[str]:
+    words = ("multirun", "resolve", "run", "hydra_help", "shell_completion")
+    flags = [f"--{word.replace('_', '-')}" for word in words if getattr(options, word)]
+    for word in ("cfg", "package", "info"):
+        flags += [f"--{word}", getattr(options, word)] if getattr(options, word) else []
+    return flags
+
+
+def _is_hydras(argument: str) -> bool:
+    return re.match(r"[+~]*hydra\b", argument) is not None
+
+
+def run(options: Namespace, root: type[Config], task: Task) -> int:
+    """Run a task with the config of a command line: once, or let Hydra start it.
+
+    Returns:
+        The exit code; of several runs the largest.
+
+    Raises:
+        ConfigError: A value of any of the runs is wrong; none has started.
+    """
+    hydras = [argument for argument in options.overrides if _is_hydras(argument)]
+    overrides = [argument for argument in options.overrides if argument not in hydras]
+    flags = _flags(options)
+    sweeps = options.multirun or any("hydra.mode=MULTIRUN" in argument for argument in hydras)
+    if options.shell_completion:
+        return _by_hydra(root, task, [*flags, *overrides])
+    if not (flags or hydras):
+        return Finished.of(task(compose(overrides, root))).exit_code
+    found = points(overrides, root) if sweeps else iter([overrides])
+    checked = list(itertools.islice(found, MOST_POINTS + 1))
+    if len(checked) > MOST_POINTS:
+        checked = list(_each_once(overrides, root))
+    for point in checked:
+        compose(point, root)
+    written = [_written_out(argument, root) for argument in overrides]
+    if sweeps and options.cfg:
+        codes = [0]
+        for point in checked:
+            out(f"# {' '.join(map(quoted, point))}")
+            shown = [flag for flag in flags if flag != "--multirun"]
+            codes.append(_by_hydra(root, task, [*shown, *hydras, *(_written_out(one, root) for one in point)]))
+        return max(codes)
+    return _by_hydra(root, task, [*flags, *hydras, *written])
+
+
+def _written_out(argument: str, root: type[Config]) -> str:
+    key, equals, value = argument.partition("=")
+    return f"{root._root.short.get(key, key)}{equals}{value}"
+
+
+def points(overrides: Sequence[str], root: type[Config]) -> Iterator[list[str]]:
+    """The command lines that a sweep stands for."""
+    return map(list, itertools.product(*(_alternatives(argument, root) for argument in overrides)))
+
+
+def _each_once(overrides: Sequence[str], root: type[Config]) -> Iterator[list[str]]:
+    choices = [_alternatives(argument, root) for argument in overrides]
+    for number, several in enumerate(choices):
+        for one in several:
+            yield [one if other == number else options[0] for other, options in enumerate(choices)]
+
+
+def _alternatives(argument: str, root: type[Config]) -> list[str]:
+    """The single overrides that a sweep stands for; of an interval its ends; the override itself where it is none."""
+    from hydra.errors import HydraException
+
+    from spectramind_config.compose.grammar import parser_of_hydra
+
+    try:
+        parsed = parser_of_hydra().parse_override(argument)
+        key, value = parsed.get_key_element(), parsed._value
+        if parsed.is_interval_sweep():
+            return [f"{key}={value.start}", f"{key}={value.end}"]  # type: ignore[union-attr]
+        if hasattr(value, "include"):
+            names = REGISTRY.view(root._root).get(key, {})
+            include, exclude = value.include, value.exclude  # type: ignore[union-attr]
+            matching = [name for name in names if any(fnmatch.fnmatch(name, one) for one in include)]
+            return [f"{key}={name}" for name in matching if not any(fnmatch.fnmatch(name, one) for one in exclude)]
+        if parsed.is_discrete_sweep():
+            return [f"{key}={one}" for one in parsed.sweep_string_iterator()]
+    except HydraException:
+        pass  # The composition tells what is wrong.
+    return [argument]
+
+
+class _Job:
+    """What Hydra calls in each job, in this process or in another one."""
+
+    def __init__(self, root: type[Config], task: Task, folder: str) -> None:
+        self.root = root
+        self.task = task
+        self.folder = folder
+        view = REGISTRY.view(root._root)
+        self.profiles: list[Registered] = [one for group in view.values() for one in group.values()]
+        self.experiments: list[Experiment] = list(REGISTRY.experiments(root._root).values())
+
+    def __call__(self, _: object) -> float | None:
+        from hydra.core.hydra_config import HydraConfig
+
+        job = HydraConfig.get()
+        code = Path(self.folder, str(job.job.get("num", 0)))
+        code.write_text("1", encoding="ascii")
+        REGISTRY.adopt(self.root._root, self.profiles, self.experiments)
+        try:
+            finished = Finished.of(self.task(compose(list(job.overrides.task), self.root)))
+        except ConfigError as error:
+            error.program, error.command = self.root._root.program, self.root._root.command
+            error.arguments = tuple(job.overrides.task)
+            finished = Finished(error.tell(), math.nan)
+        code.write_text(str(finished.exit_code), encoding="ascii")
+        return finished.value
+
+
+def _by_hydra(root: type[Config], task: Task, words: Sequence[str]) -> int:
+    import hydra
+
+    try:  # Below the working directory, which the machines that a launcher reaches share.
+        folder = tempfile.mkdtemp(prefix=".exit-codes-", dir=".")
+    except OSError:
+        folder = tempfile.mkdtemp(prefix="exit-codes-")
+    job = _Job(root, task, str(Path(folder).absolute()))
+
+    def start(config: object) -> float | None:
+        return job(config)
+
+    if line := os.environ.get("COMP_LINE"):
+        # The shell asks Hydra to complete `program command …`, and Hydra knows of no commands.
+        command = root._root.command.partition(" ")[2]
+        os.environ["COMP_LINE"] = re.sub(rf"^(\S+\s+){command}\s+", r"\1", line) if command else line
+    named = [] if any("hydra.job.name=" in word for word in words) else [f"hydra.job.name={root._root.name}"]
+    argv, sys.argv = sys.argv, [sys.argv[0], *words, *named]
+    store.ACTIVE.append(root._root.name)
+    try:
+        hydra.main(version_base="1.3", config_path=None, config_name=root._root.name)(start)()
+    except SystemExit as exit_:
+        if exit_.code in (0, None):
+            return 0
+        if not any(Path(folder).iterdir()):
+            return 2  # Hydra has told what is wrong with its own settings, and started nothing.
+        if not isinstance(exit_.code, int):
+            raise
+        return max([exit_.code, *_codes(folder)])
+    finally:
+        sys.argv = argv
+        store.ACTIVE.pop()
+        codes = _codes(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+    return max(codes, default=0)
+
+
+def _codes(folder: str) -> list[int]:
+    return [int(file.read_text(encoding="ascii") or "1") for file in Path(folder).iterdir()]
+

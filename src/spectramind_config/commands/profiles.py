@@ -1,0 +1,185 @@
+"""``profiles …``: which profiles and experiments exist, what they change, and new ones."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from argparse import Namespace
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from spectramind_config.commands.parsing import Command, Parser
+from spectramind_config.commands.reporting import out, out_json, rows, short, shown, width
+from spectramind_config.commands.writer import source_of
+from spectramind_config.compose.config import Config
+from spectramind_config.errors import ConfigError, Problem, nearest, unknown, wrapped
+from spectramind_config.schema.fields import leaves_of
+from spectramind_config.schema.registry import REGISTRY, Registered
+from spectramind_config.schema.root import Root
+from spectramind_config.schema.values import plain, same, value_at
+from spectramind_config.sites.loading import load
+from spectramind_config.sites.overlay import Overlay
+
+
+def _list(options: Namespace, root: type[Config]) -> int:
+    load(root._root)
+    names = ("group", "name", "provider", "source", "summary")
+    found = [one for group in REGISTRY.view(root._root).values() for one in group.values()]
+    table = [{name: str(getattr(one, name)) for name in names} for one in found]
+    for one in REGISTRY.experiments(root._root).values():
+        table.append({name: str(getattr(one, name, "experiment")) for name in names})
+    if options.json:
+        out_json(table)
+    else:
+        cells = [(one["group"], one["name"], short(one["provider"]), one["summary"]) for one in table]
+        out(*rows(cells))
+    return 0
+
+
+def _show_profile(options: Namespace, root: type[Config]) -> int:
+    load(root._root)
+    if not options.names:
+        raise ConfigError(Problem(what="profiles show needs a profile", expected="GROUP=NAME", see="profiles list"))
+    found = [_differences(_named(argument, root._root)) for argument in options.names]
+    if options.json:
+        out_json(found[0] if len(found) == 1 else found)
+        return 0
+    for number, one in enumerate(found):
+        out("\n" * bool(number) + f"{one['group']}={one['name']}: {one['summary']}")
+        out(wrapped("  ", f"changes {one['parent']}; from {short(one['provider'])}, {short(one['source'])}", width()))
+        for change in one["changes"]:
+            was = f" instead of {shown(change['parent'])}" if "parent" in change else " (added)"
+            setting = f"  {change['path']} = {shown(change['value'])}"
+            out(setting + was if len(setting + was) <= min(100, width()) else f"{setting}\n     {was}")
+            out(wrapped("      ", f"{change['description'] or 'no description'}; {short(change['source'])}", width()))
+    return 0
+
+
+def _differences(chosen: Registered) -> dict[str, Any]:
+    parent, reference = chosen.parent()
+    known = leaves_of(type(reference))
+    changes = []
+    for path, leaf in leaves_of(chosen.cls).items():
+        value = plain(value_at(chosen.instance, path))
+        before = plain(value_at(reference, path)) if path in known else None
+        if path != "name" and not (path in known and same(before, value)):
+            change = {"path": path, "value": value, "description": leaf.description, "source": chosen.setter(path)[0]}
+            changes.append(change | ({"parent": before} if path in known else {}))
+    names = ("group", "name", "summary", "provider", "source")
+    return {name: getattr(chosen, name) for name in names} | {"parent": parent, "changes": changes}
+
+
+def _named(text: str, root: Root) -> Registered:
+    group, equals, name = text.rpartition("=")
+    view = REGISTRY.view(root)
+    candidates = [group] if equals else list(root.groups)
+    for one in candidates:
+        if refused := REGISTRY.refusal(one, name):
+            raise ConfigError(refused)
+    found = [view[one][name] for one in candidates if one in view and name in view[one]]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        choices = ", ".join(f"{one.group}={name}" for one in found)
+        raise ConfigError(Problem(what=f"'{text}' is a profile of several groups: {choices}"))
+    known = [f"{one}={other}" for one in root.groups for other in view[one]]
+    by_name = {one.partition("=")[2]: one for one in known}
+    close = nearest(text, known) if equals else by_name.get(nearest(text, by_name) or "")
+    problem = Problem(what=f"there is no profile '{text}'", nearest=close, argument=text, instead=close)
+    raise ConfigError(problem if close else Problem(what=problem.what, see="profiles list"))
+
+
+def _new(options: Namespace, root: type[Config]) -> int:
+    load(root._root)
+    group, name = _group(options, root._root), options.name
+    default = root._root.groups[group].default
+    commands = root._root.program
+    title = f"Profile {group}={name}; edit it freely.\n\nWhat is not here keeps the base's value: "
+    title += f"``{commands} profiles show {group}={default}`` and ``config explain`` tell which.\n"
+    values, reasons, about = REGISTRY.view(root._root)[group][default].cls.suggested(name)
+    summary, _, notes = about.partition("\n\n")
+    _write(root._root, group, name, options.output, source_of(group, name, values, title, summary, notes, reasons))
+    return 0
+
+
+def _import(options: Namespace, root: type[Config]) -> int:
+    load(root._root)
+    group, file = _group(options, root._root), Path(options.file).absolute()
+    overlay = Overlay(file, group, root._root, partial=options.partial)
+    name = options.name or overlay.name
+    title = f"Profile {group}={name}, imported from {file.name}."
+    summary = f"{group}={overlay.base.name} with the settings of {file.name}."
+    _write(root._root, group, name, options.output, source_of(group, name, overlay.instance, title, summary))
+    for line in overlay.dropped:
+        out(f"dropped: _target_ ({short(line)}), for the class itself says what it is")
+    for problem in overlay.rest:
+        out(f"left out: {problem}")
+    return 0
+
+
+def _write(root: Root, group: str, name: str, output: str | None, text: str) -> None:
+    if problems := list(REGISTRY.unusable(group, name, root.groups[group].schema)):
+        raise ConfigError(problems)
+    file = Path(output or f"{name.replace('-', '_')}.py")
+    if file.suffix != ".py":
+        raise ConfigError(Problem(what=f"{file}: a profile is a Python file", expected="a path that ends in .py"))
+    try:
+        with file.open("x", encoding="utf-8") as opened:
+            try:
+                opened.write(text)
+                opened.flush()
+            except OSError:
+                with suppress(OSError):
+                    file.unlink()
+                raise
+    except FileExistsError:
+        raise ConfigError(Problem(what=f"{file} exists already", hint="--output FILE names another file")) from None
+    except OSError as error:
+        raise ConfigError(Problem(what=f"{file} cannot be written: {error.strerror}")) from None
+    listed = dict.fromkeys([*filter(None, os.environ.get(root.variable, "").split(os.pathsep)), str(file)])
+    out(f"written: {file}")
+    variable = f"{root.variable}={shlex.quote(os.pathsep.join(listed))}"
+    out(f"next:    edit it, then {variable} {root.command} {group}={name}")
+
+
+def _group(options: Namespace, root: Root) -> str:
+    strongest = [one.name for one in root.groups.values() if one.over] or list(root.groups)
+    group: str = options.group or strongest[0]
+    if group not in root.groups:
+        raise unknown("config group", group, list(root.groups), see="profiles list", at=f"--group {group}")
+    return group
+
+
+def _of_list(parser: Parser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _of_show(parser: Parser) -> None:
+    parser.add_argument("names", nargs="*", metavar="GROUP=NAME", help="a profile")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _of_new(parser: Parser) -> None:
+    parser.add_argument("name", metavar="NAME", help="what to call it")
+    _of_file(parser)
+
+
+def _of_import(parser: Parser) -> None:
+    parser.add_argument("file", metavar="OLD.yaml", help="a YAML overlay")
+    parser.add_argument("--name", help="what to call it; the file's name by default")
+    parser.add_argument("--partial", action="store_true", help="take what can be read, and list the rest")
+    _of_file(parser)
+
+
+def _of_file(parser: Parser) -> None:
+    parser.add_argument("--group", metavar="GROUP", help="the group it is for")
+    parser.add_argument("--output", metavar="FILE", help="the file to write; NAME.py by default")
+
+
+COMMANDS = (
+    Command("profiles list", "every profile and experiment, with its origin", _list, _of_list),
+    Command("profiles show", "what a profile changes from its parent", _show_profile, _of_show),
+    Command("profiles new", "write a profile for this host, to edit", _new, _of_new),
+    Command("profiles import", "turn a YAML overlay into a profile", _import, _of_import),
+)

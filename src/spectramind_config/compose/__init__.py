@@ -1,0 +1,1 @@
+"""From overrides to a frozen config with the origin of every value."""

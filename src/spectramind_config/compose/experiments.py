@@ -1,0 +1,49 @@
+"""Experiments: named lists of overrides, checked when they are registered."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Sequence
+
+from spectramind_config.compose.composition import composed
+from spectramind_config.compose.config import Config
+from spectramind_config.compose.mistakes import Mistakes
+from spectramind_config.errors import Problem
+from spectramind_config.schema.registry import REGISTRY, SHIPPED, Experiment
+
+Listing = Callable[[], Sequence[str]]
+
+
+def experiment(name: str, root: type[Config]) -> Callable[[Listing], Listing]:
+    """Register a function that returns a list of overrides.
+
+    Raises:
+        ConfigError: With every mistake in the overrides; runs that choose the name will stop.
+    """
+
+    def register(listing: Listing) -> Listing:
+        spec, code = root._root, listing.__code__
+        source = f"{code.co_filename}:{code.co_firstlineno}"
+        overrides = tuple(listing())
+        shipped = listing.__module__.startswith(f"{__name__.partition('.')[0]}.profiles.")
+        problems: list[Problem] = []
+        known = REGISTRY.experiments(spec).get(name)
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", name):
+            what = f"experiment {name}: '{name}' cannot be an experiment's name"
+            problems.append(Problem(what=what, expected="letters, digits, '_' and '-', no digit first", origin=source))
+        elif known is not None and known.source.rpartition(":")[0] != code.co_filename:
+            what = f"experiment {name}: that name is taken ({known.source})"
+            problems.append(Problem(what=what, origin=source, hint="choose another name"))
+        elif not shipped:
+            lines = dict.fromkeys(overrides, f"experiment {name}, {source}")
+            problems += composed(overrides, root, Mistakes(spec, f"experiment {name}, {source}", lines))[1]
+        provider = SHIPPED if shipped else REGISTRY.provider or code.co_filename
+        if problems:
+            REGISTRY.refuse({("experiment", name)}, provider, problems)
+            raise spec.error(problems, list(overrides))
+        summary = (inspect.getdoc(listing) or "").split("\n")[0]
+        REGISTRY.put_experiment(Experiment(name, overrides, spec.name, summary, source, provider))
+        return listing
+
+    return register

@@ -1,0 +1,166 @@
+"""Configs from elsewhere, read back and checked: what ``config show`` writes, a run's manifest, what Hydra composed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Container, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from spectramind_config.compose.composition import composed
+from spectramind_config.compose.config import Config
+from spectramind_config.compose.interpolation import escaped
+from spectramind_config.compose.layers import stack_of
+from spectramind_config.compose.mistakes import Mistakes
+from spectramind_config.compose.overrides import write
+from spectramind_config.errors import ConfigError, Problem, nearest
+from spectramind_config.schema.fields import Leaf
+from spectramind_config.schema.registry import REGISTRY, Registered
+from spectramind_config.schema.values import children, plain, same
+from spectramind_config.sites import yaml
+from spectramind_config.sites.loading import load
+
+C = TypeVar("C", bound=Config)
+
+
+def from_file(path: Path, root: type[C]) -> C:
+    """Rebuild the config that a YAML or JSON file, a run's manifest or its directory holds.
+
+    Raises:
+        ConfigError: With every mistake in the file, each with its line.
+    """
+    file = path / "manifest.json" if path.is_dir() else path
+    expected = "what config show prints, or a run's manifest"
+    try:
+        _, values, lines = yaml.read(file, expected=expected, see="config show")
+    except ConfigError as error:
+        raise root._root.error(list(error.problems)) from None
+    if isinstance(values, dict) and "config" in values and "overrides" in values:
+        values = values["config"]
+        lines = {name.removeprefix("config."): line for name, line in lines.items() if name.startswith("config.")}
+    return from_dict(values, str(file), root, lines)
+
+
+def from_dict(values: Mapping[str, Any], source: str, root: type[C], lines: Mapping[str, int] | None = None) -> C:
+    """Rebuild a config from what ``to_dict`` gave, checked like a command line.
+
+    Args:
+        values: The nested values; ``trainer.name``, ``model.name`` and so on choose the profiles.
+        source: Where they come from, for messages: a file's path.
+        root: The class to rebuild.
+        lines: The line of each dotted path in that file.
+
+    Raises:
+        ConfigError: With every key that is unknown and every value that does not fit.
+    """
+    spec, check = root._root, f"config validate --file {source}"
+    load(spec)
+    if not isinstance(values, Mapping):
+        found = "nothing" if values is None else f"a {type(plain(values)).__name__}"
+        what = f"{source}: it holds {found} instead of settings"
+        raise spec.error(Problem(what=what, expected="what config show prints", see=check))
+    view = REGISTRY.view(spec)
+    sections = {group: one for group in spec.groups if isinstance(one := values.get(group), Mapping) and "name" in one}
+    choices = {group: str(plain(one["name"])) for group, one in sections.items()}
+    known = {group: view[group][name] for group, name in choices.items() if name in view[group]}
+    defaults = {name: view[name][one.default] for name, one in spec.groups.items() if one.default in view[name]}
+    paths = {write(group, name): f"{group}.name" for group, name in choices.items()}
+    places = {path: f"{source}:{line}" for path, line in (lines or {}).items()}
+    stack = stack_of(spec, defaults | known)
+    problems: list[Problem] = []
+    for path, value in _flat(values, stack.setters.keys() | stack.leaves.keys()):
+        setters = stack.setters.get(path) or ((path,) if path in stack.leaves else None)
+        if path.partition(".")[2] == "name" and path.partition(".")[0] in spec.groups:
+            continue
+        if setters is None:
+            if path.partition(".")[0] not in choices.keys() - known.keys():
+                problems.append(_no_leaf(path, places.get(path, source), stack.setters, check))
+        elif value is None:
+            paths |= {write(one, None): path for one in setters if stack.values[one] is not None}
+        else:
+            raw = _raw(stack.leaves[setters[0]], value)
+            if not same(plain(stack.values[setters[0]]), raw):
+                paths[write(setters[0], escaped(raw))] = path
+    origins = {override: places[path] for override, path in paths.items() if path in places}
+    config, found_problems = composed(list(paths), root, Mistakes(spec, source, origins))
+    shown = {setter: path for path, setters in stack.setters.items() for setter in setters}
+    problems += [_in_file(problem, paths, shown, spec.groups, check) for problem in found_problems]
+    if config is None or problems:
+        raise spec.error(problems)
+    return config
+
+
+def from_hydra(config: DictConfig, root: type[C], source: str = "Hydra") -> C:
+    """The typed config of what another Hydra application composed from our groups, wherever its values came from.
+
+    Args:
+        config: All that the application composed, or some groups of it; what no group or setting of the root is called
+            belongs to the application and is left alone. A group that is not there has its default profile.
+        root: The class to build.
+        source: Where it comes from, for messages.
+
+    Raises:
+        ConfigError: With every value that breaks a range, every setting that does not exist, every contradiction.
+    """
+    try:
+        values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise root._root.error(Problem(what=f"{source}: {str(error).partition(chr(10))[0]}")) from None
+    ours = root._root.groups.keys() | set(children(root._root.own, ""))
+    load(root._root)
+    view = REGISTRY.view(root._root)
+    content: dict[str, Any] = {}
+    for name, value in values.items() if isinstance(values, dict) else ():
+        if name in ours:
+            content[str(name)] = _named(config, str(name), value, view.get(str(name), {}))
+    return from_dict(content, source, root)
+
+
+def _named(config: DictConfig, group: str, value: Any, known: Mapping[str, Registered]) -> Any:
+    """A group's values with the profile's name, which an overlay of the application's own may lack."""
+    kind = OmegaConf.get_type(config, group)
+    if not isinstance(value, dict) or value.get("name") or not isinstance(kind, type):
+        return value
+    names = [name for name, one in known.items() if one.cls in kind.__mro__[:2]]
+    return {key: one for key, one in value.items() if key != "name"} | ({"name": names[0]} if names else {})
+
+
+def _raw(leaf: Leaf, value: Any) -> Any:
+    """A value of a file as an override writes it: for a string setting, the text that was written."""
+    try:
+        return plain(leaf.convert(value))
+    except ValueError:
+        return plain(value)
+
+
+def _flat(values: Mapping[str, Any], leaves: Container[str], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        path = f"{prefix}{name}"
+        if isinstance(value, Mapping) and path not in leaves:
+            yield from _flat(value, leaves, f"{path}.")
+        else:
+            yield path, value
+
+
+def _no_leaf(path: str, origin: str, known: Mapping[str, object], check: str) -> Problem:
+    inside = [one.removeprefix(f"{path}.") for one in known if one.startswith(f"{path}.")]
+    if inside:
+        expected = f"its settings: {', '.join(inside)}"
+        return Problem(what=f"{path}: this is a section, not a setting", origin=origin, expected=expected, see=check)
+    return Problem(what=f"{path}: there is no such setting", origin=origin, nearest=nearest(path, known), see=check)
+
+
+def _in_file(
+    problem: Problem, paths: Mapping[str, str], shown: Mapping[str, str], groups: Container[str], check: str
+) -> Problem:
+    """A mistake in the words of the file: its own path for the setting, and a value instead of an override."""
+    argument = problem.argument or ""
+    what = problem.what.replace(argument, paths[argument], 1) if argument in paths else problem.what
+    key, equals, value = (problem.instead or "").partition("=")
+    place = f"{key}.name" if key in groups else shown.get(key, key)
+    hint = f"write {value} for {place}" if equals else problem.hint
+    close = None if equals else shown.get(problem.nearest or "", problem.nearest)
+    return dataclasses.replace(problem, what=what, nearest=close, argument=None, instead=None, hint=hint, see=check)

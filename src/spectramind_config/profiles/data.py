@@ -1,0 +1,99 @@
+"""The ``data`` group: how detector frames become binned light curves and batches."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from spectramind_config.schema.registry import profile
+from spectramind_config.settings import Contradiction, Profile, Settings, about, one_of
+
+if TYPE_CHECKING:
+    AdcGain = Literal["divide", "multiply"]
+else:
+    AdcGain = one_of("divide", "multiply")
+
+DETECTOR_ROWS = 32
+"""Rows of both detectors, and columns of FGS1."""
+
+
+@dataclass(kw_only=True)
+class Calibration(Settings):
+    """From raw detector frames to binned light curves."""
+
+    adc_gain: AdcGain = "divide"
+    """Whether raw counts are divided by the ADC gain or multiplied by it"""
+    hot_pixel_sigma: Annotated[float, about(gt=0)] = 5.0
+    """Pixels whose dark current lies this many sigma out are masked"""
+    bin_seconds: Annotated[float, about(gt=0)] = 144.0
+    """Length of a time bin, in s; 144 s is 30 AIRS and 360 FGS1 pairs"""
+    airs_rows: tuple[int, int] = (8, 24)
+    """First and past-the-last detector row of the AIRS aperture"""
+    fgs1_rows: tuple[int, int] = (10, 22)
+    """First and past-the-last row and column of the FGS1 aperture"""
+    outlier_sigma: Annotated[float, about(ge=0)] = 8.0
+    """Samples in time this many sigma out are replaced; 0 keeps all"""
+
+
+@dataclass(kw_only=True)
+class Augmentation(Settings):
+    """Random changes of training batches that leave their meaning intact; each is drawn per planet and step."""
+
+    time_flip: bool = True
+    """Reverse the light curves in time with probability one half"""
+    extra_noise: Annotated[float, about(ge=0)] = 1.0
+    """White noise added, up to this many times the measured one"""
+    depth_scale: Annotated[float, about(ge=1)] = 2.0
+    """Depths multiplied by a factor up to this one, up or down"""
+
+
+@dataclass(kw_only=True)
+class Simulation(Settings):
+    """The data set that is simulated where ``paths.data_root`` holds none."""
+
+    planets: Annotated[int, about(ge=4)] = 72
+    """Number of labelled planets"""
+    airs_frames: Annotated[int, about(ge=40, le=11250)] = 374
+    """AIRS frames per visit (even; FGS1 has 12 times as many); the visit's 7.5 h stay"""
+    seed: Annotated[int, about(ge=0)] = 2025
+    """Seed of the simulated planets and noise"""
+
+
+@dataclass(kw_only=True)
+class DataConfig(Profile):
+    """What every data set has; a data set's own class adds to it."""
+
+    builds: ClassVar[bool] = True
+
+    batch_size: Annotated[int, about(ge=1)] = 8
+    """Planets per batch and device"""
+    val_fraction: Annotated[float, about(gt=0, le=0.5)] = 0.15
+    """Share of the labelled planets for validation"""
+    test_fraction: Annotated[float, about(gt=0, le=0.4)] = 0.2
+    """Share of the labelled planets for the final test"""
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    """Random changes of training batches"""
+
+
+@profile("data", "nominal")
+@dataclass(kw_only=True)
+class NominalData(DataConfig):
+    """The challenge's data set, or a simulated one where it is absent."""
+
+    calibration: Calibration = field(default_factory=Calibration)
+    """From raw frames to light curves"""
+    simulation: Simulation = field(default_factory=Simulation)
+    """The data set simulated where there is none"""
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        """Apertures lie on detectors of 32 rows, and frames come in pairs."""
+        yield from super().contradictions()
+        for name in ("airs_rows", "fgs1_rows"):
+            first, end = getattr(self.calibration, name)
+            if not 0 <= first < end <= DETECTOR_ROWS:
+                limits = f"0 <= first < past-the-last <= {DETECTOR_ROWS}"
+                reason = f"calibration.{name} [{first}, {end}] is no aperture: expected {limits}"
+                yield Contradiction(f"calibration.{name}", reason)
+        frames = self.simulation.airs_frames
+        if frames % 2:
+            reason = f"simulation.airs_frames ({frames}) is odd, but frames come in pairs"
+            yield Contradiction("simulation.airs_frames", reason, str(frames + 1))

@@ -1,0 +1,24 @@
+"""Experiments that come with the package: ``experiment=NAME``."""
+
+from spectramind_config.profiles.train import experiment
+
+
+@experiment("narrow")
+def narrow() -> list[str]:
+    """A V50 of half the width that trains in half the time: to try an idea before the full model."""
+    return ["model.width=24", "model.state_size=4", "model.airs_layers=1", "model.fgs1_layers=1", "optimizer.lr=6e-4"]
+
+
+@experiment("overfit")
+def overfit() -> list[str]:
+    """Learn a few planets by heart: a model that cannot has a fault, whatever its validation score."""
+    return [
+        "local.dev.overfit_batches=0.1",
+        "local.max_epochs=200",
+        "trainer.early_stopping.enabled=false",
+        "data.augmentation.time_flip=false",
+        "data.augmentation.extra_noise=0",
+        "data.augmentation.depth_scale=1",
+        "model.dropout=0",
+        "optimizer.schedule=constant",
+    ]

@@ -1,0 +1,165 @@
+"""The root ``train``: what a training run uses, and the functions of this package with it as their default."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from spectramind_config.compose import composition, experiments, saved
+from spectramind_config.compose.config import Config, root
+from spectramind_config.profiles.data import DataConfig
+from spectramind_config.profiles.local import Dev, LocalConfig, MLflow, NumWorkers, Paths
+from spectramind_config.profiles.logger import LoggerConfig
+from spectramind_config.profiles.loss import LossConfig
+from spectramind_config.profiles.model import ModelConfig
+from spectramind_config.profiles.optimizer import OptimizerConfig
+from spectramind_config.profiles.trainer import Checkpoint, Console, EarlyStopping, Strategy, TrainerConfig
+from spectramind_config.schema.root import folded, group
+from spectramind_config.settings import Devices, Duration, Precision
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+C = TypeVar("C", bound=Config)
+
+
+@root(
+    "train",
+    program="spectramind",
+    command="spectramind train",
+    variable="SM_PROFILES",
+    entry_points="spectramind.profiles",
+    short={"local.cache_dir": "local.paths.cache_dir", "local.output_dir": "local.paths.output_dir"},
+)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class EffectiveConfig(Config):
+    """What a run uses, after ``trainer``, ``local`` and the command line have been folded into one.
+
+    The settings of ``trainer`` and ``local`` stand at the top (``cfg.precision``, ``cfg.paths.output_dir``); the
+    layers themselves, with the fields that a site's own profile adds, at ``cfg.trainer`` and ``cfg.local``.
+    """
+
+    trainer: TrainerConfig = group("defaults")
+    local: LocalConfig = group("default", over="trainer")
+    model: ModelConfig = group("v50")
+    data: DataConfig = group("nominal")
+    loss: LossConfig = group("composite")
+    logger: LoggerConfig = group("rich_console")
+    optimizer: OptimizerConfig = group("adamw")
+
+    devices: Devices = folded()
+    precision: Precision = folded()
+    seed: int = folded()
+    deterministic: bool = folded()
+    cudnn_benchmark: bool = folded()
+    num_workers: NumWorkers = folded()
+    prefetch_factor: int = folded()
+    pin_memory: bool = folded()
+    persistent_workers: bool = folded()
+    accumulate_grad_batches: int = folded()
+    max_epochs: int = folded()
+    mlflow: MLflow = folded()
+    paths: Paths = folded()
+    dev: Dev = folded()
+    strategy: Strategy = folded()
+    num_nodes: int = folded()
+    sync_batchnorm: bool = folded()
+    gradient_clip_val: float = folded()
+    log_grad_norm: bool = folded()
+    max_time: Duration | None = folded()
+    max_steps: int | None = folded()
+    offline: bool = folded()
+    checkpoint: Checkpoint = folded()
+    early_stopping: EarlyStopping = folded()
+    console: Console = folded()
+
+    def science(self) -> Mapping[str, Any]:
+        """The batch is per device, so the number of processes decides how many planets a step sees."""
+        everything = self.devices == "auto" and self.strategy == "ddp"
+        processes = self.devices if isinstance(self.devices, int) else 1
+        return {"processes": "all" if everything else processes * self.num_nodes}
+
+
+@overload
+def compose(overrides: Sequence[str] = ()) -> EffectiveConfig: ...
+@overload
+def compose(overrides: Sequence[str] = (), *, root: type[C]) -> C: ...
+def compose(overrides: Sequence[str] = (), *, root: type[Config] = EffectiveConfig) -> Config:
+    """Compose the config of a root from a list of overrides in Hydra's grammar.
+
+    Layers are folded left to right: profiles in the order of the root's groups (``trainer`` under ``local``: where
+    both set a value, ``local`` wins unless it says null), then experiments, then the overrides, the last of several.
+    The result is frozen and knows the origin of every value.
+
+    Args:
+        overrides: Such as ``["trainer=multi_gpu", "local=hpc", "local.devices=8"]``.
+        root: The class to compose.
+
+    Raises:
+        ConfigError: With every mistake in the overrides, not only the first.
+    """
+    return composition.compose(overrides, root)
+
+
+@overload
+def from_dict(values: Mapping[str, Any], source: str) -> EffectiveConfig: ...
+@overload
+def from_dict(values: Mapping[str, Any], source: str, *, root: type[C]) -> C: ...
+def from_dict(values: Mapping[str, Any], source: str, *, root: type[Config] = EffectiveConfig) -> Config:
+    """Rebuild a config from what ``to_dict`` gave, checked like a command line.
+
+    Args:
+        values: The nested values; ``trainer.name``, ``model.name`` and so on choose the profiles.
+        source: Where they come from, for messages: a file's path.
+        root: The class to rebuild.
+
+    Raises:
+        ConfigError: With every key that is unknown and every value that does not fit.
+    """
+    return saved.from_dict(values, source, root)
+
+
+@overload
+def from_file(path: Path) -> EffectiveConfig: ...
+@overload
+def from_file(path: Path, *, root: type[C]) -> C: ...
+def from_file(path: Path, *, root: type[Config] = EffectiveConfig) -> Config:
+    """Rebuild the config that a YAML or JSON file, a run's manifest or its directory holds.
+
+    Raises:
+        ConfigError: With every mistake in the file, each with its line.
+    """
+    return saved.from_file(path, root)
+
+
+@overload
+def from_hydra(config: DictConfig) -> EffectiveConfig: ...
+@overload
+def from_hydra(config: DictConfig, *, root: type[C]) -> C: ...
+def from_hydra(config: DictConfig, *, root: type[Config] = EffectiveConfig) -> Config:
+    """The typed config of what another Hydra application composed from our groups, wherever its values came from.
+
+    Args:
+        config: All that the application composed, or some groups of it; what no group or setting of the root is called
+            belongs to the application and is left alone. A group that is not there has its default profile.
+        root: The class to build.
+
+    Raises:
+        ConfigError: With every value that breaks a range, every setting that does not exist, every contradiction.
+    """
+    return saved.from_hydra(config, root)
+
+
+def experiment(
+    name: str, *, root: type[Config] = EffectiveConfig
+) -> Callable[[Callable[[], Sequence[str]]], Callable[[], Sequence[str]]]:
+    """Register a function that returns a list of overrides as an experiment, chosen by ``experiment=name``.
+
+    Its docstring says what it is for. It may choose profiles, wins over them, and loses against the command line.
+
+    Raises:
+        ConfigError: With every mistake in the overrides.
+    """
+    return experiments.experiment(name, root)

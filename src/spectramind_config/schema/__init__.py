@@ -1,0 +1,1 @@
+"""What a setting is, which ones exist, and where each is declared."""

@@ -1,0 +1,245 @@
+"""The leaves of a settings class: every single setting with its type, its limits and its description."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import types
+import weakref
+from collections.abc import Iterator, Mapping, MutableMapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from msgspec import Meta
+
+from spectramind_config.errors import nearest
+from spectramind_config.schema import sources
+from spectramind_config.schema.types import LIMITS, SCALARS, SIZES, Kind, Type
+from spectramind_config.schema.values import by_first_name, quote, same
+from spectramind_config.settings import Settings
+
+_INSTEAD = {"set": "list", "frozenset": "list", "bytes": "str", "complex": "tuple[float, float]", "Any": "a union"}
+_INSTEAD |= {"datetime": "str", "date": "str", "Decimal": "float", "ndarray": "list[float]", "object": "a union"}
+_INSTEAD |= {"Sequence": "list", "Mapping": "dict", "PosixPath": "Path", "PurePath": "Path", "deque": "list"}
+_S = TypeVar("_S", bound=Settings)
+
+
+class UnsupportedTypeError(TypeError):
+    """An annotation that no setting can have; the message names the nearest type that works."""
+
+
+def type_of(annotation: Any, around: tuple[Meta, ...] = ()) -> Type:
+    """Read an annotation.
+
+    Raises:
+        UnsupportedTypeError: No setting can be of that type.
+    """
+    kinds: list[Kind] = []
+    optional = False
+    for member, metas in _members(annotation, around):
+        if member in (None, type(None)):
+            optional = True
+        else:
+            kinds.append(_kind(member, metas))
+    if not kinds:
+        raise UnsupportedTypeError("null alone is no setting; write a type beside None")
+    return Type(tuple(dict.fromkeys(kinds)), optional)
+
+
+def _members(annotation: Any, around: tuple[Meta, ...]) -> Iterator[tuple[Any, tuple[Meta, ...]]]:
+    while get_origin(annotation) is Annotated:
+        annotation, *metas = get_args(annotation)
+        around += tuple(meta for meta in metas if isinstance(meta, Meta))
+    if get_origin(annotation) in (Union, types.UnionType):
+        for member in get_args(annotation):
+            yield from _members(member, around)
+    else:
+        yield annotation, around
+
+
+def _kind(bare: Any, metas: tuple[Meta, ...]) -> Kind:
+    origin, arguments = get_origin(bare), get_args(bare)
+    extra = {name: value for meta in metas for name, value in (meta.extra or {}).items()}
+    if bare is str and "choices" in extra:
+        return Kind(Literal, choices=tuple(extra["choices"]), marked=True)
+    if bare is str and "kind" in extra:
+        return Kind(extra["kind"], marked=True)
+    if origin is Literal:
+        if not all(isinstance(one, str | int | bool) for one in arguments):
+            raise UnsupportedTypeError(f"{bare} holds more than strings, ints and bools")
+        return Kind(Literal, choices=arguments)
+    if isinstance(bare, type) and issubclass(bare, Enum):
+        return Kind(bare, choices=tuple(member.name for member in bare))
+    if bare in SCALARS:
+        return Kind(bare, _limits(metas, SIZES if bare is str else () if bare is bool else tuple(LIMITS)))
+    if bare in (Path, timedelta):
+        return Kind(bare)
+    if origin in (list, dict) and arguments:
+        return Kind(origin, _limits(metas, SIZES[:2]), _items(arguments))
+    if origin is tuple and arguments:
+        is_open = arguments[-1] is ...
+        return Kind(tuple, _limits(metas, SIZES[:2]), _items(arguments[: -1 if is_open else None]), open=is_open)
+    if isinstance(bare, type) and issubclass(bare, Settings):
+        leaves_of(bare)
+        return Kind(bare, build=functools.partial(built, bare))
+    name = getattr(bare, "__name__", str(bare))
+    if bare in (list, dict, tuple):
+        raise UnsupportedTypeError(f"{name} does not say what it holds; write {name}[str, …] or the like")
+    if dataclasses.is_dataclass(bare):
+        raise UnsupportedTypeError(f"{name} is a dataclass, but no settings; write: class {name}(sc.Settings):")
+    instead = _INSTEAD.get(name) or "bool, int, float, str, Literal, Enum, Path, timedelta, list, tuple, dict, Settings"
+    raise UnsupportedTypeError(f"{name} cannot be the type of a setting; write {instead}")
+
+
+def _items(annotations: tuple[Any, ...]) -> tuple[Type, ...]:
+    return tuple(map(type_of, annotations))
+
+
+def _limits(metas: tuple[Meta, ...], names: tuple[str, ...]) -> tuple[tuple[str, Any], ...]:
+    return tuple((name, bound) for meta in metas for name in names if (bound := getattr(meta, name)) is not None)
+
+
+@dataclass(frozen=True, eq=False)
+class Leaf:
+    """One setting.
+
+    Attributes:
+        path: Dotted path below its group, such as ``dev.limit_train_batches``.
+        type: Its type with limits; those that parent classes declare hold as well.
+        inherited: The types that parent classes declare for it; a subclass may narrow but not lift them.
+        home: The class that it is a field of.
+        science: False where it only says where or how visibly a run happened.
+        about: The description in the annotation.
+    """
+
+    path: str
+    type: Type
+    inherited: tuple[Type, ...]
+    home: type
+    science: bool
+    about: str = ""
+
+    @functools.cached_property
+    def description(self) -> str:
+        """One line: what the annotation says, or the docstring below the field, here or in a parent."""
+        name = self.path.rpartition(".")[2]
+        found = (sources.docstrings(base).get(name) for base in self.home.__mro__[:-1])
+        return self.about or next(filter(None, found), "")
+
+    @property
+    def words(self) -> str:
+        """What it takes and means, for a message."""
+        return f"{self.type.words} ({self.description})" if self.description else self.type.words
+
+    def convert(self, raw: Any) -> Any:
+        """Convert and check a raw value; raises ValueError like ``Type.convert``."""
+        value = self.type.convert(raw)
+        for declared in self.inherited:
+            try:
+                declared.convert(value)
+            except ValueError:
+                raise ValueError(f"{quote(value)} is not {declared.words}") from None
+        return value
+
+    @functools.cached_property
+    def is_container(self) -> bool:
+        """Whether values have parts that an override can name."""
+        return any(kind.is_container for kind in self.type.kinds)
+
+
+def leaves_of(cls: type) -> Mapping[str, Leaf]:
+    """Every leaf of a settings class by its dotted path, in the order of declaration.
+
+    A field that a subclass restates without limits keeps its parent's.
+
+    Raises:
+        UnsupportedTypeError: A field has a type that no setting can have; the message names the field.
+    """
+    if cls not in _LEAVES:
+        _LEAVES[cls] = types.MappingProxyType(dict(declared_leaves(cls)))
+    return _LEAVES[cls]
+
+
+_LEAVES: MutableMapping[type, Mapping[str, Leaf]] = weakref.WeakKeyDictionary()
+
+
+def declared_leaves(cls: type, names: frozenset[str] | None = None) -> Iterator[tuple[str, Leaf]]:
+    """The leaves of a dataclass, or of some of its fields."""
+    hints = {base: get_type_hints(base, include_extras=True) for base in cls.__mro__ if base is not object}
+    for field in dataclasses.fields(cls):
+        if names is not None and field.name not in names:
+            continue
+        declared = [found[field.name] for found in reversed(hints.values()) if field.name in found]
+        metas = [meta for one in declared for _, around in _members(one, ()) for meta in around]
+        section = sources.section_class(hints[cls][field.name])
+        try:
+            if section is not None:
+                for path, leaf in leaves_of(section).items():
+                    yield f"{field.name}.{path}", dataclasses.replace(leaf, path=f"{field.name}.{path}")
+                continue
+            kinds = list(dict.fromkeys(map(type_of, declared)))
+        except UnsupportedTypeError as error:
+            raise UnsupportedTypeError(f"{field.name}: {str(error).removeprefix(f'{field.name}: ')}") from None
+        limited = [one for one in kinds if any(kind.limits or kind.choices for kind in one.kinds)]
+        own = type_of(hints[cls][field.name])
+        if own not in limited and limited and limited[-1].bare == own.bare:
+            own = dataclasses.replace(limited[-1], optional=own.optional)
+        science = all((meta.extra or {}).get("science", True) for meta in metas)
+        text = next((meta.description for meta in reversed(metas) if meta.description), "")
+        yield field.name, Leaf(field.name, own, tuple(one for one in limited if one != own), cls, science, text)
+
+
+def built(cls: type[_S], raw: Any) -> _S:
+    """Frozen settings of a class from a dict, or from an instance.
+
+    Raises:
+        ValueError: A name is unknown, or a value does not fit.
+        TypeError: It is neither.
+    """
+    if isinstance(raw, cls):
+        cls, raw = type(raw), {field.name: getattr(raw, field.name) for field in dataclasses.fields(raw)}
+    if not isinstance(raw, Mapping):
+        raise TypeError
+    names = {field.name for field in dataclasses.fields(cls)}
+    for name in raw:
+        if name not in names:
+            close = nearest(str(name), names)
+            raise ValueError(f"'{name}' is not a setting of {cls.__name__}" + (f"; nearest: {close}" if close else ""))
+    changes: dict[str, Any] = {}
+    default = cls()
+    values = by_first_name({path: leaf for path, leaf in leaves_of(cls).items()})
+    for name, inner in values.items():
+        given = raw.get(name, getattr(default, name))
+        try:
+            changes[name] = inner[""].convert(given) if "" in inner else built(type(getattr(default, name)), given)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}" if "is not" in str(error) else f"{name} {error}") from None
+    return sealed(default, changes)
+
+
+def sealed(node: _S, values: Mapping[str, Any]) -> _S:
+    """A frozen copy of a settings object with some fields replaced; ``__post_init__`` runs on it.
+
+    Raises:
+        ValueError: ``__post_init__`` did, or it changed a field.
+    """
+    content = {**node.__dict__, **values}
+    fresh = values if content.pop("_sealed", False) else content
+    for name, value in fresh.items():
+        if isinstance(value, Settings) and "_sealed" not in value.__dict__:
+            content[name] = sealed(value, {})
+    made = object.__new__(type(node))
+    made.__dict__.update(content)
+    if check := getattr(type(node), "__post_init__", None):
+        check(made)
+        for name, value in content.items():
+            if not same(made.__dict__.get(name), value):
+                raise ValueError(
+                    f"__post_init__ of {type(node).__name__} changes '{name}', so nobody could say who set it; "
+                    "write a property for a derived value"
+                )
+    made.__dict__["_sealed"] = True
+    return made

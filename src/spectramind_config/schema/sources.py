@@ -1,0 +1,137 @@
+"""Where a profile's values are written: the class, file and line of each, and the docstring below it."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import linecache
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args, get_type_hints
+
+from spectramind_config.settings import Settings
+
+
+def class_file(cls: type) -> str | None:
+    """The file that a class stands in; None where there is none, as for a class typed into an interpreter."""
+    try:
+        return inspect.getsourcefile(cls)
+    except (OSError, TypeError):
+        return None
+
+
+def class_source(cls: type) -> str:
+    """``file:line`` of a class, or the module's name where there is no file."""
+    node = _declaration(cls)
+    if node is None:
+        return f"{cls.__module__}.{cls.__qualname__}"
+    return f"{class_file(cls)}:{node.decorator_list[0].lineno if node.decorator_list else node.lineno}"
+
+
+def leaf_source(cls: type, path: str) -> str:
+    """``file:line`` of the assignment that gives a dotted path of a profile its value."""
+    owner, line = leaf_owner(cls, path)
+    return f"{class_file(owner)}:{line}" if line else class_source(owner)
+
+
+@functools.lru_cache(maxsize=4096)
+def leaf_owner(cls: type, path: str) -> tuple[type, int | None]:
+    """The class whose body gives a dotted path of a profile its value, and the line where that can be read."""
+    first, *rest = path.split(".")
+    owner = declaring(cls, first)
+    statement = field_statements(owner).get(first)
+    if statement is None or not rest:
+        return owner, statement.lineno if statement else None
+    keywords = [node for node in ast.walk(statement) if isinstance(node, ast.keyword) and node.arg == rest[-1]]
+    if keywords:
+        return owner, keywords[-1].value.lineno
+    nested = section_class(_hints(owner)[first])
+    return leaf_owner(nested, ".".join(rest)) if nested else (owner, statement.lineno)
+
+
+def declaring(cls: type, name: str) -> type:
+    """The class in whose body a field is declared, or restated, last."""
+    return next((base for base in cls.__mro__ if name in inspect.get_annotations(base)), cls)
+
+
+def section_class(annotation: Any) -> type[Settings] | None:
+    """The settings class that an annotation names, alone or in ``Annotated``; None for any other type."""
+    bare = get_args(annotation)[0] if hasattr(annotation, "__metadata__") else annotation
+    return bare if isinstance(bare, type) and issubclass(bare, Settings) else None
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    return get_type_hints(cls, include_extras=True)
+
+
+@functools.cache
+def field_statements(cls: type) -> Mapping[str, ast.AnnAssign]:
+    """The annotated assignments in a class's body, by field, with line numbers of the file."""
+    node = _declaration(cls)
+    return {
+        statement.target.id: statement
+        for statement in (node.body if node else ())
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
+    }
+
+
+@functools.cache
+def docstrings(cls: type) -> Mapping[str, str]:
+    """The docstrings below the fields in a class's body, each as one line."""
+    node = _declaration(cls)
+    found: dict[str, str] = {}
+    for field, below in zip(node.body, node.body[1:], strict=False) if node else ():
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
+            if isinstance(below.value, ast.Constant) and isinstance(below.value.value, str):
+                found[field.target.id] = " ".join(below.value.value.split())
+    return found
+
+
+def declared_twice(cls: type) -> bool:
+    """Whether the file of a class declares another one of its name beside it."""
+    file = class_file(cls)
+    tree = _parsed(tuple(linecache.getlines(file))) if file else None
+    if tree is None:
+        return False
+    found = {id(node) for name, node in _nested_classes(tree, "") if name == cls.__qualname__}
+    scopes = [node for node in ast.walk(tree) if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)]
+    return any(sum(id(child) in found for child in scope.body) > 1 for scope in scopes)
+
+
+@functools.cache
+def _declaration(cls: type) -> ast.ClassDef | None:
+    """The statement that declares a class; None where its source cannot be read."""
+    file = class_file(cls)
+    if file is None:
+        return None
+    linecache.checkcache(file)
+    module = vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else None
+    return _declarations(tuple(linecache.getlines(file, module))).get(cls.__qualname__)
+
+
+@functools.lru_cache(maxsize=64)
+def _declarations(lines: tuple[str, ...]) -> Mapping[str, ast.ClassDef]:
+    """The classes of a file by qualified name; ``inspect.getsourcelines`` would parse the file for each of them."""
+    tree = _parsed(lines)
+    return dict(reversed(list(_nested_classes(tree, "")))) if tree else {}
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed(lines: tuple[str, ...]) -> ast.Module | None:
+    try:
+        return ast.parse("".join(lines))
+    except (SyntaxError, ValueError):
+        return None
+
+
+def _nested_classes(node: ast.AST, prefix: str) -> Iterator[tuple[str, ast.ClassDef]]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.ClassDef):
+            yield prefix + child.name, child
+            yield from _nested_classes(child, f"{prefix}{child.name}.")
+        elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from _nested_classes(child, f"{prefix}{child.name}.<locals>.")
+        elif isinstance(child, ast.stmt | ast.ExceptHandler | ast.match_case):
+            yield from _nested_classes(child, prefix)

@@ -1,0 +1,211 @@
+"""The types that a setting can have, and what each makes of a raw value.
+
+Scalars go through OmegaConf's conversion, so that the result equals Hydra's (``precision=32`` is the string "32"), then
+through the limits of the declaration.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import Enum
+from pathlib import Path
+from typing import Any, Literal
+
+from omegaconf import BooleanNode, FloatNode, IntegerNode, StringNode
+from omegaconf.errors import OmegaConfBaseException
+
+from spectramind_config.schema.values import FrozenDict, FrozenList, Written, duration, quote
+
+SCALARS: Mapping[Any, Any] = {bool: BooleanNode, int: IntegerNode, float: FloatNode, str: StringNode}
+LIMITS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+SIZES = ("min_length", "max_length", "pattern")
+_ARTICLES = {int: "an int", float: "a float", str: "a string", bool: "true or false", Path: "a path"}
+_ARTICLES[timedelta] = "a length of time such as 8:30:00, 9h or 1h30m"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One member of a declared union.
+
+    Attributes:
+        type: ``bool``, ``int``, ``float``, ``str``, ``Path``, ``timedelta``, ``Literal``, ``list``, ``tuple``,
+            ``dict``, an enum, or a settings class.
+        limits: The limits that are declared for it, such as ``("ge", 1)``.
+        items: The types of its elements: of a list one, of a dict of any length two, of a tuple one for each.
+        choices: The values of a closed set.
+        open: Whether a tuple has any number of elements.
+        marked: Whether it is written as a marked string, which OmegaConf takes for one.
+        build: Makes frozen settings of a dict, where ``type`` is a settings class.
+    """
+
+    type: Any
+    limits: tuple[tuple[str, Any], ...] = ()
+    items: tuple[Type, ...] = ()
+    choices: tuple[Any, ...] = ()
+    open: bool = False
+    marked: bool = field(default=False, compare=False)
+    build: Callable[[Any], Any] | None = field(default=None, compare=False)
+
+    @property
+    def bare(self) -> tuple[Any, ...]:
+        """The type without limits, to compare declarations by."""
+        return (self.type, self.choices, self.open, *(item.bare for item in self.items))
+
+    @property
+    def is_container(self) -> bool:
+        """Whether values have parts: a list, tuple, dict, or optional settings."""
+        return self.type in (list, tuple, dict) or self.build is not None
+
+    @functools.cached_property
+    def words(self) -> str:
+        """Type, limits and choices, such as ``an int >= 1``."""
+        if self.choices:
+            return "one of " + ", ".join(map(str, self.choices))
+        if self.type in (list, tuple, dict):
+            parts = ", ".join(re.sub("^an? ", "", item.words) for item in self.items)
+            name = f"a list [{parts}]" if self.type is tuple and not self.open else f"a {self.type.__name__.replace('tuple', 'list')} of {parts}"
+        else:
+            name = _ARTICLES.get(self.type) or f"settings of {self.type.__name__}"
+        words = []
+        for limit, bound in self.limits:
+            if limit == "pattern":
+                return f"a string that matches {bound}"
+            if limit in LIMITS:
+                words.append(f"{LIMITS[limit]} {bound:g}" if abs(bound) < 1e6 else f"{LIMITS[limit]} {bound}")
+            elif (limit, bound) == ("min_length", 1):
+                words.append("that is not empty")
+            else:
+                words.append(f"of at {'least' if limit == 'min_length' else 'most'} {bound}")
+        return f"{name} {' and '.join(words)}".rstrip()
+
+    def convert(self, raw: Any, *, exact: bool) -> Any:
+        """The value that a raw one stands for; ValueError or TypeError where it stands for none.
+
+        Args:
+            raw: From a command line, a file or a declaration.
+            exact: Take no other type than this one, as among the members of a union.
+        """
+        kind = self.type
+        if self.choices:
+            value = self._choice(raw)
+        elif kind in (list, tuple):
+            if not isinstance(raw, list | tuple):
+                raise TypeError
+            items = self.items if kind is tuple and not self.open else self.items * len(raw)
+            converted = [item.convert(one) for item, one in zip(items, raw, strict=True)]
+            value = FrozenList(converted) if kind is list else tuple(converted)
+        elif kind is dict:
+            keys, values = self.items
+            if not isinstance(raw, Mapping):
+                raise TypeError
+            value = FrozenDict({keys.convert(key): values.convert(one) for key, one in raw.items()})
+        elif self.build is not None:
+            value = self.build(raw)
+        elif type(raw) is kind or (kind is Path and isinstance(raw, Path)):
+            value = raw
+        elif kind is timedelta:
+            value = duration(raw) if isinstance(raw, str) else _no(raw)
+        elif kind is Path:
+            value = Path(raw) if isinstance(raw, str) else _no(raw)
+        else:
+            value = _no(raw) if exact else SCALARS[kind](raw)._value()
+        if isinstance(value, str | float):
+            _refuse_unfit(value)
+        if not all(_WITHIN[limit](value, bound) for limit, bound in self.limits):
+            raise ValueError
+        return value
+
+    def _choice(self, raw: Any) -> Any:
+        if isinstance(self.type, type) and issubclass(self.type, Enum):
+            if isinstance(raw, self.type):
+                return raw
+            return self.type[str(raw).removeprefix(f"{self.type.__name__}.")]
+        for choice in self.choices:
+            if type(raw) is type(choice) and raw == choice:
+                return choice
+        texts = {str(choice): choice for choice in self.choices if isinstance(choice, str)}
+        return texts[str(raw)] if isinstance(raw, int | float) and not isinstance(raw, bool) else _no(raw)
+
+
+@dataclass(frozen=True)
+class Type:
+    """A declared type: the members of its union, and whether null is allowed."""
+
+    kinds: tuple[Kind, ...]
+    optional: bool = False
+
+    @property
+    def bare(self) -> frozenset[Any]:
+        """The types without limits."""
+        return frozenset(kind.bare for kind in self.kinds)
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The words of its closed sets."""
+        return tuple(str(choice) for kind in self.kinds for choice in kind.choices)
+
+    @functools.cached_property
+    def words(self) -> str:
+        """Types, limits and choices, such as ``an int >= 1, or one of auto, cpu, mps``."""
+        return ", or ".join(dict.fromkeys([*(kind.words for kind in self.kinds), *["null"] * self.optional]))
+
+    def convert(self, raw: Any) -> Any:
+        """Convert and check a raw value.
+
+        Raises:
+            ValueError: The value has the wrong type or breaks a limit; the message says which.
+        """
+        text = None
+        if type(raw) is Written:
+            raw, text = raw.value, raw.text
+        if raw is None:
+            if self.optional:
+                return None
+            raise ValueError("null is not allowed")
+        several, reason = len(self.kinds) > 1, None
+        for value in (raw,) if text is None else (raw, text):
+            for kind in self.kinds:
+                # A string setting takes what was typed, not what a number in it looks like.
+                if text is not None and value is raw and kind.type is str and not isinstance(raw, str):
+                    continue
+                try:
+                    return kind.convert(value, exact=several or value is text)
+                except (TypeError, KeyError, OmegaConfBaseException):
+                    continue
+                except ValueError as error:
+                    reason = reason or str(error)
+        if reason and " is not " in reason:
+            raise ValueError(reason)
+        shown = raw if text is None or not any(kind.type in (str, Literal) for kind in self.kinds) else text
+        raise ValueError(f"{quote(shown)} is not {self.words}")
+
+
+def _no(_: object) -> Any:
+    raise TypeError
+
+
+_WITHIN: Mapping[str, Callable[[Any, Any], bool]] = {
+    "ge": lambda value, bound: value >= bound,
+    "gt": lambda value, bound: value > bound,
+    "le": lambda value, bound: value <= bound,
+    "lt": lambda value, bound: value < bound,
+    "min_length": lambda value, bound: len(value) >= bound,
+    "max_length": lambda value, bound: len(value) <= bound,
+    "pattern": lambda value, bound: re.search(bound, value) is not None,
+}
+
+
+def _refuse_unfit(value: str | float) -> None:
+    """Refuse what no type excludes but no configuration can hold."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is not a finite number")
+    if isinstance(value, str):
+        if value == "???":
+            raise ValueError("'???' is not a value: it marks a missing one")
+        if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+            raise ValueError(f"{value!a} is not a valid Unicode text, so it cannot be saved")

@@ -1,0 +1,180 @@
+"""Values of settings: frozen containers, durations, texts as they were written, and trees of dotted paths."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from enum import Enum
+from pathlib import PurePath
+from typing import Any, NoReturn, TypeVar
+
+import msgspec
+
+from spectramind_config.settings import Settings
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A value that was written without quotes: what it is to YAML or Hydra, and the text that a string setting takes."""
+
+    value: Any
+    text: str
+
+
+def _refuse(self: object, *_: object, **__: object) -> NoReturn:
+    raise TypeError("an effective config is frozen, its lists and dicts too; use cfg.with_overrides([…])")
+
+
+class FrozenList(list[_V]):
+    """A list inside a composed config."""
+
+    __slots__ = ()
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = append = extend = insert = pop = remove = _refuse  # type: ignore[assignment]
+    clear = sort = reverse = _refuse  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[type, tuple[list[_V]]]:
+        return FrozenList, (list(self),)
+
+
+class FrozenDict(dict[_K, _V]):
+    """A dict inside a composed config."""
+
+    __slots__ = ()
+    __setitem__ = __delitem__ = __ior__ = pop = popitem = clear = update = setdefault = _refuse  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[type, tuple[dict[_K, _V]]]:
+        return FrozenDict, (dict(self),)
+
+
+_CLOCK = re.compile(r"(?:(\d+)(?:-| days?, ))?(\d+):([0-5]\d):([0-5]\d(?:\.\d+)?)", re.ASCII)
+_UNITS = re.compile(r"(?=\d)(?:([\d.]+)d)?(?:([\d.]+)h)?(?:([\d.]+)m(?:in)?)?(?:([\d.]+)s)?", re.ASCII)
+
+
+def duration(text: str) -> timedelta:
+    """A length of time as ``8:30:00``, ``1-12:00:00``, ``9h``, ``1h30m`` or ``1.5d``; ValueError otherwise."""
+    found = _CLOCK.fullmatch(text.strip()) or _UNITS.fullmatch(text.strip().replace(" ", ""))
+    if found is None:
+        raise ValueError(text)
+    days, hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    try:
+        return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+    except OverflowError:
+        raise ValueError(text) from None
+
+
+def clock(value: timedelta) -> str:
+    """A length of time as ``HH:MM:SS``, which ``duration`` reads back."""
+    seconds = value.days * 86400 + value.seconds
+    fraction = f".{value.microseconds:06d}".rstrip("0") if value.microseconds else ""
+    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}{fraction}"
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON and YAML have it: an enum by its name, a path and a duration as text, settings as a dict."""
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {plain(key): plain(item) for key, item in value.items()}
+    if isinstance(value, Settings):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, timedelta):
+        return clock(value)
+    if isinstance(value, Written):
+        return value.value
+    return str(value) if isinstance(value, PurePath) else value
+
+
+def same(left: object, right: object) -> bool:
+    """Whether two values are equal and of one type: one batch (1) is not the whole split (1.0)."""
+    if type(left) is not type(right):
+        return isinstance(left, list | dict) and isinstance(right, list | dict) and encoded(left) == encoded(right)
+    return encoded(left) == encoded(right) if isinstance(left, list | tuple | dict | Settings) else left == right
+
+
+def encoded(value: Any) -> bytes:
+    """A value as JSON, with sorted keys."""
+    return msgspec.json.encode(plain(value), order="sorted")
+
+
+def is_interpolation(value: object) -> bool:
+    """Whether a raw value, or an element of it, stands for something that is looked up at composition."""
+    if isinstance(value, str):
+        return "${" in value
+    if isinstance(value, list | tuple):
+        return any(map(is_interpolation, value))
+    if isinstance(value, Mapping):
+        return any(map(is_interpolation, value.values()))
+    return isinstance(value, Settings) and any(map(is_interpolation, value.__dict__.values()))
+
+
+def value_at(node: object, path: str) -> Any:
+    """The value of a dotted path below a settings object."""
+    for name in path.split("."):
+        node = getattr(node, name)
+    return node
+
+
+def by_first_name(values: Mapping[str, _V]) -> dict[str, dict[str, _V]]:
+    """Values by dotted path, grouped by its first name; a path of one name has the rest ``""``."""
+    grouped: dict[str, dict[str, _V]] = {}
+    for path, value in values.items():
+        name, _, rest = path.partition(".")
+        grouped.setdefault(name, {})[rest] = value
+    return grouped
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by dotted path as a tree."""
+    return {
+        name: inner[""] if "" in inner else nested(inner) for name, inner in by_first_name(values).items()
+    }
+
+
+def children(paths: Iterable[str], section: str) -> list[str]:
+    """The names right below a section, ``""`` for the top."""
+    prefix = f"{section}." if section else ""
+    return list(dict.fromkeys(path[len(prefix) :].partition(".")[0] for path in paths if path.startswith(prefix)))
+
+
+def merged(current: Any, changes: Any) -> Any:
+    """A dict with some entries replaced, as Hydra merges one given on the command line."""
+    if not isinstance(changes, dict):
+        return changes
+    base = plain(current)
+    base = dict(base) if isinstance(base, dict) else {}
+    return base | {key: merged(base.get(plain(key)), value) for key, value in changes.items()}
+
+
+def updated(current: Any, inside: Sequence[str], value: Any, *, add: bool) -> Any:
+    """A list or dict with one element set, as Hydra sets ``key.inner=value``.
+
+    Raises:
+        ValueError: There is no such element.
+    """
+    first, *rest = inside
+    current = plain(current)
+    if isinstance(current, list):
+        number = int(first) if first.isdecimal() else -1
+        if not 0 <= number < len(current):
+            raise ValueError(f"there is no element {first} in a list of {len(current)}")
+        changed = updated(current[number], rest, value, add=add) if rest else value
+        return [*current[:number], changed, *current[number + 1 :]]
+    found = dict(current) if isinstance(current, dict) else {}
+    keys = {str(key): key for key in found}
+    if first not in keys and current is not None and not add:
+        raise ValueError(f"there is no entry '{first}'; to add one, write +")
+    key = keys.get(first, first)
+    return found | {key: updated(found.get(key), rest, value, add=add) if rest else merged(found.get(key), value)}
+
+
+def quote(value: object) -> str:
+    """A value as a message shows it."""
+    text = repr(plain(value))
+    return text if len(text) <= 80 else text[:77] + "..."

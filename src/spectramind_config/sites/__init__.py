@@ -1,0 +1,1 @@
+"""Profiles from packages, files and old YAML."""

@@ -1,0 +1,77 @@
+"""YAML as settings read it: what a value is to OmegaConf, the text that it was written as, and the line it is on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf._utils import get_yaml_loader
+
+from spectramind_config.errors import ConfigError, Problem
+from spectramind_config.schema.values import Written
+
+_MOST_BYTES = 10_000_000
+_MOST_NODES = 200_000
+
+
+def read(file: Path, *, expected: str, see: str) -> tuple[str, Any, dict[str, int]]:
+    """A file's text, its values with ``Written`` for unquoted ones, and the line of every dotted path.
+
+    Args:
+        file: YAML, or JSON, which is YAML.
+        expected: What should be in it, for messages.
+        see: The command that prints such a file.
+
+    Raises:
+        ConfigError: It cannot be read, is no YAML, is a bomb of aliases, or says one thing twice.
+    """
+
+    def unreadable(reason: str, line: int | None = None) -> ConfigError:
+        origin = f"{file}:{line}" if line else None
+        return ConfigError(Problem(what=f"{file}: {reason}", origin=origin, expected=expected, see=see))
+
+    try:
+        if file.stat().st_size > _MOST_BYTES:
+            raise unreadable(f"more than {_MOST_BYTES} bytes are no configuration")
+        text = file.read_text(encoding="utf-8")
+        loader = get_yaml_loader()(text)
+        root = loader.get_single_node()
+    except OSError as error:
+        raise unreadable(error.strerror or str(error)) from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        reason = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        raise unreadable(f"not YAML or JSON: {reason}", mark and mark.line + 1) from None
+    except (ValueError, RecursionError) as error:
+        raise unreadable(f"not YAML or JSON: {error}") from None
+    lines: dict[str, int] = {}
+    visited = 0
+
+    def value(node: yaml.Node, prefix: str, above: tuple[int, ...]) -> Any:
+        nonlocal visited
+        visited += 1
+        if id(node) in above:
+            raise unreadable("a value in it holds itself", node.start_mark.line + 1)
+        if visited > _MOST_NODES or len(above) > 100:
+            raise unreadable("it holds more than any configuration does", node.start_mark.line + 1)
+        inside = (*above, id(node))
+        if isinstance(node, yaml.MappingNode):
+            found: dict[Any, Any] = {}
+            for key, item in node.value:
+                name = f"{prefix}{key.value}"
+                if key.value in found:
+                    raise unreadable(f"{name} stands on line {lines[name]} already", key.start_mark.line + 1)
+                lines[name] = key.start_mark.line + 1
+                found[str(key.value)] = value(item, f"{name}.", inside)
+            return found
+        if isinstance(node, yaml.SequenceNode):
+            return [value(item, f"{prefix}{number}.", inside) for number, item in enumerate(node.value)]
+        made = loader.construct_object(node, deep=True)
+        written = made is not None and not isinstance(made, str) and node.style is None
+        return Written(made, node.value) if written else made
+
+    try:
+        return text, None if root is None else value(root, "", ()), lines
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise unreadable(f"not YAML or JSON: {str(error).partition(chr(10))[0]}") from None
