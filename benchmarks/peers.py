@@ -37,8 +37,8 @@ def write_plain_settings(folder: Path) -> int:
         How many settings there are.
     """
     import spectramind_config as sc
-    from spectramind_config.overrides import write
-    from spectramind_config.registry import DEFAULTS, REGISTRY
+    from spectramind_config.compose.overrides import write
+    from spectramind_config.schema.registry import DEFAULTS, REGISTRY
 
     classes: dict[type, str] = {}
     for group, profiles in REGISTRY.profiles.items():

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from spectramind_config.layers import OVERLAPPING
-from spectramind_config.leaves import Leaf, leaves_of, same, value_at
-from spectramind_config.registry import DEFAULTS, GROUPS, REGISTRY, Registered
-from spectramind_config.reporting import plain
-from spectramind_config.sources import class_source
+from spectramind_config.compose.layers import OVERLAPPING
+from spectramind_config.schema.fields import Leaf, leaves_of, same, value_at
+from spectramind_config.schema.registry import DEFAULTS, GROUPS, REGISTRY, Registered
+from spectramind_config.commands.reporting import plain
+from spectramind_config.schema.sources import class_source
 
 FOLDER = Path(__file__).with_name("reference")
 

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from spectramind_config.cli import main
+from spectramind_train.cli import main
 
 RIDGE = Path(__file__).with_name("ridge.py")
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from spectramind_config.cli import main
+from spectramind_train.cli import main
 
 if __name__ == "__main__":
     sys.exit(main(["train", *sys.argv[1:]]))

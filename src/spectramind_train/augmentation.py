@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from spectramind_config.data import Augmentation
+from spectramind_config.profiles.data import Augmentation
 from spectramind_train.model import Batch
 
 

@@ -7,7 +7,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from spectramind_config.data import Calibration
+from spectramind_config.profiles.data import Calibration
 from spectramind_config.errors import ConfigError
 from spectramind_train.dataset import FGS1_FRAMES_PER_AIRS_FRAME, N_CHANNELS, Adc, Axis, FloatArray, Visit
 from spectramind_train.detector import Detector, RawFrames, Window, apertures

@@ -1,32 +1,31 @@
-"""The commands of ``spectramind`` that concern runs; frameworks are imported only by those that need them."""
+"""The ``spectramind`` command: runs here, configs and profiles by ``spectramind_config``.
+
+Frameworks are imported only by the commands that need them.
+"""
 
 from __future__ import annotations
 
-import argparse
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
-from spectramind_config import ConfigError, EffectiveConfig, compose, from_dict, hydra_app
+from spectramind_config import ConfigError, EffectiveConfig, NominalData, compose, from_dict
+from spectramind_config.commands import jobs
+from spectramind_config.commands.parsing import Command, Parser
+from spectramind_config.commands.program import Program, of_run
 from spectramind_config.host import Host
-from spectramind_train.console import Console
-from spectramind_train.plan import RunPlan, plan, without_cuda
-from spectramind_train.run import Run, require_writable
+
+if TYPE_CHECKING:
+    from spectramind_train.console import Console
+    from spectramind_train.plan import RunPlan
 
 _STARTED = time.monotonic()
-
-
-def train(arguments: Sequence[str]) -> int:
-    """``spectramind train [overrides…]``."""
-    command = hydra_app.read(arguments)
-    hydra_app.check(command)
-    if command.needs_hydra:
-        return hydra_app.run(_train, command, sys.argv[0])
-    return _train(compose(command.overrides))
 
 
 @contextmanager
@@ -43,8 +42,17 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+def _train(options: Namespace, root: type[EffectiveConfig]) -> int:
+    return jobs.run(options, root, train)
+
+
 @_terminable()
-def _train(config: EffectiveConfig) -> int:
+def train(config: EffectiveConfig) -> jobs.Finished:
+    """Train with a config."""
+    from spectramind_train.console import Console
+    from spectramind_train.plan import plan
+    from spectramind_train.run import require_writable
+
     console = Console.of(config)
     host = _usable(Host.detect(), console)
     run_plan = plan(config, host)
@@ -57,7 +65,7 @@ def _train(config: EffectiveConfig) -> int:
     _announce(config, run_plan, console)
     from spectramind_train.training import train as train_run
 
-    return train_run(config, run_plan, host, console, started=_STARTED).exit_code
+    return jobs.Finished(train_run(config, run_plan, host, console, started=_STARTED).exit_code)
 
 
 def _usable(host: Host, console: Console) -> Host:
@@ -65,6 +73,8 @@ def _usable(host: Host, console: Console) -> Host:
     if not host.gpus:
         return host
     import torch
+
+    from spectramind_train.plan import without_cuda
 
     usable = torch.cuda.device_count()
     if usable < len(host.gpus):
@@ -84,9 +94,11 @@ def _announce(config: EffectiveConfig, run_plan: RunPlan, console: Console) -> N
             console.warn(f"{decision.setting}={decision.requested}: {decision.reason}")
 
 
-def show_plan(arguments: Sequence[str]) -> int:
-    """``spectramind plan [overrides…]``."""
-    config = compose(list(arguments))
+def _plan(options: Namespace, _: type[EffectiveConfig]) -> int:
+    from spectramind_train.console import Console
+    from spectramind_train.plan import plan
+
+    config = compose(options.overrides)
     host = Host.detect()
     run_plan = plan(config, host)
     console = Console()
@@ -103,13 +115,10 @@ def show_plan(arguments: Sequence[str]) -> int:
     return 0
 
 
-def predict(arguments: Sequence[str]) -> int:
-    """``spectramind predict RUN --data FILE``."""
-    parser = argparse.ArgumentParser("spectramind predict", description="Predict spectra with a trained run.")
-    parser.add_argument("run", type=Path, help="the run's directory or its manifest")
-    parser.add_argument("--data", type=Path, required=True, help="binned light curves, .npy or .npz")
-    parser.add_argument("--output", type=Path, help="the table to write (default: in the run's directory)")
-    options = parser.parse_args(list(arguments))
+def _predict(options: Namespace, _: type[EffectiveConfig]) -> int:
+    from spectramind_train.console import Console
+    from spectramind_train.run import Run
+
     run = Run.open(options.run)
     checkpoint = run.checkpoint()
     from spectramind_train.lightcurves import read_binned
@@ -139,24 +148,11 @@ def predict(arguments: Sequence[str]) -> int:
     return 0
 
 
-def data(arguments: Sequence[str]) -> int:
-    """``spectramind data simulate|check DIR``."""
-    parser = argparse.ArgumentParser("spectramind data", description="Simulate a data set, or look for damage in one.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    simulate_parser = commands.add_parser("simulate", help="write a simulated data set in the challenge's layout")
-    simulate_parser.add_argument("folder", type=Path)
-    simulate_parser.add_argument("overrides", nargs="*", help="such as data.simulation.planets=24")
-    check_parser = commands.add_parser("check", help="compare every file with the layout")
-    check_parser.add_argument("folder", type=Path)
-    options = parser.parse_args(list(arguments))
-    if options.command == "check":
-        return _check(options.folder)
-    return _simulate(options.folder, compose(options.overrides))
-
-
-def _check(folder: Path) -> int:
+def _check(options: Namespace, _: type[EffectiveConfig]) -> int:
+    from spectramind_train.console import Console
     from spectramind_train.dataset import Dataset, check
 
+    folder: Path = options.folder
     problems = check(folder)
     if problems:
         raise ConfigError("\n".join(problems))
@@ -167,10 +163,12 @@ def _check(folder: Path) -> int:
 
 
 @_terminable()
-def _simulate(folder: Path, config: EffectiveConfig) -> int:
-    from spectramind_config.data import NominalData
+def _simulate(options: Namespace, _: type[EffectiveConfig]) -> int:
+    from spectramind_train.console import Console
     from spectramind_train.simulation import simulate
 
+    folder: Path = options.folder
+    config = compose(options.overrides)
     if not isinstance(config.data, NominalData):
         raise ConfigError(f"data={config.data.name} has no simulation; use data=nominal")
     console = Console.of(config)
@@ -182,9 +180,70 @@ def _simulate(folder: Path, config: EffectiveConfig) -> int:
     return 0
 
 
-COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
-    "train": train,
-    "plan": show_plan,
-    "predict": predict,
-    "data": data,
-}
+def _of_plan(parser: Parser) -> None:
+    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="GROUP=PROFILE, or SETTING=VALUE")
+
+
+def _of_predict(parser: Parser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run's directory or its manifest")
+    parser.add_argument("--data", type=Path, required=True, metavar="FILE", help="binned light curves, .npy or .npz")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="the table to write (default: in the run's directory)")
+
+
+def _of_check(parser: Parser) -> None:
+    parser.add_argument("folder", type=Path, metavar="DIR", help="the data set's folder")
+
+
+def _of_simulate(parser: Parser) -> None:
+    _of_check(parser)
+    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="such as data.simulation.planets=24")
+
+
+def _command(
+    words: str, text: str, run: Callable[[Namespace, type[EffectiveConfig]], int], arguments: Callable[[Parser], None]
+) -> Command:
+    """A command that says what to install where a package is missing."""
+
+    def checked(options: Namespace, _: object) -> int:
+        try:
+            return run(options, EffectiveConfig)
+        except ModuleNotFoundError as error:
+            if error.name is not None and error.name.startswith("spectramind"):
+                raise
+            raise ConfigError(
+                f"spectramind {words} needs the training packages ({error.name} is missing): "
+                "pip install 'spectramind[train]'"
+            ) from None
+
+    return Command(words, text, checked, arguments)
+
+
+PROGRAM = Program(
+    EffectiveConfig,
+    "spectramind",
+    commands=(
+        _command("train", "train a model with the effective config of the overrides", _train, of_run),
+        _command("plan", "what this host would do with it; starts nothing", _plan, _of_plan),
+        _command("predict", "spectra of binned light curves, with a trained run", _predict, _of_predict),
+        _command("data simulate", "write a simulated data set in the challenge's layout", _simulate, _of_simulate),
+        _command("data check", "look for damage in a data set", _check, _of_check),
+    ),
+    about="Typed training profiles, and a training package for exoplanet spectra.",
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    if arguments[:1] == ["--version"]:
+        from importlib.metadata import version
+
+        print(f"spectramind {version('spectramind')}")
+        return 0
+    if arguments[:1] in (["-sc"], ["--shell-completion"]):  # What the shell calls knows of no commands.
+        return PROGRAM.main(["train", *arguments])
+    return PROGRAM.main(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

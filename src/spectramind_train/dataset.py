@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from spectramind_config.data import Calibration
+from spectramind_config.profiles.data import Calibration
 from spectramind_config.errors import ConfigError
 from spectramind_train.detector import AIRS, AIRS_COLUMNS, AIRS_SHAPE, CALIBRATION_FRAMES, FGS1, Detector, apertures
 from spectramind_train.tables import damaged, open_parquet, read_rows, require_numbers

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from spectramind_config.data import Calibration
+from spectramind_config.profiles.data import Calibration
 from spectramind_config.errors import ConfigError
 from spectramind_train.tables import open_parquet, read_columns, require_shape
 

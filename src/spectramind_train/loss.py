@@ -7,8 +7,8 @@ import functools
 import torch
 from torch import Tensor, nn
 
-from spectramind_config.loss import CompositeLoss as CompositeLossConfig
-from spectramind_config.loss import LossConfig
+from spectramind_config.profiles.loss import CompositeLoss as CompositeLossConfig
+from spectramind_config.profiles.loss import LossConfig
 
 STRUCTURE = 1e-4
 """Unit of all terms, (Rp/Rs)^2: 100 ppm, the height of a typical spectral feature."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from spectramind_config.model import ModelConfig, V50Config
+from spectramind_config.profiles.model import ModelConfig, V50Config
 from spectramind_train.attention import CrossAttention
 from spectramind_train.dataset import WAVELENGTHS_UM
 from spectramind_train.graph import BANDS_UM, GraphEncoder, in_band

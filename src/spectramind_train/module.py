@@ -11,8 +11,8 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from spectramind_config.data import Augmentation
-from spectramind_config.optimizer import OptimizerConfig
+from spectramind_config.profiles.data import Augmentation
+from spectramind_config.profiles.optimizer import OptimizerConfig
 from spectramind_train.augmentation import augment
 from spectramind_train.loss import Loss
 from spectramind_train.metric import ariel_score

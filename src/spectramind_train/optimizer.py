@@ -10,8 +10,8 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from spectramind_config.optimizer import AdamW as AdamWConfig
-from spectramind_config.optimizer import OptimizerConfig
+from spectramind_config.profiles.optimizer import AdamW as AdamWConfig
+from spectramind_config.profiles.optimizer import OptimizerConfig
 
 
 @functools.singledispatch

@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from spectramind_config.data import Calibration
+from spectramind_config.profiles.data import Calibration
 from spectramind_config.errors import ConfigError
 from spectramind_train.calibration import calibrate
 from spectramind_train.dataset import ADC_TABLE, AXIS_TABLE, N_CHANNELS, TRAIN_TABLE, Dataset, FloatArray

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from spectramind_config.data import Simulation
+from spectramind_config.profiles.data import Simulation
 from spectramind_config.errors import ConfigError
 from spectramind_train.dataset import (
     ADC_TABLE,

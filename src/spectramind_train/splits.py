@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from spectramind_config import ConfigError, DataConfig, EffectiveConfig
-from spectramind_config.data import NominalData, Simulation
+from spectramind_config.profiles.data import NominalData, Simulation
 from spectramind_train.console import Console
 from spectramind_train.datamodule import split
 from spectramind_train.dataset import TRAIN_TABLE, Dataset

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Annotated, get_args, get_origin
 
 import pytest
-from hydra.core.config_store import ConfigStore
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from spectramind_config.composition import DEFAULTS
-from spectramind_config.layers import stack_of
-from spectramind_config.leaves import Leaf
-from spectramind_config.registry import REGISTRY
+from spectramind_config.schema.fields import Leaf
+from spectramind_config.schema.registry import REGISTRY
+
+from .engine import LEAVES, profiles
 
 settings.register_profile(
     "spectramind",
@@ -25,8 +23,7 @@ settings.register_profile(
 )
 settings.load_profile("spectramind")
 
-LEAVES = stack_of(DEFAULTS).leaves
-CHOICES = {group: sorted(profiles) for group, profiles in REGISTRY.profiles.items()}
+CHOICES = {group: sorted(named) for group, named in profiles().items()}
 
 # Settings whose valid values do not follow from their declaration alone, as texts of the command line.
 SPECIAL = {
@@ -54,9 +51,9 @@ SETTABLE = [path for path in LEAVES if not path.endswith(".name") and not path.s
 
 def limits(leaf: Leaf) -> tuple[float, float]:
     """The smallest and the largest number that a setting takes."""
-    metas = [meta for kind in leaf.alternatives if get_origin(kind) is Annotated for meta in get_args(kind)[1:]]
-    low = max((one for meta in metas for one in (meta.ge, meta.gt) if one is not None), default=0)
-    high = min((one for meta in metas for one in (meta.le, meta.lt) if one is not None), default=2**32 - 1)
+    limits = [limit for kind in leaf.type.kinds for limit in kind.limits]
+    low = max((bound for name, bound in limits if name in ("ge", "gt")), default=0)
+    high = min((bound for name, bound in limits if name in ("le", "lt")), default=2**32 - 1)
     return low, high
 
 
@@ -65,14 +62,15 @@ def texts(path: str) -> st.SearchStrategy[str]:
     leaf = LEAVES[path]
     if path in SPECIAL:
         return SPECIAL[path]
-    if leaf.choices:
-        return st.sampled_from(leaf.choices)
-    if bool in leaf.kinds:
+    kinds = [kind.type for kind in leaf.type.kinds]
+    if leaf.type.choices:
+        return st.sampled_from(leaf.type.choices)
+    if bool in kinds:
         return st.sampled_from(["true", "false", "True", "FALSE"])
     low, high = limits(leaf)
-    if int in leaf.kinds:
+    if int in kinds:
         return st.integers(int(low), int(min(high, 2**32 - 1))).map(str)
-    if float in leaf.kinds:
+    if float in kinds:
         return st.floats(low + 1e-6, min(high, 1e6)).map(repr) | st.just(
             str(int(low + 1)) if low + 1 <= high else "1e-3"
         )
@@ -118,10 +116,6 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def forget() -> Iterator[None]:
     """Forget, afterwards, the profiles that a test registers."""
-    before = {group: dict(profiles) for group, profiles in REGISTRY.profiles.items()}
+    before = REGISTRY._known
     yield
-    for group, profiles in REGISTRY.profiles.items():
-        for name in profiles.keys() - before[group].keys():
-            del ConfigStore.instance().repo[group][f"{name}.yaml"]
-    REGISTRY.profiles = before
-    REGISTRY.generation += 1
+    REGISTRY._known = before

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 import spectramind_config as sc
-from spectramind_config.cli import USAGE, main
+from spectramind_train.cli import main
 
 HPC = ["trainer=multi_gpu", "local=hpc", "local.devices=8"]
 
@@ -27,7 +27,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 
 def spectramind(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """A command in a process of its own."""
-    command = [sys.executable, "-m", "spectramind_config.cli", *arguments]
+    command = [sys.executable, "-m", "spectramind_train.cli", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
 
 
@@ -171,7 +171,7 @@ def test_the_installed_command_is_the_same_program(tmp_path: Path) -> None:
 
 def test_a_closed_pipe_is_not_an_error() -> None:
     """``spectramind config explain | head -1`` ends quietly."""
-    shell = f"{sys.executable} -m spectramind_config.cli config explain | head -1; echo ${{PIPESTATUS[0]}}"
+    shell = f"{sys.executable} -m spectramind_train.cli config explain | head -1; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [done.stdout.splitlines()[0], "0"]
     assert done.stderr == ""
@@ -179,7 +179,7 @@ def test_a_closed_pipe_is_not_an_error() -> None:
 
 def test_any_bytes_of_a_command_line_are_answered() -> None:
     """An argument that is not UTF-8 is a mistake with a message, not a traceback."""
-    command = [sys.executable, "-m", "spectramind_config.cli", "config", "show", b"local.paths.data_root='/\xff'"]
+    command = [sys.executable, "-m", "spectramind_train.cli", "config", "show", b"local.paths.data_root='/\xff'"]
     done = subprocess.run(command, capture_output=True, check=False, env={**os.environ, "LC_ALL": "C.UTF-8"})
     assert done.returncode == 2
     assert b"is not valid Unicode" in done.stderr
@@ -196,6 +196,6 @@ def test_any_bytes_of_a_command_line_are_answered() -> None:
 def test_the_shell_completes_overrides(line: str, expected: set[str]) -> None:
     """Hydra's shell completion works behind ``spectramind train``."""
     environment = {**os.environ, "COMP_LINE": line, "COMP_POINT": str(len(line))}
-    command = [sys.executable, "-m", "spectramind_config.cli", "-sc", "query=bash"]
+    command = [sys.executable, "-m", "spectramind_train.cli", "-sc", "query=bash"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert set(done.stdout.split()) == expected, done.stderr

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import spectramind_config as sc
-from spectramind_config.cli import main
+from spectramind_train.cli import main
 
 Overrides = st.SearchStrategy[list[str]]
 HPC = ["trainer=multi_gpu", "local=hpc", "local.devices=8"]
@@ -257,7 +257,7 @@ def test_no_difference_means_one_fingerprint(
     data: st.DataObject, valid_choices: Overrides, valid_settings: Overrides
 ) -> None:
     """Two configs differ in no path if and only if they are equal."""
-    from spectramind_config.comparison import differences
+    from spectramind_config.commands.comparison import differences
 
     pair = [sc.compose(data.draw(valid_choices) + data.draw(valid_settings)) for _ in range(2)]
     assert (differences(*pair) == []) == (pair[0] == pair[1])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from spectramind_config.cli import main
+from spectramind_train.cli import main
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

@@ -184,7 +184,7 @@ def test_nothing_heavy_is_ever_imported() -> None:
     code = """
 import sys, spectramind_config as sc
 sc.compose(["local=hpc", "trainer=multi_gpu"]).to_yaml()
-from spectramind_config.cli import main
+from spectramind_train.cli import main
 main(["config", "hash"])
 print(sorted({name.partition(".")[0] for name in sys.modules} & {"torch", "lightning", "mlflow", "numpy"}))"""
     assert python(code).splitlines()[-1] == "[]"

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 import spectramind_config as sc
-from spectramind_config.cli import main
 from spectramind_config.errors import ConfigError, Problem, nearest, quoted
-from spectramind_config.local import Dev
+from spectramind_config.profiles.local import Dev
+from spectramind_train.cli import main
 
 CATALOGUE = Path(__file__).with_name("errors.txt")
 

@@ -19,11 +19,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import spectramind_config as sc
-from spectramind_config.composition import DEFAULTS
-from spectramind_config.layers import stack_of
-from spectramind_config.registry import GROUPS, REGISTRY
 
-LEAVES = stack_of(DEFAULTS).leaves
+from .engine import GROUPS, LEAVES, profiles
+
 ENVIRONMENT = {
     "SM_T_WORD": "word",
     "SM_T_INT": "12",
@@ -104,14 +102,14 @@ ODD_KEYS += ["trainer.checkpoint", "data.calibration", "local.dev", "local.mlflo
 
 def texts(path: str) -> st.SearchStrategy[str]:
     """Texts for a setting: often of its kind, sometimes anything."""
-    kinds = [text for kind in LEAVES[path].kinds for text in BY_KIND.get(kind, LISTS)]
-    fitting = st.sampled_from([*LEAVES[path].choices, *kinds])
+    kinds = [text for kind in LEAVES[path].type.kinds for text in BY_KIND.get(kind.type, LISTS)]
+    fitting = st.sampled_from([*LEAVES[path].type.choices, *kinds])
     return st.one_of(fitting, fitting, st.sampled_from(INTERPOLATIONS), st.sampled_from(TEXTS))
 
 
 SIGNS = st.sampled_from(["", "", "", "", "", "", "", "+", "++", "~"])
 CHOICES = st.sampled_from(GROUPS).flatmap(
-    lambda group: st.sampled_from([*REGISTRY.profiles[group], "nope", "{batch_size:3}"]).map(lambda name: (group, name))
+    lambda group: st.sampled_from([*profiles()[group], "nope", "{batch_size:3}"]).map(lambda name: (group, name))
 )
 SETTINGS = st.sampled_from(list(LEAVES)).flatmap(lambda path: st.tuples(st.just(path), texts(path)))
 ODD = st.tuples(st.sampled_from(ODD_KEYS), st.sampled_from(TEXTS))

@@ -14,12 +14,12 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 import spectramind_config as sc
-from spectramind_config.cli import main
-from spectramind_config.json_schema import config_schema, group_schema, leaf_schema
-from spectramind_config.layers import stack_of
-from spectramind_config.registry import DEFAULTS, GROUPS, NAMES, REGISTRY
+from spectramind_config.commands.json_schema import config_schema, group_schema, leaf_schema
+from spectramind_train.cli import main
 
-STACK = stack_of(DEFAULTS)
+from .engine import GROUPS, NAMES, default_stack, profiles
+
+STACK = default_stack()
 LEAVES = {path: leaf for path, leaf in STACK.leaves.items() if path not in NAMES}
 VALIDATORS = {
     path: jsonschema.Draft202012Validator(leaf_schema(leaf, STACK.values[path])) for path, leaf in LEAVES.items()
@@ -79,13 +79,13 @@ def test_the_schema_and_the_setting_agree(value: object) -> None:
 
 def test_the_schema_is_a_schema() -> None:
     """A third party's validator takes it, and that of each group."""
-    for schema in (config_schema(), *map(group_schema, GROUPS)):
+    for schema in (config_schema(sc.EffectiveConfig), *(group_schema(sc.EffectiveConfig, group) for group in GROUPS)):
         jsonschema.Draft202012Validator.check_schema(schema)
         json.dumps(schema, allow_nan=False)
 
 
 CONFIG = jsonschema.Draft202012Validator(config_schema())
-CHOICES = list(itertools.product(*([f"{group}={name}" for name in REGISTRY.profiles[group]] for group in GROUPS)))
+CHOICES = list(itertools.product(*([f"{group}={name}" for name in profiles()[group]] for group in GROUPS)))
 
 
 @pytest.mark.parametrize("choice", CHOICES, ids=" ".join)

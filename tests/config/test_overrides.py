@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import spectramind_config as sc
-from spectramind_config.composition import DEFAULTS
-from spectramind_config.layers import stack_of
-from spectramind_config.overrides import alternatives, parse, write
+from spectramind_config.compose.overrides import parse, write
+
+from .engine import LEAVES
 
 FUZZ = 20_000 if "SPECTRAMIND_FUZZ" in os.environ else 2_000
 
@@ -101,7 +101,7 @@ def test_a_sweep_is_told_apart_from_a_value() -> None:
 
 SEEDS = ["local=hpc", "trainer=multi_gpu", "local.devices=8", "optimizer.betas=[0.9,0.99]", "optimizer.betas.0=3"]
 SEEDS += ["local.paths={cache_dir:/x}", "local.paths.data_root=${oc.env:HOME,x}", "local.mlflow.experiment_name='a b'"]
-SEEDS += ["+local.x=1", "~local", "++a.b=c", *(f"{path}=1" for path in stack_of(DEFAULTS).leaves)]
+SEEDS += ["+local.x=1", "~local", "++a.b=c", *(f"{path}=1" for path in LEAVES)]
 PIECES = ["${", "${oc.env:", "${oc.decode:", "${.", "..", "[[[[", "{{{{", "null", "???", "nan", "1e999", "__class__"]
 PIECES += ["_target_=", "range(", "choice(", "sort(", "@pkg", "hydra.", "${oc.create:{a:1}}", "${oc.dict.keys:local}"]
 PIECES += ["\ud800", "\udcff", "\x00", "\u202e", "\n", *"az019.,=:+-~@'\"\\{}[]()$ \té_/#%&*<>?!|^`;"]

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 import spectramind_config as sc
-from spectramind_config.cli import main
 from spectramind_config.host import Host
-from spectramind_config.registry import REGISTRY
-from spectramind_config.site_profiles import VARIABLE, load
+from spectramind_train.cli import main
+
+from .engine import VARIABLE, load, profiles
 
 OLD = """\
 _target_: spectramind.config.LocalConfig
@@ -109,7 +109,7 @@ def test_the_list_is_aligned(capsys: pytest.CaptureFixture[str]) -> None:
     """Group, name, provider and description start in the same columns."""
     lines = run(capsys, "list").splitlines()
     starts = [[found.start() for found in re.finditer(r"(?<=  )\S", line)][:3] for line in lines]
-    assert len(lines) == sum(map(len, REGISTRY.profiles.values()))
+    assert len(lines) == sum(map(len, profiles().values())) + 2
     assert starts == [starts[0]] * len(lines)
     listed = json.loads(run(capsys, "list", "--json"))
     assert {"group", "name", "provider", "source", "summary"} == set(listed[0])

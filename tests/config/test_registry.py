@@ -12,8 +12,8 @@ from hydra import initialize
 from omegaconf import OmegaConf
 
 import spectramind_config as sc
-from spectramind_config.local import Dev, NumWorkers
-from spectramind_config.registry import REGISTRY
+from spectramind_config.profiles.local import Dev, NumWorkers
+from spectramind_config.schema.registry import REGISTRY
 
 pytestmark = pytest.mark.usefixtures("forget")
 
@@ -27,10 +27,10 @@ class SiteDev(Dev):
 
 def refused(group: str, name: str, cls: type[Any]) -> str:
     """The message that refuses a profile, on one line; it points at this file, and nothing is registered."""
-    before = {one: dict(profiles) for one, profiles in REGISTRY.profiles.items()}
+    before = REGISTRY.known.profiles
     with pytest.raises(sc.ConfigError) as caught:
         sc.profile(group, name)(cls)
-    assert before == REGISTRY.profiles
+    assert before == REGISTRY.known.profiles
     assert f"{Path(__file__)}:" in str(caught.value)
     return " ".join(str(caught.value).split())
 

@@ -19,9 +19,9 @@ from omegaconf import OmegaConf
 
 import spectramind_config as sc
 from spectramind_config import site_profiles
-from spectramind_config.cli import main
-from spectramind_config.registry import GROUPS, REGISTRY
-from spectramind_config.site_profiles import VARIABLE, load
+from spectramind_train.cli import main
+
+from .engine import GROUPS, VARIABLE, load, profiles
 
 PROFILE = """\
 from dataclasses import dataclass
@@ -76,7 +76,7 @@ def overlay(folder: Path, text: str = OVERLAY, name: str = "workstation", group:
 
 def spectramind(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own."""
-    command = [sys.executable, "-m", "spectramind_config.cli", *arguments]
+    command = [sys.executable, "-m", "spectramind_train.cli", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
 
 
@@ -111,7 +111,7 @@ def test_the_variable_names_files_and_folders(monkeypatch: pytest.MonkeyPatch, t
     config = sc.compose(["local=site_a"])
     assert (config.devices, sc.compose(["local=site_b"]).devices) == (3, "cpu")
     assert config.origin("devices").source == f"{first}:12"
-    assert REGISTRY.profiles["local"]["site_a"].provider == str(first)
+    assert profiles()["local"]["site_a"].provider == str(first)
 
 
 def test_a_changed_variable_and_a_changed_file_are_seen_at_once(
@@ -146,7 +146,7 @@ def test_files_of_a_folder_share_a_base(monkeypatch: pytest.MonkeyPatch, tmp_pat
     (tmp_path / "child.py").write_text(text.replace("class Site(", "class Child("))
     use(monkeypatch, tmp_path)
     assert sc.compose(["local=child"]).devices == 8
-    assert isinstance(sc.compose(["local=child"]).local, REGISTRY.profiles["local"]["zbase"].cls)
+    assert isinstance(sc.compose(["local=child"]).local, profiles()["local"]["zbase"].cls)
 
 
 def test_nothing_is_loaded_twice_and_a_check_is_cheap(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -39,6 +39,6 @@ def spectramind(python: Run) -> Run:
     """The command ``spectramind ARGUMENTS``."""
 
     def run(*arguments: str | Path, **variables: str | Path) -> subprocess.CompletedProcess[str]:
-        return python("-m", "spectramind_config.cli", *arguments, **variables)
+        return python("-m", "spectramind_train.cli", *arguments, **variables)
 
     return run

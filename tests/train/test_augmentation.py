@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from spectramind_config.data import Augmentation
+from spectramind_config.profiles.data import Augmentation
 from spectramind_train.augmentation import augment, flip_in_time
 from spectramind_train.model import Batch
 

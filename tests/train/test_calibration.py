@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from spectramind_config.data import Calibration
+from spectramind_config.profiles.data import Calibration
 from spectramind_config.errors import ConfigError
 from spectramind_train import calibration
 from spectramind_train.calibration import calibrate

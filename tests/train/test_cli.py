@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from spectramind_config.cli import main
-from spectramind_config.data import Simulation
+from spectramind_train.cli import main
+from spectramind_config.profiles.data import Simulation
 from spectramind_config.host import Host
 from spectramind_train.cli import _usable
 from spectramind_train.console import Console
@@ -34,7 +34,7 @@ def home(tmp_path: Path, small: list[str], monkeypatch: pytest.MonkeyPatch) -> P
 
 def run(*arguments: str, module: bool = False) -> subprocess.CompletedProcess[str]:
     """``spectramind ARGUMENTS``, or ``python -m spectramind_train ARGUMENTS``."""
-    program = [sys.executable, "-m", "spectramind_train" if module else "spectramind_config.cli"]
+    program = [sys.executable, "-m", "spectramind_train" if module else "spectramind_train.cli"]
     return subprocess.run([*program, *arguments], capture_output=True, text=True, timeout=280, check=False)
 
 
@@ -212,7 +212,7 @@ def test_gpus_that_torch_cannot_use_are_left_out(
 def test_plan_and_data_import_no_framework() -> None:
     """Commands that do not train never import torch, Lightning or MLflow."""
     code = (
-        "import sys; from spectramind_config.cli import main; main(['plan', 'local.devices=cpu']);"
+        "import sys; from spectramind_train.cli import main; main(['plan', 'local.devices=cpu']);"
         "main(['config', 'hash']); main(['data', 'check', 'nowhere']);"
         "print([name for name in ('torch', 'lightning', 'mlflow') if name in sys.modules])"
     )

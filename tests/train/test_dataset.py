@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from spectramind_config.data import Calibration, Simulation
+from spectramind_config.profiles.data import Calibration, Simulation
 from spectramind_config.errors import ConfigError
 from spectramind_train.dataset import AIRS_AXIS_UM, N_CHANNELS, WAVELENGTHS_UM, Dataset, Star, check
 from spectramind_train.detector import AIRS_COLUMNS

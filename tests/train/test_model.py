@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from spectramind_config.loss import CompositeLoss as CompositeLossConfig
-from spectramind_config.model import ModelConfig, V50Config
+from spectramind_config.profiles.loss import CompositeLoss as CompositeLossConfig
+from spectramind_config.profiles.model import ModelConfig, V50Config
 from spectramind_train.loss import build_loss
 from spectramind_train.model import TIME_BINS, Batch, SpectrumModel, _time_bins, build_model
 

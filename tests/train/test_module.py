@@ -11,10 +11,10 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.utils.data import DataLoader
 
-from spectramind_config.data import Augmentation
-from spectramind_config.loss import CompositeLoss as CompositeLossConfig
-from spectramind_config.model import V50Config
-from spectramind_config.optimizer import AdamW
+from spectramind_config.profiles.data import Augmentation
+from spectramind_config.profiles.loss import CompositeLoss as CompositeLossConfig
+from spectramind_config.profiles.model import V50Config
+from spectramind_config.profiles.optimizer import AdamW
 from spectramind_train.loss import build_loss
 from spectramind_train.metric import ariel_score, naive_statistics
 from spectramind_train.model import Batch, build_model

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from spectramind_config.model import V50Config
-from spectramind_config.optimizer import AdamW, OptimizerConfig
+from spectramind_config.profiles.model import V50Config
+from spectramind_config.profiles.optimizer import AdamW, OptimizerConfig
 from spectramind_train.model import build_model
 from spectramind_train.optimizer import build_optimizer, build_schedule, parameter_groups
 

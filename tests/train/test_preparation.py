@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spectramind_config.data import Calibration, Simulation
+from spectramind_config.profiles.data import Calibration, Simulation
 from spectramind_config.errors import ConfigError
 from spectramind_train.dataset import Dataset
 from spectramind_train.preparation import Planet, average_visits, prepare

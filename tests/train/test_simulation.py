@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from spectramind_config.data import Calibration, Simulation
+from spectramind_config.profiles.data import Calibration, Simulation
 from spectramind_config.errors import ConfigError
 from spectramind_train.calibration import calibrate
 from spectramind_train.dataset import Dataset, check
@@ -138,7 +138,7 @@ def files(root: Path) -> dict[str, bytes]:
 def test_two_processes_may_simulate_one_folder(at_once: Dataset, tmp_path: Path) -> None:
     """Two processes that start together on one folder leave the same planets as one."""
     program = (
-        "import sys; from pathlib import Path; from spectramind_config.data import Simulation; "
+        "import sys; from pathlib import Path; from spectramind_config.profiles.data import Simulation; "
         "from spectramind_train.simulation import simulate; "
         "simulate(Path(sys.argv[1]), Simulation(airs_frames=40, seed=8), planets=int(sys.argv[2]), workers=1)"
     )

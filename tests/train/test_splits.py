@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from spectramind_config import ConfigError, compose
-from spectramind_config.data import Simulation
+from spectramind_config.profiles.data import Simulation
 from spectramind_config.host import Host
 from spectramind_train.console import Console
 from spectramind_train.plan import plan

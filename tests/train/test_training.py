@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from spectramind_config import ConfigError, EffectiveConfig, compose, from_dict
-from spectramind_config.cli import main
+from spectramind_train.cli import main
 from spectramind_config.host import Host
 from spectramind_train.console import Console
 from spectramind_train.manifest import read_manifest

@@ -16,10 +16,14 @@ from spectramind_config.errors import ConfigError, Problem, nearest, wrapped
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are ``ConfigError`` and whose help fits the terminal."""
 
-    def __init__(self, prog: str, description: str, epilog: str | None = None) -> None:
+    def __init__(self, program: str, words: str, description: str) -> None:
+        self.words = words
         formatter: Any = lambda prog: argparse.HelpFormatter(prog, max_help_position=26, width=width())  # noqa: E731
         super().__init__(
-            prog=prog, description=description, epilog=epilog, allow_abbrev=False, formatter_class=formatter
+            prog=f"{program} {words}".strip(),
+            description=description,
+            allow_abbrev=False,
+            formatter_class=formatter,
         )
         sites = self.add_argument_group("profiles from elsewhere")
         sites.add_argument("--profiles", action="append", default=[], metavar="PATH", help="Python files, or folders")
@@ -27,7 +31,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """A mistake of the user's."""
-        see = f"{self.prog.partition(' ')[2]} --help".strip()
+        see = f"{self.words} --help".strip()
         flags = [flag for action in self._actions for flag in action.option_strings]
         if found := re.match(r"unrecognized arguments: (\S+)", message):
             flag = found[1].partition("=")[0]
@@ -61,7 +65,7 @@ class Command:
     def parser(self, program: str) -> Parser:
         """The parser of its command line."""
         text = f"{self.help[0].upper()}{self.help[1:]}."
-        parser = Parser(f"{program} {self.words}".strip(), text)
+        parser = Parser(program, self.words, text)
         self.arguments(parser)
         return parser
 

@@ -99,7 +99,7 @@ def _new(options: Namespace, root: type[Config]) -> int:
     title += f"``{commands} profiles show {group}={default}`` and ``config explain`` tell which.\n"
     values, reasons, about = REGISTRY.view(root._root)[group][default].cls.suggested(name)
     summary, _, notes = about.partition("\n\n")
-    _write(root._root, group, name, options.output, source_of(group, name, values, title, summary, notes, reasons))
+    _write(options, root._root, group, name, source_of(group, name, values, title, summary, notes, reasons))
     return 0
 
 
@@ -110,7 +110,7 @@ def _import(options: Namespace, root: type[Config]) -> int:
     name = options.name or overlay.name
     title = f"Profile {group}={name}, imported from {file.name}."
     summary = f"{group}={overlay.base.name} with the settings of {file.name}."
-    _write(root._root, group, name, options.output, source_of(group, name, overlay.instance, title, summary))
+    _write(options, root._root, group, name, source_of(group, name, overlay.instance, title, summary))
     for line in overlay.dropped:
         out(f"dropped: _target_ ({short(line)}), for the class itself says what it is")
     for problem in overlay.rest:
@@ -118,10 +118,10 @@ def _import(options: Namespace, root: type[Config]) -> int:
     return 0
 
 
-def _write(root: Root, group: str, name: str, output: str | None, text: str) -> None:
+def _write(options: Namespace, root: Root, group: str, name: str, text: str) -> None:
     if problems := list(REGISTRY.unusable(group, name, root.groups[group].schema)):
         raise ConfigError(problems)
-    file = Path(output or f"{name.replace('-', '_')}.py")
+    file = Path(options.output or f"{name.replace('-', '_')}.py")
     if file.suffix != ".py":
         raise ConfigError(Problem(what=f"{file}: a profile is a Python file", expected="a path that ends in .py"))
     try:
@@ -140,7 +140,7 @@ def _write(root: Root, group: str, name: str, output: str | None, text: str) -> 
     listed = dict.fromkeys([*filter(None, os.environ.get(root.variable, "").split(os.pathsep)), str(file)])
     out(f"written: {file}")
     variable = f"{root.variable}={shlex.quote(os.pathsep.join(listed))}"
-    out(f"next:    edit it, then {variable} {root.command} {group}={name}")
+    out(f"next:    edit it, then {variable} {options.command} {group}={name}")
 
 
 def _group(options: Namespace, root: Root) -> str:
