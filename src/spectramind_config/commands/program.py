@@ -97,6 +97,9 @@ class Program:
                 out(*self._help(words))
                 return 0
             arguments = arguments[len(words.split()) :]
+            if command.arguments is of_run and {"-h", "--help"} & set(arguments):
+                out(command.parser(self.name).format_help(), *settings(self.root))
+                return 0
             options = self._options(command, arguments)
             options.command = spec.command if self.task is None else self.name
             found = [*entries(variable or ""), *_sites(options, list(spec.groups))]
@@ -114,6 +117,10 @@ class Program:
             return 0
         except KeyboardInterrupt:
             return 130
+        except SystemExit as left:  # What argparse does once it has printed a command's help.
+            if left.code not in (0, None):
+                raise
+            return 0
         finally:
             if variable is None:
                 os.environ.pop(spec.variable, None)

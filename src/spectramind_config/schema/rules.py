@@ -142,8 +142,8 @@ def collisions(label: str, cls: type[Profile], schema: type[Profile], taken: Ite
     for field in dataclasses.fields(cls):
         if field.name in owners:
             yield Problem(
-                what=f"profile {label}: {field.name}: a profile of this group cannot add a field that belongs to "
-                f"{owners[field.name]}",
+                what=f"profile {label}: {field.name}: a {label.partition('=')[0]} profile cannot add a field that "
+                f"belongs to {owners[field.name]}",
                 origin=class_source(cls),
                 hint="give the field another name",
                 see="profiles list",

@@ -206,6 +206,6 @@ def _refuse_unfit(value: str | float) -> None:
         raise ValueError(f"{value} is not a finite number")
     if isinstance(value, str):
         if value == "???":
-            raise ValueError("'???' is not a value: it marks a missing one")
+            raise ValueError("'???' is not a value, it marks a missing one")
         if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
             raise ValueError(f"{value!a} is not a valid Unicode text, so it cannot be saved")
