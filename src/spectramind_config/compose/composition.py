@@ -185,12 +185,15 @@ def _set_one(
     if mistakes.is_name(path) and path in leaves:
         return [mistakes.fixed_name(override, REGISTRY.view(layers.stack.root)[path.partition(".")[0]])]
     if path in leaves:
-        if override.sign == "+":
+        value = override.value
+        if override.sign == "+" and not (isinstance(value, dict) and leaves[path].is_container):
             text = override.argument.removeprefix("+")
             return [mistakes.about(override, f"{path} exists already, so it cannot be added", instead=text)]
-        value = override.value
         if isinstance(value, dict) and leaves[path].is_container:
-            value = merged(layers.raw(path), value)
+            try:
+                value = merged(layers.raw(path), value, add="+" in override.sign)
+            except ValueError as error:
+                return [mistakes.about(override, str(error), instead=f"+{override.argument}", see=f"config explain {path}")]
         return _set_leaf(layers, path, value, experiment, override, mistakes)
     if any(leaf.startswith(f"{path}.") for leaf in leaves):
         if not isinstance(override.value, dict):

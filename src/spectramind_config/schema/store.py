@@ -126,7 +126,7 @@ def _root_class(root: Root) -> type:
     found.append(("hydra", Any, dataclasses.field(default_factory=lambda: searchpath)))
     hints = dict(declared_leaves(root.cls, frozenset(root.values())))
     for name, value in root.values().items():
-        held = _held(value) if isinstance(value, Settings) else plain(value)
+        held = _held_value(value)
         annotation = type(held) if name not in hints else held_type(hints[name].type)
         found.append((name, annotation, dataclasses.field(default_factory=functools.partial(lambda one: one, held))))
     return dataclasses.make_dataclass(root.cls.__name__, found)
@@ -178,7 +178,7 @@ def _twin(cls: type[Settings]) -> type[Any]:
 
 def _native(declared: Type) -> bool:
     """Whether OmegaConf takes the annotation as it is written."""
-    return all(_native_kind(kind, alone=len(declared.kinds) == 1) for kind in declared.kinds)
+    return not _may_lack_parts(declared) and all(_native_kind(kind, alone=len(declared.kinds) == 1) for kind in declared.kinds)
 
 
 def _native_kind(kind: Kind, *, alone: bool) -> bool:
@@ -193,8 +193,15 @@ def _native_kind(kind: Kind, *, alone: bool) -> bool:
     return kind.marked if kind.type is timedelta else alone and (kind.build is None or _twin(kind.type) is kind.type)
 
 
+def _may_lack_parts(declared: Type) -> bool:
+    """Whether it is an optional dict or section: where such a one is null, OmegaConf fails to merge anything into it."""
+    return declared.optional and any(kind.type is dict or kind.build is not None for kind in declared.kinds)
+
+
 def held_type(declared: Type) -> Any:
     """The annotation that OmegaConf holds values of a type under."""
+    if _may_lack_parts(declared):
+        return Any
     kinds = [_held_kind(kind, alone=len(declared.kinds) == 1) for kind in declared.kinds]
     if Any in kinds:
         return Any
