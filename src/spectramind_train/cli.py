@@ -13,9 +13,9 @@ from types import FrameType
 
 from spectramind_config import ConfigError, EffectiveConfig, compose, from_dict, hydra_app
 from spectramind_config.host import Host
-from spectramind_train.console import Console
-from spectramind_train.plan import RunPlan, plan, without_cuda
-from spectramind_train.run import Run, require_writable
+from spectramind_train.run.directory import Run, require_writable
+from spectramind_train.run.plan import RunPlan, plan, without_cuda
+from spectramind_train.run.terminal import Console
 
 _STARTED = time.monotonic()
 
@@ -112,11 +112,11 @@ def predict(arguments: Sequence[str]) -> int:
     options = parser.parse_args(list(arguments))
     run = Run.open(options.run)
     checkpoint = run.checkpoint()
-    from spectramind_train.lightcurves import read_binned
-    from spectramind_train.prediction import load_model, write_submission
-    from spectramind_train.prediction import predict as predict_planets
-    from spectramind_train.preparation import Planet
-    from spectramind_train.transit_fit import fit_transit
+    from spectramind_train.ariel.lightcurves import read_binned
+    from spectramind_train.planets.preparation import Planet
+    from spectramind_train.results.prediction import load_model, write_submission
+    from spectramind_train.results.prediction import predict as predict_planets
+    from spectramind_train.transit.spectrum_fit import fit_transit
 
     config = from_dict(run.manifest.config, f"{run.path}/manifest.json")
     curves = read_binned(options.data)
@@ -155,7 +155,7 @@ def data(arguments: Sequence[str]) -> int:
 
 
 def _check(folder: Path) -> int:
-    from spectramind_train.dataset import Dataset, check
+    from spectramind_train.ariel.dataset import Dataset, check
 
     problems = check(folder)
     if problems:
@@ -168,8 +168,8 @@ def _check(folder: Path) -> int:
 
 @_terminable()
 def _simulate(folder: Path, config: EffectiveConfig) -> int:
-    from spectramind_config.data import NominalData
-    from spectramind_train.simulation import simulate
+    from spectramind_config import NominalData
+    from spectramind_train.simulated.data_set import simulate
 
     if not isinstance(config.data, NominalData):
         raise ConfigError(f"data={config.data.name} has no simulation; use data=nominal")

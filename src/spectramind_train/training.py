@@ -12,18 +12,18 @@ import numpy as np
 
 from spectramind_config import ConfigError, EffectiveConfig
 from spectramind_config.host import Host
-from spectramind_train.console import Console
-from spectramind_train.figures import draw_learning, draw_spectra
-from spectramind_train.fitting import FitResult, fit
-from spectramind_train.metric import ariel_score
-from spectramind_train.module import NonFiniteLossError
-from spectramind_train.plan import RunPlan
-from spectramind_train.prediction import Prediction, load_model, predict, write_submission
-from spectramind_train.preparation import Planet
-from spectramind_train.run import LAST_CHECKPOINT, Run
-from spectramind_train.splits import Splits, build_splits
-from spectramind_train.tracking import Tracker
-from spectramind_train.workers import fit_in_processes
+from spectramind_train.ariel.metric import ariel_score
+from spectramind_train.learning.learner import FitResult, fit
+from spectramind_train.learning.module import NonFiniteLossError
+from spectramind_train.learning.processes import fit_in_processes
+from spectramind_train.planets.preparation import Planet
+from spectramind_train.planets.splits import Splits, build_splits
+from spectramind_train.results.figures import draw_learning, draw_spectra
+from spectramind_train.results.prediction import Prediction, load_model, predict, write_submission
+from spectramind_train.run.directory import LAST_CHECKPOINT, Run
+from spectramind_train.run.plan import RunPlan
+from spectramind_train.run.terminal import Console
+from spectramind_train.run.tracking import Tracker
 
 EXIT_WALLTIME = 75
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)

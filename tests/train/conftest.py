@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from spectramind_train.model import Batch
+from spectramind_train.v50.network import Batch
 
 
 def synthetic_batch(planets: int = 4, steps: int = 64, seed: int = 0) -> Batch:

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from spectramind_config import Simulation
 from spectramind_config.cli import main
-from spectramind_config.data import Simulation
 from spectramind_config.host import Host
 from spectramind_train.cli import _usable
-from spectramind_train.console import Console
-from spectramind_train.simulation import simulate
+from spectramind_train.run.terminal import Console
+from spectramind_train.simulated.data_set import simulate
 
 SMALL = ("data.simulation.airs_frames=100", "data.simulation.planets=14")
 

@@ -12,11 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from spectramind_config.data import Calibration, Simulation
-from spectramind_config.errors import ConfigError
-from spectramind_train.dataset import AIRS_AXIS_UM, N_CHANNELS, WAVELENGTHS_UM, Dataset, Star, check
-from spectramind_train.detector import AIRS_COLUMNS
-from spectramind_train.simulation import simulate
+from spectramind_config import Calibration, ConfigError, Simulation
+from spectramind_train.ariel.constants import AIRS_AXIS_UM, AIRS_COLUMNS, N_CHANNELS, WAVELENGTHS_UM
+from spectramind_train.ariel.dataset import Dataset, Star, check
+from spectramind_train.simulated.data_set import simulate
 
 FRAMES = 40
 PLANET = "1000001"

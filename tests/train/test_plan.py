@@ -6,7 +6,7 @@ import pytest
 
 from spectramind_config import ConfigError, compose
 from spectramind_config.host import Host
-from spectramind_train.plan import RunPlan, plan
+from spectramind_train.run.plan import RunPlan, plan
 
 A100 = Host(name="dgx", gpus=("NVIDIA A100",) * 8, cuda_bf16=True, cuda_fp16=True, cores=128)
 T4 = Host(name="kaggle", gpus=("Tesla T4",), cuda_fp16=True, cores=4)

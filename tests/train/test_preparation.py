@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spectramind_config.data import Calibration, Simulation
-from spectramind_config.errors import ConfigError
-from spectramind_train.dataset import Dataset
-from spectramind_train.preparation import Planet, average_visits, prepare
-from spectramind_train.simulation import simulate
-from spectramind_train.transit_fit import fit_transit
+from spectramind_config import Calibration, ConfigError, Simulation
+from spectramind_train.ariel.dataset import Dataset
+from spectramind_train.planets.preparation import Planet, average_visits, prepare
+from spectramind_train.simulated.data_set import simulate
+from spectramind_train.transit.spectrum_fit import fit_transit
 
 from .synthetic import visit
 

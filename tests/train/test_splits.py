@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from spectramind_config import ConfigError, compose
-from spectramind_config.data import Simulation
+from spectramind_config import ConfigError, Simulation, compose
 from spectramind_config.host import Host
-from spectramind_train.console import Console
-from spectramind_train.plan import plan
-from spectramind_train.simulation import simulate
-from spectramind_train.splits import FEWEST_PLANETS, build_splits, planets_needed
+from spectramind_train.planets.splits import FEWEST_PLANETS, build_splits, planets_needed
+from spectramind_train.run.plan import plan
+from spectramind_train.run.terminal import Console
+from spectramind_train.simulated.data_set import simulate
 
 
 def test_capped_batches_need_planets_for_every_process() -> None:

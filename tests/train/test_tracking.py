@@ -15,10 +15,10 @@ import pytest
 
 from spectramind_config import EffectiveConfig, compose
 from spectramind_config.host import Host
-from spectramind_train.console import Console
-from spectramind_train.manifest import DataRecord, Manifest
-from spectramind_train.plan import plan
-from spectramind_train.tracking import Tracker
+from spectramind_train.run.manifest import DataRecord, Manifest
+from spectramind_train.run.plan import plan
+from spectramind_train.run.terminal import Console
+from spectramind_train.run.tracking import Tracker
 
 
 def tracked(uri: str, *overrides: str) -> tuple[EffectiveConfig, Manifest]:

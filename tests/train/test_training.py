@@ -16,10 +16,10 @@ import torch
 from spectramind_config import ConfigError, EffectiveConfig, compose, from_dict
 from spectramind_config.cli import main
 from spectramind_config.host import Host
-from spectramind_train.console import Console
-from spectramind_train.manifest import read_manifest
-from spectramind_train.plan import plan
-from spectramind_train.run import Run
+from spectramind_train.run.directory import Run
+from spectramind_train.run.manifest import read_manifest
+from spectramind_train.run.plan import plan
+from spectramind_train.run.terminal import Console
 from spectramind_train.training import Outcome, train
 
 REAL_PLANET = Path(__file__).parents[3] / "shared" / "data" / "planet_1103775_binned.npy"
