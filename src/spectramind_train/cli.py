@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,14 +12,13 @@ from types import FrameType
 
 from spectramind_config import ConfigError, EffectiveConfig, compose, from_dict, hydra_app
 from spectramind_config.host import Host
-from spectramind_train.run.directory import Run, require_writable
+from spectramind_train.run.clock import run_start
+from spectramind_train.run.directory import Run
 from spectramind_train.run.plan import RunPlan, plan, without_cuda
-from spectramind_train.run.terminal import Console
-
-_STARTED = time.monotonic()
+from spectramind_train.run.terminal import Terminal
 
 
-def train(arguments: Sequence[str]) -> int:
+def train_command(arguments: Sequence[str]) -> int:
     """``spectramind train [overrides…]``."""
     command = hydra_app.read(arguments)
     hydra_app.check(command)
@@ -45,22 +43,16 @@ def _terminable() -> Iterator[None]:
 
 @_terminable()
 def _train(config: EffectiveConfig) -> int:
-    console = Console.of(config)
-    host = _usable(Host.detect(), console)
+    terminal = Terminal.of(config)
+    host = _usable(Host.detect(), terminal)
     run_plan = plan(config, host)
-    if run_plan.num_nodes > 1:
-        raise ConfigError(
-            f"trainer.num_nodes={run_plan.num_nodes}: training over several nodes is not supported yet; "
-            "use trainer.num_nodes=1 and all the GPUs of one node"
-        )
-    require_writable(config)
-    _announce(config, run_plan, console)
-    from spectramind_train.training import train as train_run
+    _announce(config, run_plan, terminal)
+    from spectramind_train.training import train
 
-    return train_run(config, run_plan, host, console, started=_STARTED).exit_code
+    return train(config, run_plan, host, terminal, started=run_start()).exit_code
 
 
-def _usable(host: Host, console: Console) -> Host:
+def _usable(host: Host, terminal: Terminal) -> Host:
     """The host with the GPUs that the installed torch can use; a build without CUDA uses none."""
     if not host.gpus:
         return host
@@ -68,42 +60,44 @@ def _usable(host: Host, console: Console) -> Host:
 
     usable = torch.cuda.device_count()
     if usable < len(host.gpus):
-        console.warn(f"{host.name} has {len(host.gpus)} GPU(s), but torch {torch.__version__} can use {usable} of them")
+        terminal.warn(
+            f"{host.name} has {len(host.gpus)} GPU(s), but torch {torch.__version__} can use {usable} of them"
+        )
     return without_cuda(host, usable)
 
 
-def _announce(config: EffectiveConfig, run_plan: RunPlan, console: Console) -> None:
+def _announce(config: EffectiveConfig, run_plan: RunPlan, terminal: Terminal) -> None:
     choices = " ".join(f"{group}={name}" for group, name in config.profiles.items())
-    console.say(f"{choices}  fingerprint {config.fingerprint[:12]}")
+    terminal.say(f"{choices}  fingerprint {config.fingerprint[:12]}")
     where = f"{run_plan.devices} x {run_plan.accelerator}, precision {run_plan.precision}, {run_plan.threads} threads"
-    console.say(f"on {where}")
+    terminal.say(f"on {where}")
     for warning in config.warnings:
-        console.warn(warning)
+        terminal.warn(warning)
     for decision in run_plan.decisions:
         if decision.loud:
-            console.warn(f"{decision.setting}={decision.requested}: {decision.reason}")
+            terminal.warn(f"{decision.setting}={decision.requested}: {decision.reason}")
 
 
-def show_plan(arguments: Sequence[str]) -> int:
+def plan_command(arguments: Sequence[str]) -> int:
     """``spectramind plan [overrides…]``."""
     config = compose(list(arguments))
     host = Host.detect()
     run_plan = plan(config, host)
-    console = Console()
+    terminal = Terminal()
     gpus = ", ".join(host.gpus) or ("Apple GPU" if host.mps else "no GPU")
     scheduler = f", {host.scheduler} job" if host.scheduler else ""
-    console.say(f"{host.name}: {gpus}, {host.cores} CPU cores{scheduler}")
-    console.say(f"devices      {run_plan.devices} x {run_plan.accelerator}, {run_plan.num_nodes} node(s)")
-    console.say(f"strategy     {run_plan.strategy}")
-    console.say(f"precision    {run_plan.precision}")
+    terminal.say(f"{host.name}: {gpus}, {host.cores} CPU cores{scheduler}")
+    terminal.say(f"devices      {run_plan.devices} x {run_plan.accelerator}, {run_plan.num_nodes} node(s)")
+    terminal.say(f"strategy     {run_plan.strategy}")
+    terminal.say(f"precision    {run_plan.precision}")
     workers = "/".join(map(str, run_plan.num_workers))
-    console.say(f"loaders      {workers} workers for train/val/test, {run_plan.threads} threads each process")
+    terminal.say(f"loaders      {workers} workers for train/val/test, {run_plan.threads} threads each process")
     for decision in run_plan.decisions:
-        console.say(f"  {decision.setting}: {decision.requested} -> {decision.effective}, because {decision.reason}")
+        terminal.say(f"  {decision.setting}: {decision.requested} -> {decision.effective}, because {decision.reason}")
     return 0
 
 
-def predict(arguments: Sequence[str]) -> int:
+def predict_command(arguments: Sequence[str]) -> int:
     """``spectramind predict RUN --data FILE``."""
     parser = argparse.ArgumentParser("spectramind predict", description="Predict spectra with a trained run.")
     parser.add_argument("run", type=Path, help="the run's directory or its manifest")
@@ -113,33 +107,30 @@ def predict(arguments: Sequence[str]) -> int:
     run = Run.open(options.run)
     checkpoint = run.checkpoint()
     from spectramind_train.ariel.lightcurves import read_binned
+    from spectramind_train.ariel.tables import write_submission
+    from spectramind_train.learning.batches import PlanetDataset, loader
     from spectramind_train.planets.preparation import Planet
-    from spectramind_train.results.prediction import load_model, write_submission
-    from spectramind_train.results.prediction import predict as predict_planets
+    from spectramind_train.results.prediction import load_model, predict
+    from spectramind_train.results.report import report_spectra
     from spectramind_train.transit.spectrum_fit import fit_transit
 
     config = from_dict(run.manifest.config, f"{run.path}/manifest.json")
     curves = read_binned(options.data)
     planets = [Planet(one.planet_id, one, fit_transit(one, None), None) for one in curves]
-    prediction = predict_planets(load_model(config, checkpoint), planets, config.data.batch_size)
+    batches = loader(PlanetDataset(planets), batch_size=config.data.batch_size)
+    prediction = predict(load_model(config, checkpoint), planets, batches)
     output = options.output or run.path / f"predictions_{options.data.stem}.csv"
     try:
-        write_submission(prediction, output)
+        write_submission(output, prediction.planet_ids, prediction.mu, prediction.sigma)
     except OSError as error:
         raise ConfigError(f"{output}: cannot be written ({error.strerror}); name another file with --output") from error
-    rows = [
-        (planet_id, f"{100 * mu.mean():.3f} %", f"{1e6 * sigma.mean():.0f}", f"{100 * planet.fit.white_depth:.3f} %")
-        for planet_id, mu, sigma, planet in zip(
-            prediction.planet_ids, prediction.mu, prediction.sigma, planets, strict=True
-        )
-    ]
-    console = Console()
-    console.table("Predicted spectra", ("planet", "mean (Rp/Rs)²", "mean sigma (ppm)", "white-light fit"), rows)
-    console.say(f"written: {output}")
+    terminal = Terminal()
+    report_spectra(planets, prediction, terminal)
+    terminal.say(f"written: {output}")
     return 0
 
 
-def data(arguments: Sequence[str]) -> int:
+def data_command(arguments: Sequence[str]) -> int:
     """``spectramind data simulate|check DIR``."""
     parser = argparse.ArgumentParser("spectramind data", description="Simulate a data set, or look for damage in one.")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -162,7 +153,9 @@ def _check(folder: Path) -> int:
         raise ConfigError("\n".join(problems))
     dataset = Dataset(folder)
     counts = {split: len(dataset.planet_ids(split)) for split in ("train", "test")}
-    Console().say(f"{folder}: {counts['train']} labelled planets and {counts['test']} others, every file in its layout")
+    Terminal().say(
+        f"{folder}: {counts['train']} labelled planets and {counts['test']} others, every file in its layout"
+    )
     return 0
 
 
@@ -173,18 +166,18 @@ def _simulate(folder: Path, config: EffectiveConfig) -> int:
 
     if not isinstance(config.data, NominalData):
         raise ConfigError(f"data={config.data.name} has no simulation; use data=nominal")
-    console = Console.of(config)
-    with console.progress("simulating planets") as progress:
+    terminal = Terminal.of(config)
+    with terminal.progress("simulating planets") as progress:
         simulate(folder, config.data.simulation, progress=progress, workers=Host.detect().cores)
-    console.say(
+    terminal.say(
         f"{folder}: {config.data.simulation.planets} labelled planets; train on them with SM_DATA_ROOT={folder}"
     )
     return 0
 
 
 COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
-    "train": train,
-    "plan": show_plan,
-    "predict": predict,
-    "data": data,
+    "train": train_command,
+    "plan": plan_command,
+    "predict": predict_command,
+    "data": data_command,
 }

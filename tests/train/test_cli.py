@@ -14,7 +14,7 @@ from spectramind_config import Simulation
 from spectramind_config.cli import main
 from spectramind_config.host import Host
 from spectramind_train.cli import _usable
-from spectramind_train.run.terminal import Console
+from spectramind_train.run.terminal import Terminal
 from spectramind_train.simulated.data_set import simulate
 
 SMALL = ("data.simulation.airs_frames=100", "data.simulation.planets=14")
@@ -204,7 +204,7 @@ def test_gpus_that_torch_cannot_use_are_left_out(
 ) -> None:
     """A build of torch without CUDA on a machine with GPUs is said, and the plan is made without them."""
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
-    host = _usable(Host(name="node", gpus=("T4", "T4")), Console())
+    host = _usable(Host(name="node", gpus=("T4", "T4")), Terminal())
     assert host.gpus == ()
     assert "node has 2 GPU(s), but torch" in capsys.readouterr().out
 

@@ -16,7 +16,7 @@ from spectramind_train.learning.processes import fit_in_processes
 from spectramind_train.run.directory import Run
 from spectramind_train.run.manifest import DataRecord
 from spectramind_train.run.plan import RunPlan, plan
-from spectramind_train.run.terminal import Console
+from spectramind_train.run.terminal import Terminal
 from spectramind_train.training import train
 
 
@@ -28,7 +28,7 @@ def test_two_processes_train_one_model(small: list[str], tmp_path: Path, monkeyp
     config = compose([*small, f"local.output_dir={tmp_path}", "local.max_epochs=2", "local.mlflow.enabled=true"])
     host = Host.detect()
     two = dataclasses.replace(plan(config, host), devices=2, strategy="ddp", num_workers=(0, 0, 0), threads=1)
-    outcome = train(config, two, host, Console(silent=True), started=time.monotonic())
+    outcome = train(config, two, host, Terminal(silent=True), started=time.monotonic())
     assert outcome.exit_code == 0
     manifest = outcome.run.manifest
     assert manifest.status == "completed"

@@ -11,7 +11,7 @@ from spectramind_config import ConfigError, Simulation, compose
 from spectramind_config.host import Host
 from spectramind_train.planets.splits import FEWEST_PLANETS, build_splits, planets_needed
 from spectramind_train.run.plan import plan
-from spectramind_train.run.terminal import Console
+from spectramind_train.run.terminal import Terminal
 from spectramind_train.simulated.data_set import simulate
 
 
@@ -34,4 +34,4 @@ def test_labels_that_do_not_vary_are_refused(tmp_path: Path) -> None:
     (root / "train.csv").write_text("\n".join([header, *constant]))
     config = compose([f"local.paths.data_root={root}", f"local.cache_dir={tmp_path}/cache", "local.devices=cpu"])
     with pytest.raises(ConfigError, match=r"train\.csv: the training labels are all 0\.01"):
-        build_splits(config.data, config, plan(config, Host(name="laptop")), Console(silent=True))
+        build_splits(config.data, config, plan(config, Host(name="laptop")), Terminal(silent=True))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from spectramind_train.run.terminal import Console
+from spectramind_train.run.terminal import Terminal
 
 
 def test_brackets_are_written_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     """Text from elsewhere may look like markup: a path, a server's words, a planet's name."""
-    console = Console()
-    console.say("[/one]")
-    console.warn("[/two] [red]three")
-    console.table("planets", ("planet",), [("[/four]",)])
+    terminal = Terminal()
+    terminal.say("[/one]")
+    terminal.warn("[/two] [red]three")
+    terminal.table("planets", ("planet",), [("[/four]",)])
     output = capsys.readouterr().out
     assert all(text in output for text in ("[/one]", "[/two] [red]three", "[/four]"))

@@ -17,7 +17,7 @@ from spectramind_config import EffectiveConfig, compose
 from spectramind_config.host import Host
 from spectramind_train.run.manifest import DataRecord, Manifest
 from spectramind_train.run.plan import plan
-from spectramind_train.run.terminal import Console
+from spectramind_train.run.terminal import Terminal
 from spectramind_train.run.tracking import Tracker
 
 
@@ -32,7 +32,7 @@ def tracked(uri: str, *overrides: str) -> tuple[EffectiveConfig, Manifest]:
 def log_a_run(uri: str) -> float:
     """Track a short run; the seconds that the caller was kept waiting by logging."""
     config, manifest = tracked(uri)
-    tracker = Tracker.of(config, Console())
+    tracker = Tracker.of(config, Terminal())
     assert tracker is not None
     tracker.start(manifest)
     began = time.monotonic()
@@ -111,7 +111,7 @@ def test_a_server_that_is_down_costs_a_warning(capsys: pytest.CaptureFixture[str
 def test_offline_never_opens_a_connection(capsys: pytest.CaptureFixture[str]) -> None:
     """``trainer.offline`` leaves file stores alone and refuses servers."""
     config, _ = tracked("http://127.0.0.1:9", "trainer=kaggle_safe")
-    assert Tracker.of(config, Console()) is None
+    assert Tracker.of(config, Terminal()) is None
     assert "trainer.offline" in capsys.readouterr().out
     config, _ = tracked("file:mlruns", "trainer=kaggle_safe")
-    assert Tracker.of(config, Console()) is not None
+    assert Tracker.of(config, Terminal()) is not None

@@ -19,7 +19,7 @@ from spectramind_config.host import Host
 from spectramind_train.run.directory import Run
 from spectramind_train.run.manifest import read_manifest
 from spectramind_train.run.plan import plan
-from spectramind_train.run.terminal import Console
+from spectramind_train.run.terminal import Terminal
 from spectramind_train.training import Outcome, train
 
 REAL_PLANET = Path(__file__).parents[3] / "shared" / "data" / "planet_1103775_binned.npy"
@@ -28,7 +28,7 @@ REAL_PLANET = Path(__file__).parents[3] / "shared" / "data" / "planet_1103775_bi
 def trained(config: EffectiveConfig) -> Outcome:
     """Train a config on this machine, in silence."""
     host = Host.detect()
-    return train(config, plan(config, host), host, Console(silent=True), started=time.monotonic())
+    return train(config, plan(config, host), host, Terminal(silent=True), started=time.monotonic())
 
 
 @pytest.fixture(scope="module")

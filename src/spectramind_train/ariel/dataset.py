@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Final, Literal
 
@@ -112,6 +112,10 @@ class Dataset:
         self.axis = _read_axis(root / AXIS_TABLE)
         self.adc = _read_adc(root / ADC_TABLE)
 
+    def __reduce__(self) -> tuple[Callable[[Path], Dataset], tuple[Path]]:
+        """A data set travels to another process as its folder, and is opened there once."""
+        return _opened, (self.root,)
+
     @staticmethod
     def present(root: Path) -> bool:
         """Whether ``root`` looks like a complete data set; opens no file."""
@@ -197,14 +201,19 @@ class Dataset:
     @cached_property
     def _labels(self) -> dict[str, FloatArray]:
         path = self.root / TRAIN_TABLE
-        return {key: np.array(values) for key, values in _read_table(path, WAVELENGTH_COLUMNS).items()}
+        return _read_table(path, WAVELENGTH_COLUMNS)
 
     @cached_property
     def _stars(self) -> dict[str, Star]:
         names = [field.name for field in fields(Star)]
         paths = [self.root / f"{split}_star_info.csv" for split in ("train", "test")]
         tables = [_read_table(path, names) for path in paths if path.is_file()]
-        return {key: Star(*values) for table in tables for key, values in table.items()}
+        return {key: Star(*values.tolist()) for table in tables for key, values in table.items()}
+
+
+@lru_cache(maxsize=1)
+def _opened(root: Path) -> Dataset:
+    return Dataset(root)
 
 
 def check(root: Path) -> list[str]:
@@ -262,10 +271,10 @@ def _read_adc(path: Path) -> Adc:
     rows = read_rows(path, names)
     if len(rows) != 1 or rows[0][0] <= 0 or rows[0][2] <= 0:
         raise ConfigError(f"{path}: expected one row with positive gains; download it again")
-    return Adc(*rows[0])
+    return Adc(*rows[0].tolist())
 
 
-def _read_table(path: Path, columns: Sequence[str]) -> dict[str, list[float]]:
+def _read_table(path: Path, columns: Sequence[str]) -> dict[str, FloatArray]:
     rows = read_rows(path, ["planet_id", *columns])
     table = {str(int(row[0])): row[1:] for row in rows}
     if len(table) < len(rows):

@@ -1,18 +1,20 @@
-"""Reading parquet and CSV tables: what is wrong with a file becomes one message that names it."""
+"""Parquet and CSV tables: what is wrong with a file becomes one message that names it."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from spectramind_config import ConfigError
+from spectramind_train.ariel.constants import FloatArray
+from spectramind_train.run.atomic_files import replacing
 
 
 def open_parquet(path: Path) -> pq.ParquetFile:
@@ -78,28 +80,48 @@ def require_numbers(path: Path, values: NDArray[Any]) -> None:
         raise ConfigError(f"{path}: holds values of type {values.dtype}, expected numbers; download it again")
 
 
-def read_rows(path: Path, columns: Sequence[str]) -> list[list[float]]:
-    """Read the named columns of a CSV file, in that order.
+def read_rows(path: Path, columns: Sequence[str]) -> FloatArray:
+    """Read the named columns of a CSV file, in that order: (rows, columns).
 
     Raises:
         ConfigError: If the file is missing, lacks a column or holds anything but finite numbers in them.
     """
+    numbers = pacsv.ConvertOptions(
+        include_columns=list(columns), column_types=dict.fromkeys(columns, pa.float64()), null_values=[]
+    )
     try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            lines = list(csv.reader(stream))
+        table = pacsv.read_csv(path, convert_options=numbers, read_options=pacsv.ReadOptions(use_threads=False))
     except FileNotFoundError:
         raise ConfigError(f"{path}: missing; download or simulate the data set again") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{path}: not readable as CSV ({error}); download it again") from error
-    header = lines[0] if lines else []
-    missing = [name for name in columns if name not in header]
-    if missing:
-        raise ConfigError(f"{path}: column {missing[0]} is missing; download it again")
-    order = [header.index(name) for name in columns]
-    try:
-        rows = [[float(line[i]) for i in order] for line in lines[1:] if line]
-    except (ValueError, IndexError) as error:
-        raise ConfigError(f"{path}: a row is cut short or holds no number ({error}); download it again") from error
+    except KeyError as error:
+        missing = str(error).partition("'")[2].partition("'")[0]
+        raise ConfigError(f"{path}: column {missing} is missing; download it again") from None
+    except (pa.ArrowException, OSError) as error:
+        raise ConfigError(f"{path}: not a readable table of numbers ({error}); download it again") from error
+    rows = np.stack([column.to_numpy() for column in table.columns], axis=1)
     if not np.isfinite(rows).all():
         raise ConfigError(f"{path}: holds values that are not finite; download it again")
     return rows
+
+
+def write_csv(path: Path, columns: Mapping[str, Sequence[str] | Sequence[int] | Sequence[float] | FloatArray]) -> None:
+    """Write a CSV file of equally long columns, whole or not at all; numbers keep their last bit."""
+    with replacing(path) as file:
+        pacsv.write_csv(pa.table({name: pa.array(values) for name, values in columns.items()}), file)
+
+
+def by_channel(name: str, spectra: FloatArray) -> dict[str, FloatArray]:
+    """Spectra (N, 283) as 283 columns ``name_1``, ``name_2``, … of a table."""
+    return {f"{name}_{channel}": column for channel, column in enumerate(spectra.T, 1)}
+
+
+def write_submission(path: Path, planet_ids: Sequence[str] | Sequence[int], mu: FloatArray, sigma: FloatArray) -> None:
+    """Write ``planet_id``, 283 spectra columns and 283 sigma columns, as the challenge takes them.
+
+    Args:
+        path: The file.
+        planet_ids: Names of N planets.
+        mu: Their spectra (N, 283), in (Rp/Rs)^2.
+        sigma: The spectra's standard deviations (N, 283).
+    """
+    write_csv(path, {"planet_id": planet_ids, **by_channel("wl", mu), **by_channel("sigma", sigma)})

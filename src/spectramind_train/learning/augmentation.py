@@ -15,7 +15,7 @@ from spectramind_train.v50.network import Batch
 
 
 def augment(batch: Batch, settings: Augmentation, generator: torch.Generator) -> Batch:
-    """Change a batch of labelled planets (see ``datamodule.to_batch``) at random; the given one is left as it is.
+    """Change a batch of labelled planets (see ``batches.to_batch``) at random; the given one is left as it is.
 
     Args:
         batch: light curves, fit and target.

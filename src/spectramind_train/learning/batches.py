@@ -1,8 +1,7 @@
-"""Planets as batches: the split, the sampler and the loaders."""
+"""Planets as batches: tensors, the sampler and the loaders."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -17,41 +16,6 @@ from spectramind_train.planets.preparation import Planet
 from spectramind_train.v50.network import Batch
 
 _FEWEST_OUTSIDE: Final = 8
-
-
-def split(
-    planet_ids: Sequence[str], val_fraction: float, test_fraction: float, seed: int
-) -> tuple[list[str], list[str], list[str]]:
-    """Divide planets into training, validation and test.
-
-    A planet's place depends on a hash of the seed and its name, not on the order given, so that a data set that
-    grows keeps most planets where they were.
-
-    Args:
-        planet_ids: Distinct names.
-        val_fraction: Share for validation, rounded to whole planets, at least one.
-        test_fraction: Share for the test, likewise.
-        seed: Another seed is another split.
-
-    Returns:
-        Training, validation and test planets, disjoint, none empty, each in ascending order.
-
-    Raises:
-        ConfigError: Fewer than three planets, or a name that occurs twice.
-    """
-    count = len(planet_ids)
-    if len(set(planet_ids)) != count:
-        twice = next(name for name in planet_ids if list(planet_ids).count(name) > 1)
-        raise ConfigError(f"planet {twice} is listed twice; a planet must not be in two splits, list each once")
-    if count < 3:
-        raise ConfigError(
-            f"{count} labelled planets cannot be divided into training, validation and test; at least 3 are needed: "
-            "add planets to paths.data_root or simulate more (data.simulation.planets)"
-        )
-    test = min(max(1, round(count * test_fraction)), count - 2)
-    val = min(max(1, round(count * val_fraction)), count - 1 - test)
-    order = sorted(planet_ids, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
-    return sorted(order[test + val :]), sorted(order[test : test + val]), sorted(order[:test])
 
 
 def to_batch(planets: Sequence[Planet]) -> Batch:
@@ -151,6 +115,42 @@ class EpochSampler(DistributedSampler[Any]):
         return iter(dealt[start:].tolist())
 
 
+def loader(
+    planets: PlanetDataset,
+    *,
+    batch_size: int,
+    sampler: EpochSampler | None = None,
+    num_workers: int = 0,
+    prefetch_factor: int | None = None,
+    pin_memory: bool = False,
+    persistent_workers: bool = False,
+) -> DataLoader[Batch]:
+    """Batches of planets, every one of them; in order, unless a sampler says otherwise.
+
+    Args:
+        planets: The planets.
+        batch_size: Planets per batch.
+        sampler: Their order.
+        num_workers: Processes that load; 0 loads in this one, and what concerns workers does not matter then.
+        prefetch_factor: Batches that each worker loads ahead.
+        pin_memory: Whether batches are put into page-locked memory.
+        persistent_workers: Whether workers live on for the next pass.
+    """
+    options: dict[str, Any] = {}
+    if num_workers:
+        options = {"persistent_workers": persistent_workers, "prefetch_factor": prefetch_factor}
+    return DataLoader(
+        planets,
+        batch_size=batch_size,
+        sampler=sampler,
+        num_workers=num_workers,
+        collate_fn=collate,
+        pin_memory=pin_memory,
+        drop_last=False,
+        **options,
+    )
+
+
 class SpectraDataModule(LightningDataModule):
     """Loaders of training, validation and test planets.
 
@@ -216,17 +216,12 @@ class SpectraDataModule(LightningDataModule):
         return self._datasets[name]
 
     def _loader(self, name: str, sampler: EpochSampler | None = None) -> DataLoader[Batch]:
-        workers = self.num_workers[name]
-        options: dict[str, Any] = {}
-        if workers:
-            options = {"persistent_workers": self.persistent_workers, "prefetch_factor": self.prefetch_factor}
-        return DataLoader(
+        return loader(
             self._dataset(name),
             batch_size=self.batch_size,
             sampler=sampler,
-            num_workers=workers,
-            collate_fn=collate,
+            num_workers=self.num_workers[name],
+            prefetch_factor=self.prefetch_factor,
             pin_memory=self.pin_memory,
-            drop_last=False,
-            **options,
+            persistent_workers=self.persistent_workers,
         )

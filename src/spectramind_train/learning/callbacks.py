@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
-from spectramind_train.run.terminal import Console
+from spectramind_train.run.terminal import Terminal
 from spectramind_train.run.tracking import Tracker
 
 _AGREE_EVERY = 10
@@ -68,10 +68,10 @@ class Stop(Callback):
 
 
 class GradientNorm(Callback):
-    """Logs the norm of the whole gradient before it is clipped.
+    """Logs ``grad_norm``, the norm of the whole gradient before it is clipped, at every step that Lightning logs.
 
     Args:
-        every_n_steps: Steps between two logged norms.
+        every_n_steps: Optimizer steps between two that Lightning logs.
     """
 
     def __init__(self, every_n_steps: int) -> None:
@@ -83,37 +83,44 @@ class GradientNorm(Callback):
         pl_module: LightningModule,
         optimizer: Optimizer,
     ) -> None:
-        if trainer.global_step % self.every_n_steps == 0:
+        # The step is counted when it is done, and Lightning writes what was logged in every so-many-th.
+        if (trainer.global_step + 1) % self.every_n_steps == 0:
             gradients = [parameter.grad for parameter in pl_module.parameters() if parameter.grad is not None]
-            norms = [torch.linalg.vector_norm(gradient.detach()) for gradient in gradients]
-            pl_module.log("grad_norm", torch.linalg.vector_norm(torch.stack(norms)))
+            pl_module.log("grad_norm", get_total_norm(gradients))
 
 
 class EpochReport(Callback):
-    """One line for every validation, and the same numbers for the tracker.
+    """One line for every epoch, and the same numbers for the tracker.
 
     Attributes:
         validations: Loss and score of every validation, the first one first.
     """
 
-    def __init__(self, console: Console, tracker: Tracker | None) -> None:
-        self.console = console
+    def __init__(self, terminal: Terminal, tracker: Tracker | None) -> None:
+        self.terminal = terminal
         self.tracker = tracker
         self.validations: list[dict[str, float]] = []
         self._best = float("-inf")
         self._since = time.monotonic()
+        self._validated = False
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         metrics = _floats(trainer.callback_metrics)
-        score = metrics.get("val_score", float("nan"))
+        self.validations.append({name: metrics[name] for name in ("val_loss", "val_score")})
+        self._validated = True
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Lightning validates within the epoch; only now is the training loss that of all of it.
+        metrics = _floats(trainer.callback_metrics)
         seconds, self._since = time.monotonic() - self._since, time.monotonic()
-        mark = "  best so far" if score > self._best else ""
-        self._best = max(self._best, score)
-        self.validations.append({name: metrics[name] for name in ("val_loss", "val_score") if name in metrics})
-        self.console.say(
-            f"epoch {trainer.current_epoch + 1:>3}  train loss {metrics.get('train_loss', float('nan')):8.4f}  "
-            f"validation loss {metrics.get('val_loss', float('nan')):8.4f}  score {score:.4f}  {seconds:5.1f} s{mark}"
-        )
+        line = f"epoch {trainer.current_epoch + 1:>3}  train loss {metrics['train_loss']:8.4f}"
+        mark = ""
+        if self._validated:
+            line += f"  validation loss {metrics['val_loss']:8.4f}  score {metrics['val_score']:.4f}"
+            mark = "  best so far" if metrics["val_score"] > self._best else ""
+            self._best = max(self._best, metrics["val_score"])
+        self._validated = False
+        self.terminal.say(f"{line}  {seconds:5.1f} s{mark}")
         if self.tracker is not None:
             self.tracker.log(metrics, trainer.global_step)
 
@@ -121,11 +128,11 @@ class EpochReport(Callback):
 class TrainingBar(Callback):
     """One bar over all batches of a training, below the lines of the epochs.
 
-    Lightning's own bar draws on a console of its own, so that lines written in between tear it apart.
+    Lightning's own bar draws on a terminal of its own, so that lines written in between tear it apart.
     """
 
-    def __init__(self, console: Console) -> None:
-        self.bar = console.bar()
+    def __init__(self, terminal: Terminal) -> None:
+        self.bar = terminal.bar()
         self._task = self.bar.add_task("training", total=None)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,4 +1,4 @@
-"""Fitting a model with Lightning's trainer, in this process or in one of several."""
+"""The training of a model with Lightning's trainer, in this process or in one of several."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from spectramind_train.learning.loss import build_loss
 from spectramind_train.learning.module import SpectrumModule
 from spectramind_train.planets.splits import Splits
 from spectramind_train.run.checkpoints import AtomicCheckpointIO
+from spectramind_train.run.clock import seconds
 from spectramind_train.run.directory import LAST_CHECKPOINT
 from spectramind_train.run.plan import RunPlan
-from spectramind_train.run.terminal import Console
+from spectramind_train.run.terminal import Terminal
 from spectramind_train.run.tracking import Tracker
 from spectramind_train.v50.network import build_model
 
@@ -50,8 +51,8 @@ _HARMLESS = (
 )
 
 
-class FitResult(msgspec.Struct, frozen=True):
-    """How the fitting ended.
+class Learned(msgspec.Struct, frozen=True):
+    """How the training of a model ended.
 
     Attributes:
         status: Whether it came to its end, ran out of wall-clock time, or was told to stop.
@@ -68,26 +69,26 @@ class FitResult(msgspec.Struct, frozen=True):
     tracked: str | None = None
 
 
-def fit(
+def learn(
     config: EffectiveConfig,
     plan: RunPlan,
     splits: Splits,
     directory: Path,
-    console: Console,
+    terminal: Terminal,
     tracker: Tracker | None,
     *,
     started: float,
-) -> FitResult:
-    """Fit the configured model and leave its checkpoints and metrics in a run's directory.
+) -> Learned:
+    """Train the configured model and leave its checkpoints and metrics in a run's directory.
 
     Args:
         config: What to train.
         plan: How this host does it.
         splits: The planets.
         directory: The run's directory.
-        console: Where to report.
+        terminal: Where to report.
         tracker: Where metrics go besides ``metrics.csv``.
-        started: ``time.monotonic()`` of the process's start; the wall-clock limit counts from there.
+        started: ``time.monotonic()`` at the run's start; the wall-clock limit counts from there.
     """
     _quieten()
     torch.set_num_threads(plan.threads)
@@ -105,11 +106,11 @@ def fit(
         every_n_epochs=config.checkpoint.every_n_epochs,
         save_last=True,
     )
-    stop = Stop(_seconds(config.max_time), started)
-    report = EpochReport(console, tracker)
+    stop = Stop(seconds(config.max_time), started)
+    report = EpochReport(terminal, tracker)
     callbacks: list[Callback] = [best, stop, report]
-    if console.live:
-        callbacks.append(TrainingBar(console))
+    if terminal.live:
+        callbacks.append(TrainingBar(terminal))
     if config.early_stopping.enabled and validated:
         callbacks.append(EarlyStopping("val_score", mode="max", patience=config.early_stopping.patience))
     if config.log_grad_norm:
@@ -150,6 +151,7 @@ def fit(
         naive_mean=splits.naive_mean,
         naive_sigma=splits.naive_sigma,
         augmentation=config.data.augmentation,
+        log_every_n_steps=config.dev.log_every_n_steps,
     )
     data = SpectraDataModule(
         splits.train,
@@ -170,7 +172,7 @@ def fit(
         status = "interrupted"
     elif stop.out_of_time:
         status = "walltime"
-    return FitResult(status, stop.signal, chosen, report.validations)
+    return Learned(status, stop.signal, chosen, report.validations)
 
 
 def _whole_batches(cap: float | None, planets: int, together: int) -> float | None:
@@ -178,13 +180,6 @@ def _whole_batches(cap: float | None, planets: int, together: int) -> float | No
     if not isinstance(cap, float) or cap == 0.0:
         return cap
     return max(1, int(cap * math.ceil(planets / together)))
-
-
-def _seconds(limit: str | None) -> float | None:
-    if limit is None:
-        return None
-    hours, minutes, seconds = map(int, limit.split(":"))
-    return 3600.0 * hours + 60.0 * minutes + seconds
 
 
 def _quieten() -> None:

@@ -18,10 +18,6 @@ from spectramind_train.learning.loss import Loss
 from spectramind_train.learning.optimizer import build_optimizer, build_schedule
 from spectramind_train.v50.network import Batch, SpectrumModel
 
-__all__ = ["NonFiniteLossError", "SpectrumModule", "build_optimizer", "step_seed"]
-
-Prediction = tuple[Tensor, Tensor]
-
 
 class NonFiniteLossError(FloatingPointError):
     """The loss is NaN or infinite; raised before the optimizer can write it into the weights."""
@@ -37,12 +33,12 @@ def step_seed(seed: int, epoch: int, step: int, rank: int) -> int:
 class SpectrumModule(LightningModule):
     """Trains, validates and tests a model of spectra.
 
-    Batches are dictionaries as ``datamodule.to_batch`` makes them; an optional ``index`` (B,) numbers the planets of a
+    Batches are dictionaries as ``batches.to_batch`` makes them; an optional ``index`` (B,) numbers the planets of a
     split, so that copies which a distributed sampler adds count once. Randomness of a training step (dropout,
     augmentation) depends on (seed, epoch, step in epoch, rank) alone, so that a resumed training continues exactly.
 
-    Logged are ``train_loss`` per step, and over the whole split at its end ``val_loss`` and ``val_score``, or
-    ``test_loss`` and ``test_score``.
+    Logged are ``train_loss_step`` of single steps and, at the end of an epoch, ``train_loss``, the mean over its
+    planets; and over the whole split at its end ``val_loss`` and ``val_score``, or ``test_loss`` and ``test_score``.
 
     Args:
         model: predicts (mu, sigma) from a batch.
@@ -52,6 +48,7 @@ class SpectrumModule(LightningModule):
         naive_mean: mean of all training labels, for the score.
         naive_sigma: their standard deviation.
         augmentation: random changes of training batches.
+        log_every_n_steps: optimizer steps between two that the trainer logs.
     """
 
     def __init__(
@@ -64,6 +61,7 @@ class SpectrumModule(LightningModule):
         naive_mean: float,
         naive_sigma: float,
         augmentation: Augmentation,
+        log_every_n_steps: int = 50,
     ) -> None:
         super().__init__()
         self.model = model
@@ -73,10 +71,11 @@ class SpectrumModule(LightningModule):
         self.naive_mean = naive_mean
         self.naive_sigma = naive_sigma
         self.augmentation = augmentation
+        self.log_every_n_steps = log_every_n_steps
         self._microbatch = (-1, 0)
         self._outputs: list[dict[str, Tensor]] = []
 
-    def forward(self, batch: Batch) -> Prediction:
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Predict (mu, sigma), each (B, 283) in (Rp/Rs)^2."""
         mu, sigma = self.model(batch)
         return mu, sigma
@@ -90,7 +89,10 @@ class SpectrumModule(LightningModule):
         mu, sigma = self(batch)
         loss = self.loss(mu, sigma, batch["target"])["loss"]
         self._require_finite(loss, "training", f"epoch {epoch}, step {step}")
-        self.log("train_loss", loss, prog_bar=True)
+        planets = len(batch["target"])
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=planets, sync_dist=True)
+        if (self.trainer.global_step + 1) % self.log_every_n_steps == 0:
+            self.log("train_loss_step", loss)
         result: Tensor = loss
         return result
 
@@ -132,7 +134,7 @@ class SpectrumModule(LightningModule):
         """Log test_loss and test_score."""
         self._log_split("test")
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> Prediction:
+    def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor]:
         """Predict (mu, sigma), each (B, 283) in (Rp/Rs)^2."""
         mu, sigma = self(batch)
         return mu, sigma
@@ -170,7 +172,7 @@ class SpectrumModule(LightningModule):
             naive_mean=self.naive_mean,
             naive_sigma=self.naive_sigma,
         )
-        self.log_dict({f"{split}_loss": loss, f"{split}_score": score}, prog_bar=True, rank_zero_only=False)
+        self.log_dict({f"{split}_loss": loss, f"{split}_score": score}, rank_zero_only=False)
 
     def _gather(self, parts: list[Tensor]) -> Tensor:
         """Concatenate the parts of all batches and ranks, which may hold different numbers of planets."""

@@ -5,24 +5,63 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
-from spectramind_config import ConfigError, DataConfig, EffectiveConfig, NominalData, Simulation
-from spectramind_train.ariel.dataset import TRAIN_TABLE, Dataset
+from spectramind_config import ConfigError, DataConfig, EffectiveConfig, NominalData, Problem, Simulation
+from spectramind_train.ariel.dataset import AXIS_TABLE, TRAIN_TABLE, Dataset
 from spectramind_train.ariel.metric import naive_statistics
-from spectramind_train.learning.batches import split
 from spectramind_train.planets.preparation import Planet, prepare
 from spectramind_train.run.manifest import DataRecord
 from spectramind_train.run.plan import RunPlan
-from spectramind_train.run.terminal import Console
-from spectramind_train.simulated.data_set import SIMULATION_VERSION, simulate
+from spectramind_train.run.terminal import Terminal
+from spectramind_train.simulated.data_set import simulate, version
+
+UNTOUCHED_ROOTS = ("data", "/datasets/ariel")
+"""What ``paths.data_root`` is in the shipped profiles: nobody has named a data set where it is one of these."""
 
 FEWEST_PLANETS = 12
 """A quick run prepares no fewer, so that each split has planets to score."""
+
+
+def split(
+    planet_ids: Sequence[str], val_fraction: float, test_fraction: float, seed: int
+) -> tuple[list[str], list[str], list[str]]:
+    """Divide planets into training, validation and test.
+
+    A planet's place depends on a hash of the seed and its name, not on the order given, so that a data set that
+    grows keeps most planets where they were.
+
+    Args:
+        planet_ids: Distinct names.
+        val_fraction: Share for validation, rounded to whole planets, at least one.
+        test_fraction: Share for the test, likewise.
+        seed: Another seed is another split.
+
+    Returns:
+        Training, validation and test planets, disjoint, none empty, each in ascending order.
+
+    Raises:
+        ConfigError: Fewer than three planets, or a name that occurs twice.
+    """
+    count = len(planet_ids)
+    if len(set(planet_ids)) != count:
+        twice = next(name for name in planet_ids if list(planet_ids).count(name) > 1)
+        raise ConfigError(f"planet {twice} is listed twice; a planet must not be in two splits, list each once")
+    if count < 3:
+        raise ConfigError(
+            f"{count} labelled planets cannot be divided into training, validation and test; at least 3 are needed: "
+            "add planets to paths.data_root or simulate more (data.simulation.planets)"
+        )
+    test = min(max(1, round(count * test_fraction)), count - 2)
+    val = min(max(1, round(count * val_fraction)), count - 1 - test)
+    order = sorted(planet_ids, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
+    return sorted(order[test + val :]), sorted(order[test : test + val]), sorted(order[:test])
 
 
 @dataclass(frozen=True)
@@ -47,7 +86,7 @@ class Splits:
 
 
 @functools.singledispatch
-def build_splits(data: DataConfig, config: EffectiveConfig, plan: RunPlan, console: Console) -> Splits:
+def build_splits(data: DataConfig, config: EffectiveConfig, plan: RunPlan, terminal: Terminal) -> Splits:
     """Prepare the planets that a data config describes; dispatches on the config's type.
 
     Raises:
@@ -61,17 +100,18 @@ def build_splits(data: DataConfig, config: EffectiveConfig, plan: RunPlan, conso
 
 
 @build_splits.register
-def _(data: NominalData, config: EffectiveConfig, plan: RunPlan, console: Console) -> Splits:
+def _(data: NominalData, config: EffectiveConfig, plan: RunPlan, terminal: Terminal) -> Splits:
     root = Path(config.paths.data_root).expanduser()
     cache = Path(config.paths.cache_dir).expanduser()
     needed = planets_needed(config, plan)
     # A data set that lacks a table is an incomplete download, not an absent one: opening it says what is missing.
     simulated = not Dataset.present(root) and not (root / "train").is_dir()
     if simulated:
+        _refuse_if_named(config, root)
         planets = min(needed or data.simulation.planets, data.simulation.planets)
         folder = cache / f"simulated-{_settings_hash(data.simulation)}"
-        console.say(f"no data set in {root} (paths.data_root): training on {planets} simulated planets in {folder}")
-        with console.progress("simulating planets") as progress:
+        terminal.say(f"no data set in {root} (paths.data_root): training on {planets} simulated planets in {folder}")
+        with terminal.progress("simulating planets") as progress:
             dataset = simulate(folder, data.simulation, planets=planets, progress=progress, workers=plan.threads)
         planet_ids = dataset.planet_ids("train")[:planets]
     else:
@@ -81,11 +121,39 @@ def _(data: NominalData, config: EffectiveConfig, plan: RunPlan, console: Consol
         raise ConfigError(
             f"{dataset.root}: no planet of train/ has a label in train.csv; spectramind data check {root}"
         )
-    with console.progress("calibrating planets") as progress:
+    with terminal.progress("calibrating planets") as progress:
         prepared = prepare(
             dataset, planet_ids, data.calibration, cache / "planets", progress=progress, workers=plan.threads
         )
     return _split(prepared, dataset, data, config.seed, simulated=simulated)
+
+
+def _refuse_if_named(config: EffectiveConfig, root: Path) -> None:
+    """Simulate only where nobody has said which data to train on: else a typo would pass for a success."""
+    origin = config.origin("paths.data_root")
+    if origin.layer == "override":
+        # A saved config does not tell what its profile left alone; a command line does.
+        untouched = not origin.source.startswith("command line")
+    else:
+        classes = (*type(config.local).__mro__, *type(config.paths).__mro__)
+        owner = next((cls for cls in classes if cls.__qualname__ == origin.owner), None)
+        shipped = owner is not None and owner.__module__.startswith("spectramind_config")
+        untouched = shipped and not any(name in os.environ for name in origin.variables)
+    if untouched and origin.value in UNTOUCHED_ROOTS:
+        return
+    reason = "holds no data set" if root.is_dir() else "is not a directory" if root.exists() else "does not exist"
+    variables = [f"{name}={os.environ[name]}" for name in origin.variables if name in os.environ]
+    raise ConfigError(
+        Problem(
+            what=f"paths.data_root={origin.value}: {root} {reason}",
+            origin=", ".join([origin.place, *variables]),
+            expected=f"a folder with train/ or test/ beside {AXIS_TABLE}",
+            argument=origin.argument,
+            hint="name the folder of the challenge's data, write one with 'spectramind data simulate DIR', or leave "
+            "paths.data_root alone to train on simulated planets",
+        ),
+        config.overrides,
+    )
 
 
 def planets_needed(config: EffectiveConfig, plan: RunPlan) -> int | None:
@@ -126,5 +194,5 @@ def _fingerprint(dataset: Dataset, planets: list[Planet]) -> str:
 
 def _settings_hash(simulation: Simulation) -> str:
     """Names the folder of a simulation; the number of planets only extends it."""
-    content = msgspec.json.encode([SIMULATION_VERSION, simulation.airs_frames, simulation.seed])
+    content = msgspec.json.encode([version(), simulation.airs_frames, simulation.seed])
     return hashlib.sha256(content).hexdigest()[:8]

@@ -1,10 +1,8 @@
-"""Predicted spectra: from planets to a table in the challenge's submission format."""
+"""Predicted spectra: a trained model, applied to planets."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,12 +10,10 @@ import numpy as np
 import torch
 
 from spectramind_config import ConfigError, EffectiveConfig
-from spectramind_train.ariel.dataset import WAVELENGTH_COLUMNS
-from spectramind_train.learning.batches import to_batch
+from spectramind_train.ariel.constants import FloatArray
 from spectramind_train.planets.preparation import Planet
 from spectramind_train.run.checkpoints import load_checkpoint
-from spectramind_train.run.manifest import write_atomically
-from spectramind_train.v50.network import SpectrumModel, build_model
+from spectramind_train.v50.network import Batch, SpectrumModel, build_model
 
 
 @dataclass(frozen=True)
@@ -56,23 +52,16 @@ def load_model(config: EffectiveConfig, checkpoint: Path) -> SpectrumModel:
     return model.eval()
 
 
-def predict(model: SpectrumModel, planets: Sequence[Planet], batch_size: int) -> Prediction:
-    """Predict the spectra of planets, in full precision and without randomness."""
+def predict(model: SpectrumModel, planets: Sequence[Planet], batches: Iterable[Batch]) -> Prediction:
+    """Predict the spectra of planets, in full precision and without randomness.
+
+    Args:
+        model: The model, on the CPU.
+        planets: N planets.
+        batches: The same planets in the same order, as a loader gives them.
+    """
     model.eval()
-    parts: list[tuple[torch.Tensor, torch.Tensor]] = []
     with torch.inference_mode():
-        for start in range(0, len(planets), batch_size):
-            parts.append(model(to_batch(planets[start : start + batch_size])))  # noqa: PERF401 - one batch at a time.
+        parts = [model(batch) for batch in batches]
     mu, sigma = (torch.cat(tensors).double().numpy() for tensors in zip(*parts, strict=True))
     return Prediction(tuple(planet.planet_id for planet in planets), np.maximum(mu, 0.0), sigma)
-
-
-def write_submission(prediction: Prediction, path: Path) -> None:
-    """Write ``planet_id``, 283 spectra columns and 283 sigma columns, as the challenge takes them."""
-    sigma_columns = [name.replace("wl_", "sigma_") for name in WAVELENGTH_COLUMNS]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["planet_id", *WAVELENGTH_COLUMNS, *sigma_columns])
-    for planet_id, mu, sigma in zip(prediction.planet_ids, prediction.mu, prediction.sigma, strict=True):
-        writer.writerow([planet_id, *(f"{value:.9g}" for value in (*mu, *sigma))])
-    write_atomically(path, text.getvalue().encode())

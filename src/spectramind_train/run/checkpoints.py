@@ -12,7 +12,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from typing_extensions import override
 
 from spectramind_config import ConfigError
-from spectramind_train.run.manifest import write_atomically
+from spectramind_train.run.atomic_files import write_atomically
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

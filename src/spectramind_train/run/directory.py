@@ -1,16 +1,18 @@
-"""A run's directory: its own, made atomically, with everything that the run leaves behind."""
+"""A run's directory: its own, made atomically before any long work, with everything that the run leaves behind."""
 
 from __future__ import annotations
 
 import errno
 import os
 import shutil
+import tempfile
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
 from spectramind_config import ConfigError, EffectiveConfig, Problem
 from spectramind_config.host import Host
+from spectramind_train.run.atomic_files import write_atomically
 from spectramind_train.run.manifest import (
     CheckpointRecord,
     DataRecord,
@@ -20,7 +22,6 @@ from spectramind_train.run.manifest import (
     now,
     read_manifest,
     sha256_of,
-    write_atomically,
     write_manifest,
 )
 from spectramind_train.run.plan import RunPlan
@@ -32,33 +33,54 @@ class Run:
     """One training run on disk.
 
     Its directory holds ``manifest.json``, ``config.yaml``, ``metrics.csv``, ``checkpoints/``, the predictions of the
-    test planets and pictures. ``paths.run_manifest`` always holds the newest run's manifest.
+    test planets and pictures. ``paths.run_manifest`` always holds the manifest of the run that began last.
     """
 
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path = path
         self.manifest = manifest
+        self._parents: tuple[Path, ...] = ()
 
     @classmethod
-    def create(cls, config: EffectiveConfig, plan: RunPlan, host: Host, data: DataRecord) -> Run:
-        """Make a directory that no other run has, and write the manifest of a run that has started.
+    def create(cls, config: EffectiveConfig, plan: RunPlan, host: Host) -> Run:
+        """Make a directory that no other run has, before its planets are prepared.
 
         Raises:
-            ConfigError: The directory or a file in it cannot be made; nothing is left of it.
+            ConfigError: The directory or a file in it cannot be made, or another of the config's paths cannot be
+                written; nothing is left of it.
         """
-        path = _new_directory(config)
-        run = cls(path, Manifest.of(path.name, config, plan, host, data))
+        require_writable(config)
+        root = Path(config.paths.output_dir).expanduser()
+        missing = tuple(folder for folder in (root, *root.parents) if not folder.exists())
+        path = _new_directory(config, root)
+        run = cls(path, Manifest.of(path.name, config, plan, host))
+        run._parents = missing
         try:
             write_atomically(path / "config.yaml", config.to_yaml().encode())
-            run.write()
+            write_manifest(run.manifest, path / "manifest.json")
         except OSError as error:
-            shutil.rmtree(path, ignore_errors=True)
-            place = Path(error.filename).parent if error.filename else path
-            raise ConfigError(
-                f"{place}: cannot be written ({error.strerror}); free some space, "
-                "or set paths.output_dir or paths.run_manifest to another place"
-            ) from error
+            run.discard()
+            raise _cannot_start(path, error) from error
         return run
+
+    def begin(self, data: DataRecord) -> None:
+        """Record the planets; from now on the run is the newest, and is kept however it ends.
+
+        Raises:
+            ConfigError: A manifest cannot be written.
+        """
+        self.manifest.data = data
+        try:
+            self.write()
+        except OSError as error:
+            raise _cannot_start(self.path, error) from error
+
+    def discard(self) -> None:
+        """Remove a run that has not begun: its directory, and the folders made for it where nothing else is in them."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        with suppress(OSError):
+            for folder in self._parents:
+                folder.rmdir()
 
     @classmethod
     def open(cls, path: Path) -> Run:
@@ -118,6 +140,9 @@ class Run:
 def require_writable(config: EffectiveConfig) -> None:
     """Check, before any work, that the run's paths can be written; makes none of them.
 
+    Whether a file can be made is found by making one: permission bits do not tell it of a read-only or virtual file
+    system, nor to the superuser.
+
     Raises:
         ConfigError: With every path that cannot, who set it and what to write instead.
     """
@@ -130,10 +155,13 @@ def require_writable(config: EffectiveConfig) -> None:
         folders["run_manifest"] = manifest.parent
     for name, path in folders.items():
         existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
-        if not existing.is_dir():
+        try:
+            with tempfile.TemporaryFile(dir=existing):
+                pass
+        except NotADirectoryError:
             problems.append(_unwritable(config, name, f"{existing} is not a directory"))
-        elif not os.access(existing, os.W_OK | os.X_OK):
-            problems.append(_unwritable(config, name, f"{existing} cannot be written"))
+        except OSError as error:
+            problems.append(_unwritable(config, name, f"{existing} cannot be written ({error.strerror or error})"))
     if problems:
         raise ConfigError(problems, config.overrides)
 
@@ -151,21 +179,26 @@ def _unwritable(config: EffectiveConfig, name: str, reason: str) -> Problem:
     )
 
 
-def _new_directory(config: EffectiveConfig) -> Path:
-    root = Path(config.paths.output_dir).expanduser()
+def _cannot_start(path: Path, error: OSError) -> ConfigError:
+    place = Path(error.filename).parent if error.filename else path
+    return ConfigError(
+        f"{place}: cannot be written ({error.strerror}); free some space, "
+        "or set paths.output_dir or paths.run_manifest to another place"
+    )
+
+
+def _new_directory(config: EffectiveConfig, root: Path) -> Path:
     stamp = datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S")
     name = f"{stamp}_{config.local.name}"
     try:
-        root.mkdir(parents=True, exist_ok=True)
         for number in range(1, 10_000):
             path = root / (name if number == 1 else f"{name}-{number}")
             try:
-                path.mkdir()
+                path.mkdir(parents=True)
             except FileExistsError:
                 continue
             return path
     except OSError as error:
-        raise ConfigError(
-            _unwritable(config, "output_dir", os.strerror(error.errno or errno.EIO)), config.overrides
-        ) from None
+        reason = os.strerror(error.errno or errno.EIO)
+        raise ConfigError(_unwritable(config, "output_dir", reason), config.overrides) from None
     raise ConfigError(f"{root}: 10000 runs started in one second")

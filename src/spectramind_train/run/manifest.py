@@ -5,10 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib.metadata
-import os
 import platform
 import subprocess
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +15,7 @@ import msgspec
 
 from spectramind_config import ConfigError, EffectiveConfig
 from spectramind_config.host import Host
+from spectramind_train.run.atomic_files import write_atomically
 from spectramind_train.run.plan import RunPlan
 
 SCHEMA_VERSION = 1
@@ -69,7 +68,10 @@ class GitState(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, kw_only=True):
-    """Everything that is needed to know, compare and repeat a run; times are UTC in ISO 8601."""
+    """Everything that is needed to know, compare and repeat a run; times are UTC in ISO 8601.
+
+    ``data`` is None until the planets are prepared.
+    """
 
     schema_version: int = SCHEMA_VERSION
     run_id: str
@@ -89,12 +91,12 @@ class Manifest(msgspec.Struct, kw_only=True):
     host: dict[str, Any]
     git: GitState | None
     packages: dict[str, str]
-    data: DataRecord
+    data: DataRecord | None = None
     checkpoints: list[CheckpointRecord] = []
     metrics: dict[str, float] = {}
 
     @classmethod
-    def of(cls, run_id: str, config: EffectiveConfig, plan: RunPlan, host: Host, data: DataRecord) -> Manifest:
+    def of(cls, run_id: str, config: EffectiveConfig, plan: RunPlan, host: Host) -> Manifest:
         """The manifest of a run that starts now."""
         effective = plan.accelerator if plan.accelerator != "cuda" else plan.devices
         return cls(
@@ -113,7 +115,6 @@ class Manifest(msgspec.Struct, kw_only=True):
             host={**dataclasses.asdict(host), "platform": platform.platform(), "python": platform.python_version()},
             git=_git_state(Path.cwd()),
             packages=_package_versions(),
-            data=data,
         )
 
 
@@ -137,22 +138,6 @@ def read_manifest(path: Path) -> Manifest:
         raise ConfigError(f"{path}: no run here; expected a run's directory or its manifest.json") from None
     except (OSError, msgspec.MsgspecError) as error:
         raise ConfigError(f"{file}: not a manifest of schema version {SCHEMA_VERSION}: {error}") from None
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file beside its final name, flush it to the disk, and rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def sha256_of(path: Path) -> str:

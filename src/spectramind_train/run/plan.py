@@ -97,6 +97,9 @@ def plan(config: EffectiveConfig, host: Host) -> RunPlan:
 
     num_nodes = 1 if fallback else config.num_nodes
     settle("num_nodes", config.num_nodes, num_nodes, "the CPU of this one machine stands in for the GPUs")
+    if num_nodes > 1:
+        what = "training over several nodes is not supported yet; one node uses all of its GPUs"
+        raise _refusal(config, "num_nodes", what, "trainer.num_nodes=1")
     several = devices * num_nodes > 1
     strategy = "ddp" if several else "auto"
     reason = "several devices need data-parallel processes" if several else "one device needs no other process"
@@ -147,36 +150,34 @@ def _devices(config: EffectiveConfig, host: Host) -> tuple[Accelerator, int, boo
         return "cpu", 1, False
     if asked == "mps":
         if not host.mps:
-            raise _refusal(config, f"{host.name} has no Apple GPU (mps)", "auto")
+            raise _refusal(config, "devices", f"{host.name} has no Apple GPU (mps)", "local.devices=auto")
         return "mps", 1, False
     lost = "the scheduler gave this job GPUs, but none is visible; ask for them again, or train on the CPU"
     if asked == "auto":
         if host.gpus:
             return "cuda", len(host.gpus) if config.strategy == "ddp" else 1, False
         if host.allocated_gpus:
-            raise _refusal(config, f"{host.name}: {lost}", "cpu")
+            raise _refusal(config, "devices", f"{host.name}: {lost}", "local.devices=cpu")
         return ("mps" if host.mps else "cpu"), 1, False
     if len(host.gpus) >= asked:
         return "cuda", asked, False
     if host.gpus:
-        raise _refusal(config, f"{host.name} has {len(host.gpus)} GPU(s), not {asked}", str(len(host.gpus)))
+        what = f"{host.name} has {len(host.gpus)} GPU(s), not {asked}"
+        raise _refusal(config, "devices", what, f"local.devices={len(host.gpus)}")
     if host.mps:
         if asked == 1:
             return "mps", 1, False
-        raise _refusal(config, f"{host.name} has one Apple GPU, not {asked} GPUs", "mps")
+        raise _refusal(config, "devices", f"{host.name} has one Apple GPU, not {asked} GPUs", "local.devices=mps")
     if host.scheduler:
         what = lost if host.allocated_gpus else f"this {host.scheduler} job has no GPU, and {asked} are asked for"
-        raise _refusal(config, f"{host.name}: {what}", "cpu")
+        raise _refusal(config, "devices", f"{host.name}: {what}", "local.devices=cpu")
     return "cpu", 1, True
 
 
-def _refusal(config: EffectiveConfig, what: str, remedy: str) -> ConfigError:
-    origin = config.origin("devices")
+def _refusal(config: EffectiveConfig, setting: str, what: str, instead: str) -> ConfigError:
+    origin = config.origin(setting)
     problem = Problem(
-        what=f"devices={config.devices}: {what}",
-        origin=origin.place,
-        argument=origin.argument,
-        instead=f"local.devices={remedy}",
+        what=f"{setting}={origin.value}: {what}", origin=origin.place, argument=origin.argument, instead=instead
     )
     return ConfigError(problem, config.overrides)
 

@@ -6,17 +6,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from rich.console import Console as RichConsole
+from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from spectramind_config import EffectiveConfig
 
-Report = Callable[[int, int], None]
+Progressed = Callable[[int, int], None]
 
 
-class Console:
+class Terminal:
     """The terminal of a run.
 
     Args:
@@ -29,13 +29,13 @@ class Console:
     def __init__(
         self, *, style: str = "rich", bars: bool = True, throttled: bool = False, silent: bool = False
     ) -> None:
-        self.rich = RichConsole(quiet=silent, highlight=False, no_color=style == "plain" or None, soft_wrap=True)
+        self.rich = Console(quiet=silent, highlight=False, no_color=style == "plain" or None, soft_wrap=True)
         self.live = style == "rich" and bars and self.rich.is_terminal and not silent
         self.throttled = throttled
 
     @classmethod
-    def of(cls, config: EffectiveConfig, *, rank: int = 0) -> Console:
-        """The console that a config asks for, in the process of a rank."""
+    def of(cls, config: EffectiveConfig, *, rank: int = 0) -> Terminal:
+        """The terminal that a config asks for, in the process of a rank."""
         return cls(
             style=config.logger.style,
             bars=config.dev.enable_progress_bar,
@@ -52,7 +52,7 @@ class Console:
         self.rich.print(f"[bold yellow]warning:[/bold yellow] {escape(line)}")
 
     @contextmanager
-    def progress(self, task: str) -> Iterator[Report]:
+    def progress(self, task: str) -> Iterator[Progressed]:
         """Show how far a long task is: a bar in a terminal, else a line at each quarter unless it is quick.
 
         Yields:
@@ -66,11 +66,11 @@ class Console:
             yield lambda done, total: bar.update(number, completed=done, total=total)
 
     def bar(self) -> Progress:
-        """A progress bar at the bottom of this console, gone when it stops."""
+        """A progress bar at the bottom of the terminal, gone when it stops."""
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         return Progress(*columns, console=self.rich, transient=True, refresh_per_second=1 if self.throttled else 10)
 
-    def _quarters(self, task: str) -> Report:
+    def _quarters(self, task: str) -> Progressed:
         said = 0
         began = time.monotonic()
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
 from spectramind_config import EffectiveConfig
 from spectramind_train.run.manifest import Manifest
-from spectramind_train.run.terminal import Console
+from spectramind_train.run.terminal import Terminal
 
 _PATIENCE_S = 20.0
+_AT_HOME = re.compile(r"(?P<scheme>|file:/{0,3}|sqlite(\+\w+)?:/{3,4})(?P<path>~.*)")
 _STATUS = {"completed": "FINISHED", "walltime": "FINISHED", "interrupted": "KILLED"}
 
 
@@ -26,23 +29,23 @@ class Tracker:
     everything anyway.
     """
 
-    def __init__(self, config: EffectiveConfig, console: Console) -> None:
-        self.uri = config.mlflow.tracking_uri
+    def __init__(self, config: EffectiveConfig, terminal: Terminal) -> None:
+        self.uri = expanded(config.mlflow.tracking_uri)
         self.experiment = config.mlflow.experiment_name
-        self.console = console
+        self.terminal = terminal
         self._queue: queue.Queue[Callable[[Any], None] | None] = queue.Queue()
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
         self._run_id: str | None = None
 
     @classmethod
-    def of(cls, config: EffectiveConfig, console: Console) -> Tracker | None:
+    def of(cls, config: EffectiveConfig, terminal: Terminal) -> Tracker | None:
         """The tracker that a config asks for; None where it is switched off or would need the network offline."""
         if not config.mlflow.enabled:
             return None
         if config.offline and urlparse(config.mlflow.tracking_uri).scheme not in ("", "file", "sqlite"):
-            console.warn(f"trainer.offline is set, so nothing is tracked at {config.mlflow.tracking_uri}")
+            terminal.warn(f"trainer.offline is set, so nothing is tracked at {config.mlflow.tracking_uri}")
             return None
-        return cls(config, console)
+        return cls(config, terminal)
 
     def start(self, manifest: Manifest) -> None:
         """Open the MLflow run and record the configuration."""
@@ -65,7 +68,7 @@ class Tracker:
         self._queue.put(None)
         self._thread.join(_PATIENCE_S)
         if self._thread.is_alive():
-            self.console.warn(f"MLflow at {self.uri} is slow; its last metrics may be missing")
+            self.terminal.warn(f"MLflow at {self.uri} is slow; its last metrics may be missing")
         return self._run_id
 
     def resume(self, run_id: str | None) -> None:
@@ -88,7 +91,7 @@ class Tracker:
                 task(client)
         except Exception as error:  # noqa: BLE001 - whatever ails the tracking server, the training goes on.
             reason = str(error).partition("\n")[0]
-            self.console.warn(f"MLflow at {self.uri} fails ({reason}); the run goes on, metrics.csv has everything")
+            self.terminal.warn(f"MLflow at {self.uri} fails ({reason}); the run goes on, metrics.csv has everything")
 
     def _start(self, client: Any, manifest: Manifest) -> None:
         experiment = client.get_experiment_by_name(self.experiment)
@@ -108,6 +111,15 @@ class Tracker:
         for name, value in manifest.metrics.items():
             client.log_metric(self._run_id, name, value)
         client.set_terminated(self._run_id, status=_STATUS.get(manifest.status, "FAILED"))
+
+
+def expanded(uri: str) -> str:
+    """A tracking URI of this machine's files with ``~`` as the home folder; MLflow would make a folder of that name."""
+    found = _AT_HOME.fullmatch(uri)
+    if found is None:
+        return uri
+    path = str(Path(found["path"]).expanduser())
+    return f"file:{path}" if found["scheme"].startswith("file") else f"{found['scheme']}{path}"
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

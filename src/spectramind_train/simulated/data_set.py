@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import filecmp
 import json
-import multiprocessing
-import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from dataclasses import asdict, fields
+from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,9 +15,13 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from spectramind_config import ConfigError, Simulation
-from spectramind_train.ariel.constants import WAVELENGTHS_UM
-from spectramind_train.ariel.dataset import ADC_TABLE, AXIS_TABLE, TRAIN_TABLE, WAVELENGTH_COLUMNS, Dataset, Split, Star
+from spectramind_train.ariel.constants import N_CHANNELS, WAVELENGTHS_UM
+from spectramind_train.ariel.dataset import ADC_TABLE, AXIS_TABLE, TRAIN_TABLE, Dataset, Split, Star
 from spectramind_train.ariel.detector import AIRS, CALIBRATION_FRAMES, FGS1, Detector, Instrument
+from spectramind_train.ariel.tables import by_channel, write_csv, write_submission
+from spectramind_train.run.atomic_files import replacing, write_atomically
+from spectramind_train.run.pools import spread
+from spectramind_train.run.sources import source_digest
 from spectramind_train.simulated.observation import ADC, frame_axis, observe
 from spectramind_train.simulated.population import draw_system, generator
 
@@ -34,10 +31,16 @@ VISITS_REPEAT_EVERY: Final = 24
 
 _FIRST_ID: Final[dict[Split, int]] = {"train": 1_000_001, "test": 9_000_001}
 _RECORD: Final = "simulation.json"
-SIMULATION_VERSION: Final = 2
-"""Counts up whenever the same seed gives other planets, so that data sets never mix two versions."""
 
 _PRIOR_MEAN, _PRIOR_SIGMA = 0.0147, 0.0107
+
+
+def version() -> str:
+    """What the planets of a seed depend on besides the settings: a digest of the code that makes them.
+
+    Data sets never mix two versions.
+    """
+    return source_digest(__name__)[:16]
 
 
 def simulate(
@@ -78,7 +81,8 @@ def simulate(
     try:
         _claim(root, settings)
         missing = [planet for planet in wanted if not _folder(root, *planet).is_dir()]
-        for done, _ in enumerate(_write_planets(root, settings, missing, workers), 1):
+        jobs = [(root, settings, *planet) for planet in missing]
+        for done, _ in enumerate(spread(write_planet, jobs, workers, purpose="simulates"), 1):
             if progress:
                 progress(done, len(missing))
         _write_tables(root, settings)
@@ -149,34 +153,9 @@ def _folder(root: Path, split: Split, index: int) -> Path:
     return root / split / str(_FIRST_ID[split] + index)
 
 
-def _write_planets(
-    root: Path, settings: Simulation, missing: Sequence[tuple[Split, int]], workers: int
-) -> Iterator[None]:
-    """Write the missing planets; yields after each."""
-    workers = min(workers, len(missing))
-    if workers <= 1:
-        for split, index in missing:
-            write_planet(root, settings, split, index)
-            yield
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        futures = [pool.submit(write_planet, root, settings, split, index) for split, index in missing]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise ConfigError(
-                f"a process that simulates planets died, most likely for lack of memory; {workers} worked at once: "
-                "use fewer, those already simulated are kept"
-            ) from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
 def _claim(root: Path, settings: Simulation) -> None:
     """Make ``root`` a simulation with these settings, or make sure that it is one."""
-    record = {"airs_frames": settings.airs_frames, "seed": settings.seed, "version": SIMULATION_VERSION}
+    record = {"airs_frames": settings.airs_frames, "seed": settings.seed, "version": version()}
     path = root / _RECORD
     root.mkdir(parents=True, exist_ok=True)
     if not path.is_file():
@@ -185,8 +164,7 @@ def _claim(root: Path, settings: Simulation) -> None:
                 f"{root}: holds a data set that was not simulated; nothing is simulated into it. "
                 "Set paths.data_root to another folder, or complete the data that is there"
             )
-        with _replacing(path) as unfinished:
-            unfinished.write_text(json.dumps(record) + "\n", encoding="utf-8")
+        write_atomically(path, f"{json.dumps(record)}\n".encode())
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
@@ -210,8 +188,8 @@ def _write_tables(root: Path, settings: Simulation) -> None:
             _write_split_tables(root, settings, split, indices)
     gains = {"FGS1_adc_offset": ADC.fgs1_offset, "FGS1_adc_gain": ADC.fgs1_gain}
     gains |= {"AIRS-CH0_adc_offset": ADC.airs_offset, "AIRS-CH0_adc_gain": ADC.airs_gain}
-    _write_csv(root / ADC_TABLE, list(gains), [list(gains.values())])
-    _write_csv(root / "wavelengths.csv", WAVELENGTH_COLUMNS, [WAVELENGTHS_UM.tolist()])
+    write_csv(root / ADC_TABLE, {name: [value] for name, value in gains.items()})
+    write_csv(root / "wavelengths.csv", by_channel("wl", WAVELENGTHS_UM[None]))
     axis = frame_axis(settings.airs_frames // 2)
     columns = {
         "AIRS-CH0-axis0-h": axis.airs_time,
@@ -221,8 +199,8 @@ def _write_tables(root: Path, settings: Simulation) -> None:
     }
     rows = len(axis.fgs1_time)
     padded = {name: pa.array([*values.tolist(), *[None] * (rows - len(values))]) for name, values in columns.items()}
-    with _replacing(root / AXIS_TABLE) as unfinished:
-        pq.write_table(pa.table(padded), unfinished)
+    with replacing(root / AXIS_TABLE) as file:
+        pq.write_table(pa.table(padded), file)
 
 
 def _present(root: Path) -> dict[Split, list[int]]:
@@ -233,36 +211,12 @@ def _present(root: Path) -> dict[Split, list[int]]:
 
 
 def _write_split_tables(root: Path, settings: Simulation, split: Split, indices: Sequence[int]) -> None:
-    systems = {str(_FIRST_ID[split] + index): draw_system(settings.seed, split, index) for index in indices}
-    star_names = [field.name for field in fields(Star)]
-    stars = [[planet_id, *asdict(system.star).values()] for planet_id, system in systems.items()]
-    _write_csv(root / f"{split}_star_info.csv", ["planet_id", *star_names], stars)
+    systems = {_FIRST_ID[split] + index: draw_system(settings.seed, split, index) for index in indices}
+    stars = {field.name: [float(getattr(one.star, field.name)) for one in systems.values()] for field in fields(Star)}
+    write_csv(root / f"{split}_star_info.csv", {"planet_id": list(systems), **stars})
     if split == "train":
-        labels = [[planet_id, *system.spectrum.tolist()] for planet_id, system in systems.items()]
-        _write_csv(root / TRAIN_TABLE, ["planet_id", *WAVELENGTH_COLUMNS], labels)
+        spectra = np.array([system.spectrum for system in systems.values()]).reshape(-1, N_CHANNELS)
+        write_csv(root / TRAIN_TABLE, {"planet_id": list(systems), **by_channel("wl", spectra)})
     else:
-        channels = len(WAVELENGTH_COLUMNS)
-        sigmas = [f"sigma_{i}" for i in range(1, channels + 1)]
-        constant = [*[_PRIOR_MEAN] * channels, *[_PRIOR_SIGMA] * channels]
-        sample = [[planet_id, *constant] for planet_id in systems]
-        _write_csv(root / "sample_submission.csv", ["planet_id", *WAVELENGTH_COLUMNS, *sigmas], sample)
-
-
-def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    with _replacing(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream, lineterminator="\n").writerows([header, *rows])
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A file of this process's own beside ``path``, which it replaces when complete.
-
-    A file with the same content stays as it is: its time of modification is part of what caches go by.
-    """
-    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    try:
-        yield folder / path.name
-        if not path.is_file() or not filecmp.cmp(folder / path.name, path, shallow=False):
-            (folder / path.name).replace(path)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        mean, sigma = (np.full((len(systems), N_CHANNELS), value) for value in (_PRIOR_MEAN, _PRIOR_SIGMA))
+        write_submission(root / "sample_submission.csv", list(systems), mean, sigma)

@@ -11,7 +11,9 @@ from scipy import constants
 
 from spectramind_train.ariel.constants import FloatArray
 
-ATOMIC_MASS: Final = constants.atomic_mass
+ATOMIC_MASS: Final = 1.66053907e-27
+"""CODATA 2018; the newer value in scipy would change the last digits of every simulated label."""
+
 SOLAR_RADIUS: Final = 6.957e8
 JUPITER_MASS: Final = 1.898e27
 
