@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from spectramind_config import ConfigError
 from spectramind_train.ariel.lightcurves import LightCurves
-from spectramind_train.learning.batches import EpochSampler, PlanetDataset, SpectraDataModule, collate, split, to_batch
+from spectramind_train.learning.batches import EpochSampler, PlanetDataset, SpectraDataModule, collate, to_batch
 from spectramind_train.planets.preparation import Planet
+from spectramind_train.planets.splits import split
 
 from . import recording
 from .recording import planet

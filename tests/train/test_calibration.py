@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from spectramind_config import Calibration, ConfigError
-from spectramind_train import calibration
+from spectramind_train.ariel import calibration
 from spectramind_train.ariel.calibration import calibrate
 from spectramind_train.ariel.constants import AIRS_COLUMNS
 from spectramind_train.ariel.dataset import Axis, Visit

@@ -234,7 +234,7 @@ def test_broken_tables_are_named(copy: Path) -> None:
         (whole[:-100], "a row is cut short"),
         (whole[:-7] + b"x" + whole[-6:], "holds no number"),
         (whole + whole.splitlines(keepends=True)[-1], "lists a planet twice"),
-        (b"", "column planet_id is missing"),
+        (b"", "not readable as CSV (Empty CSV file)"),
         (b"\xff\xfe\x00", "not readable as CSV"),
     ):
         replace(labels, content)

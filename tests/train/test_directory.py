@@ -11,8 +11,9 @@ import pytest
 
 from spectramind_config import ConfigError, compose
 from spectramind_config.host import Host
+from spectramind_train.run.atomic_files import write_atomically
 from spectramind_train.run.directory import Run, require_writable
-from spectramind_train.run.manifest import DataRecord, read_manifest, write_atomically
+from spectramind_train.run.manifest import DataRecord, read_manifest
 from spectramind_train.run.plan import plan
 
 
@@ -21,7 +22,9 @@ def create(folder: Path) -> Run:
     config = compose([f"local.output_dir='{folder}'"])
     host = Host.detect()
     record = DataRecord(root="data", simulated=False, fingerprint="0", planets={"train": ["1"]})
-    return Run.create(config, plan(config, host), host, record)
+    run = Run.create(config, plan(config, host), host)
+    run.begin(record)
+    return run
 
 
 def test_runs_that_start_together_never_share_a_directory(tmp_path: Path) -> None:

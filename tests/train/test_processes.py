@@ -12,9 +12,8 @@ import pytest
 
 from spectramind_config import ConfigError, compose
 from spectramind_config.host import Host
-from spectramind_train.learning.processes import fit_in_processes
+from spectramind_train.learning.processes import learn_in_processes
 from spectramind_train.run.directory import Run
-from spectramind_train.run.manifest import DataRecord
 from spectramind_train.run.plan import RunPlan, plan
 from spectramind_train.run.terminal import Terminal
 from spectramind_train.training import train
@@ -45,9 +44,8 @@ def test_two_processes_train_one_model(small: list[str], tmp_path: Path, monkeyp
 def two(tmp_path: Path) -> tuple[Run, RunPlan]:
     """A run that two processes cannot even open, since its manifest is gone, and its plan."""
     config, host = compose([f"local.output_dir={tmp_path}", "local.devices=cpu"]), Host.detect()
-    record = DataRecord(root="data", simulated=True, fingerprint="0", planets={})
     alone = plan(config, host)
-    run = Run.create(config, alone, host, record)
+    run = Run.create(config, alone, host)
     (run.path / "manifest.json").unlink()
     return run, dataclasses.replace(alone, devices=2)
 
@@ -55,7 +53,7 @@ def two(tmp_path: Path) -> tuple[Run, RunPlan]:
 def test_a_process_that_fails_says_why_itself(two: tuple[Run, RunPlan], capfd: pytest.CaptureFixture[str]) -> None:
     """Its own message stands on stderr without a traceback, and the run ends with one of which process it was."""
     with pytest.raises(ConfigError, match=r"process [01] of 2 failed, see above"):
-        fit_in_processes(*two, started=time.monotonic())
+        learn_in_processes(*two, started=time.monotonic())
     error = capfd.readouterr().err
     assert "no run here" in error
     assert "Traceback" not in error
@@ -68,11 +66,11 @@ def test_a_signal_while_the_processes_start_ends_them(
     pause = time.sleep
 
     def kill_and_pause(seconds: float) -> None:
-        monkeypatch.setattr("spectramind_train.learning.processes.time.sleep", pause)
+        monkeypatch.setattr("spectramind_train.run.launching.time.sleep", pause)
         os.kill(os.getpid(), signal.SIGTERM)
         pause(seconds)
 
-    monkeypatch.setattr("spectramind_train.learning.processes.time.sleep", kill_and_pause)
+    monkeypatch.setattr("spectramind_train.run.launching.time.sleep", kill_and_pause)
     with pytest.raises(SystemExit) as caught:
-        fit_in_processes(*two, started=time.monotonic())
+        learn_in_processes(*two, started=time.monotonic())
     assert caught.value.code == 143

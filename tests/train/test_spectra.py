@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from spectramind_train import spectra
+from spectramind_train.simulated import spectra
 from spectramind_train.simulated.spectra import BANDS, Atmosphere
 
 CLEAR = Atmosphere(

@@ -15,7 +15,7 @@ import pytest
 
 from spectramind_config import EffectiveConfig, compose
 from spectramind_config.host import Host
-from spectramind_train.run.manifest import DataRecord, Manifest
+from spectramind_train.run.manifest import Manifest
 from spectramind_train.run.plan import plan
 from spectramind_train.run.terminal import Terminal
 from spectramind_train.run.tracking import Tracker
@@ -25,8 +25,7 @@ def tracked(uri: str, *overrides: str) -> tuple[EffectiveConfig, Manifest]:
     """A config that tracks at ``uri``, and the manifest of a run of it."""
     config = compose(["local.mlflow.enabled=true", f"local.mlflow.tracking_uri='{uri}'", *overrides])
     host = Host.detect()
-    record = DataRecord(root="data", simulated=True, fingerprint="0", planets={})
-    return config, Manifest.of("run-1", config, plan(config, host), host, record)
+    return config, Manifest.of("run-1", config, plan(config, host), host)
 
 
 def log_a_run(uri: str) -> float:

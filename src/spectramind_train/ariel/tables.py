@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,10 @@ def read_rows(path: Path, columns: Sequence[str]) -> FloatArray:
         missing = str(error).partition("'")[2].partition("'")[0]
         raise ConfigError(f"{path}: column {missing} is missing; download it again") from None
     except (pa.ArrowException, OSError) as error:
-        raise ConfigError(f"{path}: not a readable table of numbers ({error}); download it again") from error
+        # Arrow quotes the whole row, which may have hundreds of numbers.
+        reason = textwrap.shorten(str(error), 100)
+        broken = "a row is cut short or holds no number" if "Row #" in reason else "not readable as CSV"
+        raise ConfigError(f"{path}: {broken} ({reason}); download it again") from error
     rows = np.stack([column.to_numpy() for column in table.columns], axis=1)
     if not np.isfinite(rows).all():
         raise ConfigError(f"{path}: holds values that are not finite; download it again")
