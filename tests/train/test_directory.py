@@ -15,6 +15,8 @@ from spectramind_train.run.atomic_files import write_atomically
 from spectramind_train.run.directory import Run, require_writable
 from spectramind_train.run.manifest import DataRecord, read_manifest
 from spectramind_train.run.plan import plan
+from spectramind_train.run.terminal import Terminal
+from spectramind_train.training import train
 
 
 def create(folder: Path) -> Run:
@@ -114,11 +116,43 @@ def test_a_file_that_is_no_manifest_is_refused(tmp_path: Path) -> None:
         Run.open(tmp_path / "nowhere")
 
 
-def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
-    """Files are written beside their final name and renamed: no half file, no leftover."""
-    path = tmp_path / "file"
-    write_atomically(path, b"old")
-    with pytest.raises(TypeError):
-        write_atomically(path, "not bytes")  # type: ignore[arg-type]
-    assert path.read_bytes() == b"old"
+@pytest.mark.parametrize("place", ["/proc/outputs", "/sys/outputs", "file/outputs"])
+@pytest.mark.parametrize("name", ["output_dir", "cache_dir", "run_manifest"])
+def test_places_that_take_no_file_are_found_before_any_work(
+    name: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Virtual file systems refuse the superuser too, whatever their permission bits say; no planet is touched."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("spectramind_train.training.build_splits", lambda *_: pytest.fail("planets were prepared"))
+    path = tmp_path / place
+    paths = {"output_dir": tmp_path / "o", "cache_dir": tmp_path / "c", "run_manifest": tmp_path / "m.json"}
+    config = compose([f"local.paths.{key}={value}" for key, value in (paths | {name: path}).items()])
+    host = Host.detect()
+    with pytest.raises(ConfigError, match=f"paths.{name}={path}") as caught:
+        train(config, plan(config, host), host, Terminal(silent=True), started=0.0)
+    assert "command line" in str(caught.value)
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("failure", [ConfigError("planet 7 is damaged"), KeyboardInterrupt(), ZeroDivisionError()])
+def test_a_run_has_its_directory_while_planets_are_prepared_and_not_if_they_cannot_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
+) -> None:
+    """Its manifest says that it runs; the newest run on record stays the one that began before; nothing is left."""
+    before = create(tmp_path / "outputs" / "here")
+    config = compose([f"local.output_dir={tmp_path}/outputs/there", f"local.cache_dir={tmp_path}/cache"])
+    newest = ["local.paths.run_manifest=" + str(tmp_path / "outputs" / "here" / "run_manifest.json")]
+    config = config.with_overrides(newest)
+
+    def fail(*_: object) -> None:
+        (directory,) = (tmp_path / "outputs" / "there").iterdir()
+        manifest = read_manifest(directory)
+        assert (manifest.status, manifest.data) == ("running", None)
+        raise failure
+
+    monkeypatch.setattr("spectramind_train.training.build_splits", fail)
+    host = Host.detect()
+    with pytest.raises(type(failure)):
+        train(config, plan(config, host), host, Terminal(silent=True), started=0.0)
+    assert [entry.name for entry in (tmp_path / "outputs").iterdir()] == ["here"]
+    assert read_manifest(tmp_path / "outputs" / "here" / "run_manifest.json").run_id == before.path.name

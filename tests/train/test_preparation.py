@@ -109,6 +109,20 @@ def test_an_entry_belongs_to_its_settings_and_raw_files(dataset: Dataset, tmp_pa
     assert len(entries(cache)) == 3
 
 
+def test_an_entry_belongs_to_the_code_that_made_it(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other code, or another library that does the sums, makes a new entry."""
+    cache, ids = tmp_path / "cache", dataset.planet_ids("train")[:1]
+    prepare(dataset, ids, SETTINGS, cache)
+    monkeypatch.setattr("spectramind_train.planets.preparation.source_digest", lambda _: "other")
+    prepare(dataset, ids, SETTINGS, cache)
+    monkeypatch.setattr("scipy.__version__", "0")
+    prepare(dataset, ids, SETTINGS, cache)
+    prepare(dataset, ids, SETTINGS, cache)
+    assert len(entries(cache)) == 3
+
+
 def test_worker_processes_give_the_same_planets_and_pass_on_errors(dataset: Dataset, tmp_path: Path) -> None:
     """Two processes agree with one bit for bit; a damaged file is reported by name, its neighbour is still cached."""
     ids = dataset.planet_ids("train")[:2]

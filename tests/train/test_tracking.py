@@ -18,7 +18,7 @@ from spectramind_config.host import Host
 from spectramind_train.run.manifest import Manifest
 from spectramind_train.run.plan import plan
 from spectramind_train.run.terminal import Terminal
-from spectramind_train.run.tracking import Tracker
+from spectramind_train.run.tracking import Tracker, expanded
 
 
 def tracked(uri: str, *overrides: str) -> tuple[EffectiveConfig, Manifest]:
@@ -114,3 +114,35 @@ def test_offline_never_opens_a_connection(capsys: pytest.CaptureFixture[str]) ->
     assert "trainer.offline" in capsys.readouterr().out
     config, _ = tracked("file:mlruns", "trainer=kaggle_safe")
     assert Tracker.of(config, Terminal()) is not None
+
+
+@pytest.mark.parametrize(
+    ("uri", "meant"),
+    [
+        ("~/mlruns", "{home}/mlruns"),
+        ("file:~/mlruns", "file:{home}/mlruns"),
+        ("file:///~/mlruns", "file:{home}/mlruns"),
+        ("sqlite:///~/x.db", "sqlite:///{home}/x.db"),
+        ("sqlite+pysqlite:///~/x.db", "sqlite+pysqlite:///{home}/x.db"),
+        ("file:mlruns", "file:mlruns"),
+        ("file:/a/~b", "file:/a/~b"),
+        ("https://host/~user", "https://host/~user"),
+    ],
+)
+def test_the_home_folder_is_written_out(uri: str, meant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In URIs of files on this machine, and there only at the start of a path."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert expanded(uri) == meant.format(home=tmp_path)
+
+
+@pytest.mark.parametrize(("uri", "place"), [("file:~/mlruns", "mlruns"), ("sqlite:///~/x.db", "x.db")])
+def test_runs_are_tracked_at_home(uri: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No folder is called ``~``: MLflow itself finds the run below the home folder."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "home").mkdir()
+    log_a_run(uri)
+    assert (tmp_path / "home" / place).exists()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["home"]
+    status, _, losses = history(expanded(uri))
+    assert (status, len(losses)) == ("FINISHED", 50)

@@ -127,6 +127,15 @@ def test_metrics_are_written_as_training_goes(outcome: Outcome) -> None:
     with (outcome.run.path / "metrics.csv").open() as file:
         scores = [row["val_score"] for row in csv.DictReader(file) if row["val_score"]]
     assert len(scores) == 6
+    assert outcome.score == pytest.approx(max(map(float, scores)), rel=1e-6)
+    assert outcome.score == outcome.run.manifest.metrics["val_score_best"]
+
+
+def test_without_a_validation_there_is_no_score(config: EffectiveConfig, tmp_path: Path) -> None:
+    """A sweeper is told that there is nothing to compare."""
+    caps = ["local.dev.limit_val_batches=0", "local.max_epochs=1", f"local.output_dir='{tmp_path}'"]
+    outcome = trained(config.with_overrides(caps))
+    assert (outcome.exit_code, outcome.score) == (0, None)
 
 
 def test_the_same_seed_gives_the_same_numbers(config: EffectiveConfig, outcome: Outcome) -> None:

@@ -8,7 +8,8 @@ from typing import Any, Final
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader, DistributedSampler
+from torch.utils.data import Dataset as TorchDataset
 
 from spectramind_config import ConfigError
 from spectramind_train.ariel.constants import FloatArray
@@ -68,7 +69,7 @@ def collate(samples: Sequence[Batch]) -> Batch:
     return {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
 
 
-class PlanetDataset(Dataset[Batch]):
+class PlanetDataset(TorchDataset[Batch]):
     """A split's planets as tensors, made once.
 
     An item is ``to_batch`` of one planet without the first axis and its number in the split as ``index`` (int64), by

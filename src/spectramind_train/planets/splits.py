@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import inspect
 import math
 import os
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+import spectramind_config
 from spectramind_config import ConfigError, DataConfig, EffectiveConfig, NominalData, Problem, Simulation
 from spectramind_train.ariel.dataset import AXIS_TABLE, TRAIN_TABLE, Dataset
 from spectramind_train.ariel.metric import naive_statistics
@@ -137,8 +139,8 @@ def _refuse_if_named(config: EffectiveConfig, root: Path) -> None:
     else:
         classes = (*type(config.local).__mro__, *type(config.paths).__mro__)
         owner = next((cls for cls in classes if cls.__qualname__ == origin.owner), None)
-        shipped = owner is not None and owner.__module__.startswith("spectramind_config")
-        untouched = shipped and not any(name in os.environ for name in origin.variables)
+        unset = not any(name in os.environ for name in origin.variables)
+        untouched = owner is not None and _is_shipped(owner) and unset
     if untouched and origin.value in UNTOUCHED_ROOTS:
         return
     reason = "holds no data set" if root.is_dir() else "is not a directory" if root.exists() else "does not exist"
@@ -154,6 +156,15 @@ def _refuse_if_named(config: EffectiveConfig, root: Path) -> None:
         ),
         config.overrides,
     )
+
+
+def _is_shipped(cls: type) -> bool:
+    """Whether a class is declared in a file of the config package, where a site's profiles never are."""
+    try:
+        file = inspect.getfile(cls)
+    except (TypeError, OSError):
+        return False
+    return Path(spectramind_config.__file__).parent in Path(file).parents
 
 
 def planets_needed(config: EffectiveConfig, plan: RunPlan) -> int | None:

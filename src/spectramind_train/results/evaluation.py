@@ -27,7 +27,7 @@ def evaluate(
         AIRS in ppm: ``test_…`` is the model, ``fit_…`` the classical transit fit, ``mean_…`` the training planets'
         mean.
     """
-    planets = tested(config, splits.test)
+    planets = within_caps(config, splits.test)
     batches = loader(
         PlanetDataset(planets),
         batch_size=config.data.batch_size,
@@ -38,8 +38,8 @@ def evaluate(
     return planets, prediction, scores(splits, planets, prediction)
 
 
-def tested(config: EffectiveConfig, planets: Sequence[Planet]) -> Sequence[Planet]:
-    """The test planets that the caps on batches leave; at least one batch."""
+def within_caps(config: EffectiveConfig, planets: Sequence[Planet]) -> Sequence[Planet]:
+    """The test planets that the caps on batches leave, at least one; a quick run takes one batch."""
     limit = 1 if config.dev.fast_dev_run else config.dev.limit_test_batches
     if limit is None:
         return planets
