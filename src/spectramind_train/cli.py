@@ -23,8 +23,8 @@ def train_command(arguments: Sequence[str]) -> int:
     command = hydra_app.read(arguments)
     hydra_app.check(command)
     if command.needs_hydra:
-        return hydra_app.run(_train, command, sys.argv[0])
-    return _train(compose(command.overrides))
+        return hydra_app.run(_start, command, sys.argv[0])
+    return _start(compose(command.overrides))
 
 
 @contextmanager
@@ -42,14 +42,15 @@ def _terminable() -> Iterator[None]:
 
 
 @_terminable()
-def _train(config: EffectiveConfig) -> int:
+def _start(config: EffectiveConfig) -> int:
+    started = run_start()
     terminal = Terminal.of(config)
     host = _usable(Host.detect(), terminal)
     run_plan = plan(config, host)
     _announce(config, run_plan, terminal)
     from spectramind_train.training import train
 
-    return train(config, run_plan, host, terminal, started=run_start()).exit_code
+    return train(config, run_plan, host, terminal, started=started).exit_code
 
 
 def _usable(host: Host, terminal: Terminal) -> Host:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import os
 import signal
@@ -34,6 +35,11 @@ def test_two_processes_train_one_model(small: list[str], tmp_path: Path, monkeyp
     assert manifest.plan["devices"] == 2
     assert manifest.metrics["test_score"] > 0.3
     assert outcome.run.checkpoint().is_file()
+    assert outcome.score == manifest.metrics["val_score_best"]
+    with (outcome.run.path / "metrics.csv").open() as file:
+        losses = [float(row["train_loss"]) for row in csv.DictReader(file) if row["train_loss"]]
+    assert len(losses) == 2
+    assert losses[1] < losses[0]
     assert sorted(path.name for path in tmp_path.iterdir()) == [manifest.run_id, "mlruns", "run_manifest.json"]
     (final,) = (tmp_path / "mlruns").rglob("test_score")
     assert (final.parent / "val_score").is_file()

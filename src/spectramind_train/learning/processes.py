@@ -18,6 +18,7 @@ from spectramind_config import ConfigError, from_dict
 from spectramind_train.learning.learner import Learned, learn
 from spectramind_train.learning.module import NonFiniteLossError
 from spectramind_train.planets.splits import build_splits
+from spectramind_train.run.atomic_files import write_atomically
 from spectramind_train.run.directory import Run
 from spectramind_train.run.launching import ProcessFailedError, launch
 from spectramind_train.run.plan import RunPlan
@@ -66,7 +67,7 @@ def main(directory: Path, elapsed: float) -> None:
         raise
     if rank == 0:
         tracked = tracker.leave() if tracker is not None else None
-        (directory / _RESULT).write_bytes(msgspec.json.encode(msgspec.structs.replace(result, tracked=tracked)))
+        write_atomically(directory / _RESULT, msgspec.json.encode(msgspec.structs.replace(result, tracked=tracked)))
 
 
 if __name__ == "__main__":
