@@ -18,7 +18,8 @@ from spectramind_config.schema.values import plain, same
 
 def table(config: Config) -> Iterator[str]:
     """Every setting on a line, by group; ``*`` marks those that differ from the default profiles."""
-    usual = {origin.path: origin.value for origin in compose([], type(config)).origins()}
+    default = compose([], type(config))._layers
+    usual = {path: default.effective_value(path) for path in default.paths()}
     groups = config._root.groups
     origins = [one for one in config.origins() if not is_name(config, one.path)]
     yield "* differs from the default profile of its group"

@@ -24,7 +24,7 @@ from spectramind_config.sites.overlay import Overlay
 
 def _list(options: Namespace, root: type[Config]) -> int:
     load(root._root)
-    names = ("group", "name", "provider", "source", "summary")
+    names = ("group", "name", "provider", "summary", *["source"] * options.json)
     found = [one for group in REGISTRY.view(root._root).values() for one in group.values()]
     table = [{name: str(getattr(one, name)) for name in names} for one in found]
     experiments = REGISTRY.experiments(root._root).values()

@@ -89,6 +89,7 @@ class Program:
         """
         if argv is None:  # What is imported by now stays; the collector need not walk it again, at exit least of all.
             gc.freeze()
+            gc.disable()
         arguments = list(sys.argv[1:] if argv is None else argv)
         spec, words = self.root._root, ""
         variable = os.environ.get(spec.variable)
@@ -106,6 +107,8 @@ class Program:
             found = [*entries(variable or ""), *_sites(options, list(spec.groups))]
             if found:  # Absolute, and in the environment, for the processes that a command starts.
                 os.environ[spec.variable] = os.pathsep.join(map(str, found))
+            if not words.startswith(("config", "profiles")):  # Only a run lasts long enough to make garbage.
+                gc.enable()
             return command.run(options, self.root)
         except ConfigError as error:
             error.program = self.name

@@ -13,7 +13,8 @@ from typing import Any, get_args, get_type_hints
 from spectramind_config.settings import Settings
 
 
-def class_file(cls: type) -> str | None:
+@functools.cache
+def class_file(cls: Any) -> str | None:
     """The file that a class stands in; None where there is none, as for a class typed into an interpreter."""
     try:
         return inspect.getsourcefile(cls)
@@ -46,7 +47,7 @@ def leaf_owner(cls: Any, path: str) -> tuple[type, int | None]:
     keywords = [node for node in ast.walk(statement) if isinstance(node, ast.keyword) and node.arg == rest[-1]]
     if keywords:
         return owner, keywords[-1].value.lineno
-    nested: Any = section_class(_hints(owner)[first])
+    nested: Any = section_class(hints(owner)[first])
     return leaf_owner(nested, ".".join(rest)) if nested else (owner, statement.lineno)
 
 
@@ -62,7 +63,8 @@ def section_class(annotation: Any) -> type[Settings] | None:
 
 
 @functools.cache
-def _hints(cls: type) -> dict[str, Any]:
+def hints(cls: Any) -> Mapping[str, Any]:
+    """The annotations of a class and its parents, evaluated."""
     return get_type_hints(cls, include_extras=True)
 
 
