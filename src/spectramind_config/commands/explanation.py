@@ -28,7 +28,8 @@ def table(config: Config) -> Iterator[str]:
         inside = [one for one in inside if group or one.key.partition(".")[0] not in groups]
         if group:
             chosen = REGISTRY.view(config._root)[group].get(config.profiles[group])
-            yield from ("", f"{group}={config.profiles[group]}: {chosen.summary if chosen else ''}".rstrip(": "))
+            label = f"{group}={config.profiles[group]}: "
+            yield from ("", wrapped(label, chosen.summary, width()) if chosen else label.rstrip(": "))
         elif inside:
             yield from ("", config._root.cls.__name__)
         paths = max((len(one.path) for one in inside), default=0)
@@ -59,7 +60,7 @@ def _row(cells: Sequence[str], indent: int) -> Iterator[str]:
     for cell in cells[1:]:
         if len(line) + 2 + len(cell.rstrip()) > width():
             yield line.rstrip()
-            line = " " * (indent - 2)
+            line = " " * max(4, min(indent - 2, width() - 2 - len(cell.rstrip())))
         line += f"  {cell}"
     yield line.rstrip()
 
