@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import os
+import re
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +28,8 @@ C = TypeVar("C", bound=Config, contravariant=True)
 class Main(Protocol):
     """What ``main`` makes of a function of a config."""
 
-    def __call__(self, argv: Sequence[str] | None = None) -> None: ...
+    def __call__(self, argv: Sequence[str] | None = None) -> None:
+        """Run a command line; leaves with its exit code where that is not 0."""
 
 
 def main(root: type[C], *, program: str | None = None) -> Callable[[Callable[[C], object]], Main]:
@@ -88,7 +90,8 @@ class Program:
         """
         if argv is None:  # What is imported by now stays; the collector need not walk it again, at exit least of all.
             gc.freeze()
-        arguments = list(sys.argv[1:] if argv is None else argv)
+            gc.disable()
+        arguments = _command_first(sys.argv[1:] if argv is None else argv)
         spec, words = self.root._root, ""
         variable = os.environ.get(spec.variable)
         try:
@@ -105,6 +108,8 @@ class Program:
             found = [*entries(variable or ""), *_sites(options, list(spec.groups))]
             if found:  # Absolute, and in the environment, for the processes that a command starts.
                 os.environ[spec.variable] = os.pathsep.join(map(str, found))
+            if not words.startswith(("config", "profiles")):  # Only a run lasts long enough to make garbage.
+                gc.enable()
             return command.run(options, self.root)
         except ConfigError as error:
             error.program = self.name
@@ -175,6 +180,14 @@ class Program:
             parser.usage, parser.description = "", None
             yield from (parser.format_help().partition("\n\n")[2].rstrip(), "")
             yield from settings(self.root)
+
+
+def _command_first(arguments: Sequence[str]) -> list[str]:
+    """A command line whose flags before the command, those for profiles from elsewhere, stand at its end."""
+    start = 0
+    while start < len(arguments) and re.match(r"--(profiles|config-dir)(=|$)", arguments[start]):
+        start += 1 if "=" in arguments[start] else 2
+    return [*arguments[start:], *arguments[:start]]
 
 
 def of_run(parser: Parser) -> None:

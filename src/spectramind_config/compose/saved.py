@@ -44,7 +44,14 @@ def from_file(path: Path, root: type[C]) -> C:
     return from_dict(values, str(file), root, lines)
 
 
-def from_dict(values: Mapping[str, Any], source: str, root: type[C], lines: Mapping[str, int] | None = None) -> C:
+def from_dict(
+    values: Mapping[str, Any],
+    source: str,
+    root: type[C],
+    lines: Mapping[str, int] | None = None,
+    *,
+    unfolded: bool = False,
+) -> C:
     """Rebuild a config from what ``to_dict`` gave, checked like a command line.
 
     Args:
@@ -52,6 +59,7 @@ def from_dict(values: Mapping[str, Any], source: str, root: type[C], lines: Mapp
         source: Where they come from, for messages: a file's path.
         root: The class to rebuild.
         lines: The line of each dotted path in that file.
+        unfolded: Whether a folded setting stands in its groups, as Hydra composes it, instead of at the top.
 
     Raises:
         ConfigError: With every key that is unknown and every value that does not fit.
@@ -72,12 +80,13 @@ def from_dict(values: Mapping[str, Any], source: str, root: type[C], lines: Mapp
     stack = stack_of(spec, defaults | known)
     problems: list[Problem] = []
     for path, value in _flat(values, stack.setters.keys() | stack.leaves.keys()):
-        setters = stack.setters.get(path) or ((path,) if path in stack.leaves else None)
+        setters = stack.setters.get(path) or ((path,) if unfolded and path in stack.leaves else None)
         if path.partition(".")[2] == "name" and path.partition(".")[0] in spec.groups:
             continue
         if setters is None:
             if path.partition(".")[0] not in choices.keys() - known.keys():
-                problems.append(_no_leaf(path, places.get(path, source), stack.setters, check))
+                problem = _no_leaf(path, places.get(path, source), stack.setters, check)
+                problems.append(dataclasses.replace(problem, nearest=stack.effective.get(path, problem.nearest)))
         elif value is None:
             paths |= {write(one, None): path for one in setters if stack.values[one] is not None}
         else:
@@ -125,7 +134,7 @@ def from_hydra(config: DictConfig, root: type[C], source: str = "Hydra") -> C:
     for name, value in values.items() if isinstance(values, dict) else ():
         if name in ours:
             content[str(name)] = _named(config, str(name), value, view.get(str(name), {}))
-    return from_dict(content, source, root)
+    return from_dict(content, source, root, unfolded=True)
 
 
 def _named(config: DictConfig, group: str, value: Any, known: Mapping[str, Registered]) -> Any:

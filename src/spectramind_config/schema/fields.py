@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from msgspec import Meta
 
@@ -75,9 +75,9 @@ def _kind(bare: Any, metas: tuple[Meta, ...]) -> Kind:
     origin, arguments = get_origin(bare), get_args(bare)
     extra = {name: value for meta in metas for name, value in (meta.extra or {}).items()}
     if bare is str and "choices" in extra:
-        return Kind(Literal, choices=tuple(extra["choices"]), marked=True)
+        return Kind(Literal, choices=tuple(extra["choices"]))
     if bare is str and "kind" in extra:
-        return Kind(extra["kind"], marked=True)
+        return Kind(extra["kind"])
     if origin is Literal:
         if not all(isinstance(one, str | int | bool) for one in arguments):
             raise UnsupportedTypeError(f"{bare} holds more than strings, ints and bools")
@@ -184,14 +184,14 @@ def leaves_of(cls: type) -> Mapping[str, Leaf]:
 _LEAVES: MutableMapping[type, Mapping[str, Leaf]] = weakref.WeakKeyDictionary()
 
 
-def hints_of(cls: type) -> dict[str, Any]:
+def hints_of(cls: type) -> Mapping[str, Any]:
     """The annotations of a class and its parents, evaluated.
 
     Raises:
         UnsupportedTypeError: One names what its module does not know, or is no expression.
     """
     try:
-        return get_type_hints(cls, include_extras=True)
+        return sources.hints(cls)
     except Exception as error:  # noqa: BLE001 - an annotation may name anything; it is refused with the reason.
         reason = f"its annotations cannot be read: {error}; import the names that annotations use"
         raise UnsupportedTypeError(reason).of(cls, "") from None
@@ -243,7 +243,7 @@ def built(cls: type[_S], raw: Any) -> _S:
             raise ValueError(f"'{name}' is not a setting of {cls.__name__}" + (f"; nearest: {close}" if close else ""))
     changes: dict[str, Any] = {}
     default = cls()
-    values = by_first_name({path: leaf for path, leaf in leaves_of(cls).items()})
+    values = by_first_name(leaves_of(cls))
     for name, inner in values.items():
         given = raw.get(name, getattr(default, name))
         try:

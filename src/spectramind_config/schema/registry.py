@@ -194,7 +194,7 @@ class Registry:
                         if issubclass(one.cls, group.schema):
                             store.put(root.name, one.group, one.name, one.instance)
 
-    def add(self, group: str, name: str, cls: type[Profile]) -> None:
+    def add(self, group: str, name: str, cls: Any) -> None:
         """Check a profile and make it known to ``compose`` and to Hydra.
 
         The profiles of this package are not checked at each import: a test does that.
@@ -348,8 +348,9 @@ def _drop_renamed(named: dict[str, tuple[Registered, ...]], one: Registered) -> 
     """Forget the other names of a class that has been typed in again."""
     for name, several in list(named.items()):
         kept = tuple(
-            other for other in several if other.cls is one.cls or other.cls.__qualname__ != one.cls.__qualname__
-            or not _interactive(other.cls)
+            other
+            for other in several
+            if other.cls is one.cls or other.cls.__qualname__ != one.cls.__qualname__ or not _interactive(other.cls)
         )
         named[name] = kept
         if not kept:

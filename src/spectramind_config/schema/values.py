@@ -20,7 +20,7 @@ _V = TypeVar("_V")
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A value that was written without quotes: what it is to YAML or Hydra, and the text that a string setting takes."""
+    """A value that was written without quotes: what it is to YAML or Hydra, and its text for a string setting."""
 
     value: Any
     text: str
@@ -34,8 +34,8 @@ class FrozenList(list[_V]):
     """A list inside a composed config."""
 
     __slots__ = ()
-    __setitem__ = __delitem__ = __iadd__ = __imul__ = append = extend = insert = pop = remove = _refuse  # type: ignore[assignment]
-    clear = sort = reverse = _refuse  # type: ignore[assignment]
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = append = extend = insert = pop = remove = _refuse
+    clear = sort = reverse = _refuse
 
     def __reduce__(self) -> tuple[type, tuple[list[_V]]]:
         return FrozenList, (list(self),)
@@ -45,19 +45,21 @@ class FrozenDict(dict[_K, _V]):
     """A dict inside a composed config."""
 
     __slots__ = ()
-    __setitem__ = __delitem__ = __ior__ = pop = popitem = clear = update = setdefault = _refuse  # type: ignore[assignment]
+    __setitem__ = __delitem__ = __ior__ = pop = popitem = clear = update = setdefault = _refuse
 
     def __reduce__(self) -> tuple[type, tuple[dict[_K, _V]]]:
         return FrozenDict, (dict(self),)
 
 
-_CLOCK = re.compile(r"(?:(\d+)(?:-| days?, ))?(\d+):([0-5]\d):([0-5]\d(?:\.\d+)?)", re.ASCII)
-_UNITS = re.compile(r"(?=\d)(?:([\d.]+)d)?(?:([\d.]+)h)?(?:([\d.]+)m(?:in)?)?(?:([\d.]+)s)?", re.ASCII)
+_CLOCK = r"(?:([0-9]+)(?:-| days?, ))?([0-9]+):([0-5][0-9]):([0-5][0-9](?:\.[0-9]+)?)"
+_UNITS = r"(?=[0-9])(?:(N) *d *)?(?:(N) *h *)?(?:(N) *m(?:in)? *)?(?:(N) *s)?".replace("N", r"[0-9]+(?:\.[0-9]*)?")
+DURATION = rf"^\s*(?:{_CLOCK}|{_UNITS})\s*$"
+"""What ``duration`` takes, as a regular expression."""
 
 
 def duration(text: str) -> timedelta:
     """A length of time as ``8:30:00``, ``1-12:00:00``, ``9h``, ``1h30m`` or ``1.5d``; ValueError otherwise."""
-    found = _CLOCK.fullmatch(text.strip()) or _UNITS.fullmatch(text.strip().replace(" ", ""))
+    found = re.fullmatch(_CLOCK, text.strip()) or re.fullmatch(_UNITS, text.strip())
     if found is None:
         raise ValueError(text)
     days, hours, minutes, seconds = (float(part or 0) for part in found.groups())
@@ -138,9 +140,7 @@ def by_first_name(values: Mapping[str, _V]) -> dict[str, dict[str, _V]]:
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:
     """Values by dotted path as a tree."""
-    return {
-        name: inner[""] if "" in inner else nested(inner) for name, inner in by_first_name(values).items()
-    }
+    return {name: inner[""] if "" in inner else nested(inner) for name, inner in by_first_name(values).items()}
 
 
 def children(paths: Iterable[str], section: str) -> list[str]:
