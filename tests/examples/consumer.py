@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, assert_type
+
+from omegaconf import OmegaConf
 
 import spectramind_config as sc
 
@@ -50,7 +53,7 @@ class Overnight(sc.TrainerConfig):
     """Until the morning."""
 
     strategy: sc.Strategy = "auto"
-    max_time: str | None = "10:00:00"
+    max_time: sc.Duration | None = timedelta(hours=10)
     dev: sc.BatchLimits = field(default_factory=lambda: sc.BatchLimits(limit_test_batches=1))
     checkpoint: sc.Checkpoint = field(default_factory=lambda: sc.Checkpoint(save_top_k=1))
     early_stopping: sc.EarlyStopping = field(default_factory=lambda: sc.EarlyStopping(patience=9))
@@ -99,9 +102,72 @@ class Steady(sc.AdamW):
     schedule: sc.Schedule = "constant"
 
 
+
+
+@sc.experiment("steady_night")
+def steady_night() -> list[str]:
+    """All night at a constant rate."""
+    return ["trainer=overnight", "optimizer=steady"]
+
+
+@dataclass(kw_only=True)
+class Telescope(sc.Profile):
+    """The schema of a group of one's own."""
+
+    mirror: Annotated[float, sc.about("Diameter, in metres", gt=0)] = 1.1
+
+
+@sc.profile("telescope", "ariel")
+@dataclass(kw_only=True)
+class Ariel(Telescope):
+    """ESA's, from 2029."""
+
+
+@sc.profile("telescope", "jwst")
+@dataclass(kw_only=True)
+class Jwst(Telescope):
+    """The large one."""
+
+    mirror: float = 6.5
+    segments: int = 18
+
+
+@sc.root("survey")
+@dataclass(frozen=True, kw_only=True)
+class Survey(sc.Config):
+    """A root of one's own."""
+
+    targets: Annotated[int, sc.about("Stars to look at", ge=1)] = 100
+    telescope: Telescope = sc.group("ariel")
+    trainer: sc.TrainerConfig = sc.group("defaults")
+    local: sc.LocalConfig = sc.group("default", over="trainer")
+    precision: sc.Precision = sc.folded()
+
+
+@sc.experiment("deep", root=Survey)
+def deep() -> list[str]:
+    """Few stars, for long."""
+    return ["targets=3", "telescope=jwst"]
+
+
+@sc.main(Survey)
+def look(cfg: Survey) -> None:
+    """What a program does with it."""
+    assert_type(cfg.telescope.mirror, float)
+
+
+survey = sc.compose(["experiment=deep"], root=Survey)
+assert_type(survey, Survey)
+assert_type(survey.telescope, Telescope)
+assert_type(Jwst.of(survey.telescope).segments, int)
+assert_type(survey.precision, sc.Precision)
+assert_type(survey.with_overrides(["targets=4"]), Survey)
+assert_type(sc.from_hydra(OmegaConf.create({"targets": 5}), root=Survey), Survey)
+assert_type(sc.from_hydra(OmegaConf.create({"local": {"name": "rack"}})), sc.EffectiveConfig)
+look(["targets=2"])
+
 assert_type(Rack().row, int)
 assert_type(Rack().power.cooling, Cooling)
-assert_type(sc.TrainRoot().local, sc.LocalConfig)
 
 cfg = sc.compose(["trainer=multi_gpu", "local=hpc", "local.devices=8", "local.dev.limit_train_batches=10"])
 assert_type(cfg, sc.EffectiveConfig)
@@ -110,7 +176,7 @@ assert_type(cfg, sc.EffectiveConfig)
 assert_type(cfg.devices, sc.Devices)
 assert_type(cfg.precision, sc.Precision)
 assert_type(cfg.seed, int)
-assert_type(cfg.max_time, str | None)
+assert_type(cfg.max_time, timedelta | None)
 assert_type(cfg.max_steps, int | None)
 assert_type(cfg.gradient_clip_val, float)
 assert_type(cfg.strategy, sc.Strategy)
