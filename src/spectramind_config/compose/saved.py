@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -44,7 +44,14 @@ def from_file(path: Path, root: type[C]) -> C:
     return from_dict(values, str(file), root, lines)
 
 
-def from_dict(values: Mapping[str, Any], source: str, root: type[C], lines: Mapping[str, int] | None = None) -> C:
+def from_dict(
+    values: Mapping[str, Any],
+    source: str,
+    root: type[C],
+    lines: Mapping[str, int] | None = None,
+    *,
+    grouped: bool = False,
+) -> C:
     """Rebuild a config from what ``to_dict`` gave, checked like a command line.
 
     Args:
@@ -52,11 +59,12 @@ def from_dict(values: Mapping[str, Any], source: str, root: type[C], lines: Mapp
         source: Where they come from, for messages: a file's path.
         root: The class to rebuild.
         lines: The line of each dotted path in that file.
+        grouped: Whether they are no file's, and each setting stands in its group, where an override writes it.
 
     Raises:
         ConfigError: With every key that is unknown and every value that does not fit.
     """
-    spec, check = root._root, f"config validate --file {source}"
+    spec, check = root._root, "config explain" if grouped else f"config validate --file {source}"
     load(spec)
     if not isinstance(values, Mapping):
         found = "nothing" if values is None else f"a {type(plain(values)).__name__}"
@@ -77,7 +85,7 @@ def from_dict(values: Mapping[str, Any], source: str, root: type[C], lines: Mapp
             continue
         if setters is None:
             if path.partition(".")[0] not in choices.keys() - known.keys():
-                problems.append(_no_leaf(path, places.get(path, source), stack.setters, check))
+                problems.append(_no_leaf(path, places.get(path, source), [*stack.setters, *stack.leaves], check))
         elif value is None:
             paths |= {write(one, None): path for one in setters if stack.values[one] is not None}
         else:
@@ -86,7 +94,7 @@ def from_dict(values: Mapping[str, Any], source: str, root: type[C], lines: Mapp
                 paths[write(setters[0], escaped(raw))] = path
     origins = {override: places[path] for override, path in paths.items() if path in places}
     config, found_problems = composed(list(paths), root, Mistakes(spec, source, origins))
-    shown = {setter: path for path, setters in stack.setters.items() for setter in setters}
+    shown = {} if grouped else {setter: path for path, setters in stack.setters.items() for setter in setters}
     problems += [_in_file(problem, paths, shown, spec.groups, check) for problem in found_problems]
     if config is None or problems:
         raise spec.error(problems)
@@ -116,7 +124,7 @@ def from_hydra(config: DictConfig, root: type[C], source: str = "Hydra") -> C:
     for name, value in values.items() if isinstance(values, dict) else ():
         if name in ours:
             content[str(name)] = _named(config, str(name), value, view.get(str(name), {}))
-    return from_dict(content, source, root)
+    return from_dict(content, source, root, grouped=True)
 
 
 def _named(config: DictConfig, group: str, value: Any, known: Mapping[str, Registered]) -> Any:
@@ -145,7 +153,7 @@ def _flat(values: Mapping[str, Any], leaves: Container[str], prefix: str = "") -
             yield path, value
 
 
-def _no_leaf(path: str, origin: str, known: Mapping[str, object], check: str) -> Problem:
+def _no_leaf(path: str, origin: str, known: Collection[str], check: str) -> Problem:
     inside = [one.removeprefix(f"{path}.") for one in known if one.startswith(f"{path}.")]
     if inside:
         expected = f"its settings: {', '.join(inside)}"
