@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import signal
 import sys
-import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,12 +19,11 @@ from spectramind_config.commands import jobs
 from spectramind_config.commands.parsing import Command, Parser
 from spectramind_config.commands.program import Program, of_run
 from spectramind_config.host import Host
+from spectramind_train.run import clock
 
 if TYPE_CHECKING:
-    from spectramind_train.console import Console
-    from spectramind_train.plan import RunPlan
-
-_STARTED = time.monotonic()
+    from spectramind_train.run.plan import RunPlan
+    from spectramind_train.run.terminal import Terminal
 
 
 @contextmanager
@@ -48,133 +46,123 @@ def _train(options: Namespace, root: type[EffectiveConfig]) -> int:
 
 @_terminable()
 def train(config: EffectiveConfig) -> jobs.Finished:
-    """Train with a config."""
-    from spectramind_train.console import Console
-    from spectramind_train.plan import plan
-    from spectramind_train.run import require_writable
+    """Train with a config; the value for a sweeper is the best validation score."""
+    started = clock.run_start()
+    from spectramind_train.run.plan import plan
+    from spectramind_train.run.terminal import Terminal
 
-    console = Console.of(config)
-    host = _usable(Host.detect(), console)
+    terminal = Terminal.of(config)
+    host = _usable(Host.detect(), terminal)
     run_plan = plan(config, host)
-    if run_plan.num_nodes > 1:
-        raise ConfigError(
-            f"trainer.num_nodes={run_plan.num_nodes}: training over several nodes is not supported yet; "
-            "use trainer.num_nodes=1 and all the GPUs of one node"
-        )
-    require_writable(config)
-    _announce(config, run_plan, console)
+    _announce(config, run_plan, terminal)
     from spectramind_train.training import train as train_run
 
-    return jobs.Finished(train_run(config, run_plan, host, console, started=_STARTED).exit_code)
+    outcome = train_run(config, run_plan, host, terminal, started=started)
+    return jobs.Finished(outcome.exit_code, outcome.score)
 
 
-def _usable(host: Host, console: Console) -> Host:
+def _usable(host: Host, terminal: Terminal) -> Host:
     """The host with the GPUs that the installed torch can use; a build without CUDA uses none."""
     if not host.gpus:
         return host
     import torch
 
-    from spectramind_train.plan import without_cuda
+    from spectramind_train.run.plan import without_cuda
 
     usable = torch.cuda.device_count()
     if usable < len(host.gpus):
-        console.warn(f"{host.name} has {len(host.gpus)} GPU(s), but torch {torch.__version__} can use {usable} of them")
+        terminal.warn(
+            f"{host.name} has {len(host.gpus)} GPU(s), but torch {torch.__version__} can use {usable} of them"
+        )
     return without_cuda(host, usable)
 
 
-def _announce(config: EffectiveConfig, run_plan: RunPlan, console: Console) -> None:
+def _announce(config: EffectiveConfig, run_plan: RunPlan, terminal: Terminal) -> None:
     choices = " ".join(f"{group}={name}" for group, name in config.profiles.items())
-    console.say(f"{choices}  fingerprint {config.fingerprint[:12]}")
+    terminal.say(f"{choices}  fingerprint {config.fingerprint[:12]}")
     where = f"{run_plan.devices} x {run_plan.accelerator}, precision {run_plan.precision}, {run_plan.threads} threads"
-    console.say(f"on {where}")
+    terminal.say(f"on {where}")
     for warning in config.warnings:
-        console.warn(warning)
+        terminal.warn(warning)
     for decision in run_plan.decisions:
         if decision.loud:
-            console.warn(f"{decision.setting}={decision.requested}: {decision.reason}")
+            terminal.warn(f"{decision.setting}={decision.requested}: {decision.reason}")
 
 
 def _plan(options: Namespace, _: type[EffectiveConfig]) -> int:
-    from spectramind_train.console import Console
-    from spectramind_train.plan import plan
+    from spectramind_train.run.plan import plan
+    from spectramind_train.run.terminal import Terminal
 
-    config = compose(options.overrides)
-    host = Host.detect()
-    run_plan = plan(config, host)
-    console = Console()
+    host, terminal = Host.detect(), Terminal()
+    run_plan = plan(compose(options.overrides), host)
     gpus = ", ".join(host.gpus) or ("Apple GPU" if host.mps else "no GPU")
     scheduler = f", {host.scheduler} job" if host.scheduler else ""
-    console.say(f"{host.name}: {gpus}, {host.cores} CPU cores{scheduler}")
-    console.say(f"devices      {run_plan.devices} x {run_plan.accelerator}, {run_plan.num_nodes} node(s)")
-    console.say(f"strategy     {run_plan.strategy}")
-    console.say(f"precision    {run_plan.precision}")
+    terminal.say(f"{host.name}: {gpus}, {host.cores} CPU cores{scheduler}")
+    terminal.say(f"devices      {run_plan.devices} x {run_plan.accelerator}, {run_plan.num_nodes} node(s)")
+    terminal.say(f"strategy     {run_plan.strategy}")
+    terminal.say(f"precision    {run_plan.precision}")
     workers = "/".join(map(str, run_plan.num_workers))
-    console.say(f"loaders      {workers} workers for train/val/test, {run_plan.threads} threads each process")
+    terminal.say(f"loaders      {workers} workers for train/val/test, {run_plan.threads} threads each process")
     for decision in run_plan.decisions:
-        console.say(f"  {decision.setting}: {decision.requested} -> {decision.effective}, because {decision.reason}")
+        terminal.say(f"  {decision.setting}: {decision.requested} -> {decision.effective}, because {decision.reason}")
     return 0
 
 
 def _predict(options: Namespace, _: type[EffectiveConfig]) -> int:
-    from spectramind_train.console import Console
-    from spectramind_train.run import Run
+    from spectramind_train.run.directory import Run
 
     run = Run.open(options.run)
     checkpoint = run.checkpoint()
-    from spectramind_train.lightcurves import read_binned
-    from spectramind_train.prediction import load_model, write_submission
-    from spectramind_train.prediction import predict as predict_planets
-    from spectramind_train.preparation import Planet
-    from spectramind_train.transit_fit import fit_transit
+    from spectramind_train.ariel.lightcurves import read_binned
+    from spectramind_train.ariel.tables import write_submission
+    from spectramind_train.learning.batches import PlanetDataset, loader
+    from spectramind_train.planets.preparation import Planet
+    from spectramind_train.results.prediction import load_model, predict
+    from spectramind_train.results.report import report_spectra
+    from spectramind_train.run.terminal import Terminal
+    from spectramind_train.transit.spectrum_fit import fit_transit
 
     config = from_dict(run.manifest.config, f"{run.path}/manifest.json")
     curves = read_binned(options.data)
     planets = [Planet(one.planet_id, one, fit_transit(one, None), None) for one in curves]
-    prediction = predict_planets(load_model(config, checkpoint), planets, config.data.batch_size)
+    batches = loader(PlanetDataset(planets), batch_size=config.data.batch_size)
+    prediction = predict(load_model(config, checkpoint), planets, batches)
     output = options.output or run.path / f"predictions_{options.data.stem}.csv"
     try:
-        write_submission(prediction, output)
+        write_submission(output, prediction.planet_ids, prediction.mu, prediction.sigma)
     except OSError as error:
         raise ConfigError(f"{output}: cannot be written ({error.strerror}); name another file with --output") from error
-    rows = [
-        (planet_id, f"{100 * mu.mean():.3f} %", f"{1e6 * sigma.mean():.0f}", f"{100 * planet.fit.white_depth:.3f} %")
-        for planet_id, mu, sigma, planet in zip(
-            prediction.planet_ids, prediction.mu, prediction.sigma, planets, strict=True
-        )
-    ]
-    console = Console()
-    console.table("Predicted spectra", ("planet", "mean (Rp/Rs)²", "mean sigma (ppm)", "white-light fit"), rows)
-    console.say(f"written: {output}")
+    terminal = Terminal()
+    report_spectra(planets, prediction, terminal)
+    terminal.say(f"written: {output}")
     return 0
 
 
 def _check(options: Namespace, _: type[EffectiveConfig]) -> int:
-    from spectramind_train.console import Console
-    from spectramind_train.dataset import Dataset, check
+    from spectramind_train.ariel.dataset import Dataset, check
+    from spectramind_train.run.terminal import Terminal
 
-    folder: Path = options.folder
-    problems = check(folder)
-    if problems:
+    if problems := check(options.folder):
         raise ConfigError("\n".join(problems))
-    dataset = Dataset(folder)
+    dataset = Dataset(options.folder)
     counts = {split: len(dataset.planet_ids(split)) for split in ("train", "test")}
-    Console().say(f"{folder}: {counts['train']} labelled planets and {counts['test']} others, every file in its layout")
+    planets = f"{counts['train']} labelled planets and {counts['test']} others"
+    Terminal().say(f"{options.folder}: {planets}, every file in its layout")
     return 0
 
 
 @_terminable()
 def _simulate(options: Namespace, _: type[EffectiveConfig]) -> int:
-    from spectramind_train.console import Console
-    from spectramind_train.simulation import simulate
+    from spectramind_train.run.terminal import Terminal
+    from spectramind_train.simulated.data_set import simulate
 
-    folder: Path = options.folder
-    config = compose(options.overrides)
+    folder, config = options.folder, compose(options.overrides)
     if not isinstance(config.data, NominalData):
         raise ConfigError(f"data={config.data.name} has no simulation; use data=nominal")
-    console = Console.of(config)
-    with console.progress("simulating planets") as progress:
+    terminal = Terminal.of(config)
+    with terminal.progress("simulating planets") as progress:
         simulate(folder, config.data.simulation, progress=progress, workers=Host.detect().cores)
-    console.say(
+    terminal.say(
         f"{folder}: {config.data.simulation.planets} labelled planets; train on them with SM_DATA_ROOT={folder}"
     )
     return 0

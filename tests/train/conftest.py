@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from spectramind_train.model import Batch
+from spectramind_train.v50.network import Batch
 
 
 def synthetic_batch(planets: int = 4, steps: int = 64, seed: int = 0) -> Batch:
@@ -55,6 +55,16 @@ def loader(batch: Batch, size: int = 4) -> DataLoader[Any]:
     return DataLoader(Planets(batch), batch_size=size)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A working directory without data, and no variable that names any: runs train on simulated planets."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("SM_CACHE_DIR", "SM_OUTPUT_DIR", "SM_DATA_ROOT", "SM_MLFLOW_DIR"):
+            patch.delenv(name, raising=False)
+        patch.chdir(tmp_path_factory.mktemp("elsewhere"))
+        yield
+
+
 @pytest.fixture
 def make_batch() -> Callable[..., Batch]:
     """Makes planets: ``make_batch(planets, steps, seed)``."""
@@ -76,5 +86,4 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         "data.simulation.airs_frames=100",
         "local.devices=cpu",
         f"local.paths.cache_dir='{cache}'",
-        f"local.paths.data_root='{cache}/no-data'",
     ]

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
 
-from spectramind_train.datamodule import SpectraDataModule
-from spectramind_train.lightcurves import LightCurves
-from spectramind_train.preparation import Planet
-from spectramind_train.transit_fit import TransitFit
+from spectramind_train.ariel.lightcurves import LightCurves
+from spectramind_train.learning.batches import SpectraDataModule
+from spectramind_train.planets.preparation import Planet
+from spectramind_train.transit.spectrum_fit import TransitFit
 
 
 def planet(number: int, bins: int = 20, labelled: bool = True) -> Planet:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from spectramind_train.dataset import FloatArray, Star
-from spectramind_train.lightcurves import LightCurves, bin_times
-from spectramind_train.transit import light_curve, separation
+from spectramind_train.ariel.constants import FloatArray
+from spectramind_train.ariel.dataset import Star
+from spectramind_train.ariel.lightcurves import LightCurves, bin_times
+from spectramind_train.transit.occultation import light_curve, separation
 
 
 def visit(

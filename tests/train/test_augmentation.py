@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from spectramind_config.profiles.data import Augmentation
-from spectramind_train.augmentation import augment, flip_in_time
-from spectramind_train.model import Batch
+from spectramind_config import Augmentation
+from spectramind_train.learning.augmentation import augment, flip_in_time
+from spectramind_train.v50.network import Batch
 
 MakeBatch = Callable[..., Batch]
 NOTHING = Augmentation(time_flip=False, extra_noise=0.0, depth_scale=1.0)

@@ -10,14 +10,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from spectramind_config.profiles.data import Calibration
-from spectramind_config.errors import ConfigError
-from spectramind_train import calibration
-from spectramind_train.calibration import calibrate
-from spectramind_train.dataset import Axis, Visit
-from spectramind_train.detector import AIRS_COLUMNS, Detector
-from spectramind_train.observation import ADC, flux, frame_axis, observe
-from spectramind_train.population import System, draw_system, generator
+from spectramind_config import Calibration, ConfigError
+from spectramind_train.ariel import calibration
+from spectramind_train.ariel.calibration import calibrate
+from spectramind_train.ariel.constants import AIRS_COLUMNS
+from spectramind_train.ariel.dataset import Axis, Visit
+from spectramind_train.ariel.detector import Detector
+from spectramind_train.simulated.observation import ADC, flux, frame_axis, observe
+from spectramind_train.simulated.population import System, draw_system, generator
 
 PAIRS = 187
 REAL_AXIS = Path(__file__).parents[3] / "shared" / "data" / "axis_info.parquet"

@@ -51,13 +51,9 @@ def test_a_signal_ends_the_run_with_a_checkpoint(
 
 
 def test_a_signal_during_preparation_ends_every_process(tmp_path: Path) -> None:
-    """SIGTERM while planets are simulated: exit code 143, and neither a process nor a half-written planet is left."""
+    """SIGTERM while planets are simulated: exit code 143, and no process, half-written planet or run is left."""
     size = ("data.simulation.planets=200", "data.simulation.airs_frames=100")
-    paths = (
-        f"local.cache_dir={tmp_path}/cache",
-        f"local.output_dir={tmp_path}/o",
-        f"local.paths.data_root={tmp_path}/d",
-    )
+    paths = (f"local.cache_dir={tmp_path}/cache", f"local.output_dir={tmp_path}/o")
     command = [sys.executable, "-m", "spectramind_train", "local.devices=cpu", *size, *paths]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     while not list(tmp_path.glob("cache/simulated-*/train/*")):
@@ -69,6 +65,7 @@ def test_a_signal_during_preparation_ends_every_process(tmp_path: Path) -> None:
     assert process.returncode == 143, output
     assert "Traceback" not in output
     assert not list(tmp_path.glob("cache/simulated-*/.*"))
+    assert not (tmp_path / "o").exists()
 
 
 def test_the_wall_clock_ends_the_run_with_exit_code_75(small: list[str], tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from spectramind_config import ConfigError
-from spectramind_train.checkpoints import load_checkpoint
+from spectramind_train.run.checkpoints import load_checkpoint
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04"])

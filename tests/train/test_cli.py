@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from spectramind_config import Simulation
 from spectramind_train.cli import main
-from spectramind_config.profiles.data import Simulation
 from spectramind_config.host import Host
 from spectramind_train.cli import _usable
-from spectramind_train.console import Console
-from spectramind_train.simulation import simulate
+from spectramind_train.run.terminal import Terminal
+from spectramind_train.simulated.data_set import simulate
 
 SMALL = ("data.simulation.airs_frames=100", "data.simulation.planets=14")
 
@@ -25,7 +25,6 @@ def home(tmp_path: Path, small: list[str], monkeypatch: pytest.MonkeyPatch) -> P
     """A working directory whose cache is shared with other tests and whose outputs are its own."""
     cache = next(text.partition("=")[2].strip("'") for text in small if "cache_dir" in text)
     monkeypatch.setenv("SM_CACHE_DIR", cache)
-    monkeypatch.setenv("SM_DATA_ROOT", str(tmp_path / "data"))
     monkeypatch.setenv("SM_OUTPUT_DIR", str(tmp_path / "outputs"))
     monkeypatch.setenv("SM_MLFLOW_DIR", str(tmp_path / "mlruns"))
     monkeypatch.chdir(tmp_path)
@@ -100,6 +99,8 @@ def test_a_sweep_trains_every_point(home: Path) -> None:
         (["trainer.precision=32"], ["has no effect", "local.precision=32"]),
         (["local.output_dir=/dev/null/outputs"], ["output_dir", "not a directory"]),
         (["local.precision=16-mixed", "local.devices=cpu"], ["16-mixed", "auto-mixed"]),
+        (["trainer.num_nodes=2"], ["num_nodes=2", "command line", "run instead", "trainer.num_nodes=1"]),
+        (["local.paths.data_root=typo"], ["paths.data_root=typo", "does not exist", "command line"]),
         (["-m", "local.seed=1,x"], ["local.seed=x"]),
         (["--multrun"], ["--multirun"]),
     ],
@@ -114,25 +115,30 @@ def test_mistakes_are_one_clear_message(home: Path, arguments: list[str], words:
 
 
 @pytest.fixture(scope="module")
-def data_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small data set on disk."""
     root = tmp_path_factory.mktemp("data")
     simulate(root, Simulation(planets=4, airs_frames=60, seed=5), workers=1)
     return root
 
 
-def damaged(home: Path, data_set: Path) -> Path:
-    """A copy of the data set with one truncated signal."""
-    root = home / "data"
-    shutil.copytree(data_set, root)
-    file = sorted(root.glob("train/*/AIRS-CH0_signal_0.parquet"))[1]
+@pytest.fixture
+def data_set(home: Path, made: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, which ``SM_DATA_ROOT`` names."""
+    monkeypatch.setenv("SM_DATA_ROOT", str(home / "data"))
+    return shutil.copytree(made, home / "data")
+
+
+def damaged(data_set: Path) -> Path:
+    """One of its signals, truncated."""
+    file = sorted(data_set.glob("train/*/AIRS-CH0_signal_0.parquet"))[1]
     file.write_bytes(file.read_bytes()[:5000])
     return file
 
 
 def test_a_damaged_parquet_file_is_named(home: Path, data_set: Path) -> None:
     """Training stops before it starts, says which file is damaged, and leaves no run behind."""
-    file = damaged(home, data_set)
+    file = damaged(data_set)
     done = run("train", "local=debug")
     assert done.returncode == 2, done.stdout
     assert str(file) in done.stderr
@@ -142,8 +148,7 @@ def test_a_damaged_parquet_file_is_named(home: Path, data_set: Path) -> None:
 
 def test_an_incomplete_data_set_is_not_taken_for_an_absent_one(home: Path, data_set: Path) -> None:
     """A missing table is an error that names it; nothing is simulated in its place."""
-    shutil.copytree(data_set, home / "data")
-    (home / "data" / "adc_info.csv").unlink()
+    (data_set / "adc_info.csv").unlink()
     done = run("train", "local=debug")
     assert done.returncode == 2, done.stdout
     assert "adc_info.csv: missing" in done.stderr
@@ -152,14 +157,13 @@ def test_an_incomplete_data_set_is_not_taken_for_an_absent_one(home: Path, data_
 def test_data_check_finds_the_damage(home: Path, data_set: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """``spectramind data check`` names the damaged file, and is content with a sound data set."""
     assert main(["data", "check", str(data_set)]) == 0
-    file = damaged(home, data_set)
-    assert main(["data", "check", str(home / "data")]) == 2
+    file = damaged(data_set)
+    assert main(["data", "check", str(data_set)]) == 2
     assert file.name in capsys.readouterr().err
 
 
 def test_a_data_set_in_place_is_trained_on(home: Path, data_set: Path) -> None:
     """Where ``paths.data_root`` holds a data set, nothing is simulated."""
-    shutil.copytree(data_set, home / "data")
     done = run("train", "local=debug")
     assert done.returncode == 0, done.stderr
     assert newest(home)["data"]["simulated"] is False  # type: ignore[index]
@@ -204,7 +208,7 @@ def test_gpus_that_torch_cannot_use_are_left_out(
 ) -> None:
     """A build of torch without CUDA on a machine with GPUs is said, and the plan is made without them."""
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
-    host = _usable(Host(name="node", gpus=("T4", "T4")), Console())
+    host = _usable(Host(name="node", gpus=("T4", "T4")), Terminal())
     assert host.gpus == ()
     assert "node has 2 GPU(s), but torch" in capsys.readouterr().out
 

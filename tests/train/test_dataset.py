@@ -12,11 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from spectramind_config.profiles.data import Calibration, Simulation
-from spectramind_config.errors import ConfigError
-from spectramind_train.dataset import AIRS_AXIS_UM, N_CHANNELS, WAVELENGTHS_UM, Dataset, Star, check
-from spectramind_train.detector import AIRS_COLUMNS
-from spectramind_train.simulation import simulate
+from spectramind_config import Calibration, ConfigError, Simulation
+from spectramind_train.ariel.constants import AIRS_AXIS_UM, AIRS_COLUMNS, N_CHANNELS, WAVELENGTHS_UM
+from spectramind_train.ariel.dataset import Dataset, Star, check
+from spectramind_train.simulated.data_set import simulate
 
 FRAMES = 40
 PLANET = "1000001"
@@ -235,7 +234,7 @@ def test_broken_tables_are_named(copy: Path) -> None:
         (whole[:-100], "a row is cut short"),
         (whole[:-7] + b"x" + whole[-6:], "holds no number"),
         (whole + whole.splitlines(keepends=True)[-1], "lists a planet twice"),
-        (b"", "column planet_id is missing"),
+        (b"", "not readable as CSV (Empty CSV file)"),
         (b"\xff\xfe\x00", "not readable as CSV"),
     ):
         replace(labels, content)

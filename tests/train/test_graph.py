@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from spectramind_train.dataset import WAVELENGTHS_UM
-from spectramind_train.graph import (
+from spectramind_train.ariel.constants import WAVELENGTHS_UM
+from spectramind_train.v50.graph import (
     BANDS_UM,
     REGION_COLUMNS,
     RELATIONS,

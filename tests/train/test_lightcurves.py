@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spectramind_config.errors import ConfigError
-from spectramind_train.lightcurves import LightCurves, read_binned
+from spectramind_config import ConfigError
+from spectramind_train.ariel.lightcurves import LightCurves, read_binned
 
 
 def test_npy_with_all_columns_gives_the_labelled_channels(tmp_path: Path) -> None:

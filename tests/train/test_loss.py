@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from spectramind_config.profiles.loss import CompositeLoss as CompositeLossConfig
-from spectramind_config.profiles.loss import LossConfig
-from spectramind_train.loss import build_loss, high_frequency_power
+from spectramind_config import CompositeLoss as CompositeLossConfig
+from spectramind_config import LossConfig
+from spectramind_train.learning.loss import build_loss, high_frequency_power
 
 U = 1e-4
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spectramind_train.metric import FGS1_WEIGHT, ariel_score, naive_statistics
+from spectramind_train.ariel.metric import FGS1_WEIGHT, ariel_score, naive_statistics
 
 
 def labels(planets: int = 400, seed: int = 0) -> np.ndarray:

@@ -11,14 +11,12 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.utils.data import DataLoader
 
-from spectramind_config.profiles.data import Augmentation
-from spectramind_config.profiles.loss import CompositeLoss as CompositeLossConfig
-from spectramind_config.profiles.model import V50Config
-from spectramind_config.profiles.optimizer import AdamW
-from spectramind_train.loss import build_loss
-from spectramind_train.metric import ariel_score, naive_statistics
-from spectramind_train.model import Batch, build_model
-from spectramind_train.module import NonFiniteLossError, SpectrumModule, step_seed
+from spectramind_config import AdamW, Augmentation, V50Config
+from spectramind_config import CompositeLoss as CompositeLossConfig
+from spectramind_train.ariel.metric import ariel_score, naive_statistics
+from spectramind_train.learning.loss import build_loss
+from spectramind_train.learning.module import NonFiniteLossError, SpectrumModule, step_seed
+from spectramind_train.v50.network import Batch, build_model
 
 MakeBatch = Callable[..., Batch]
 MakeLoader = Callable[..., DataLoader[Any]]

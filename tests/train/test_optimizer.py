@@ -7,10 +7,9 @@ import math
 import pytest
 import torch
 
-from spectramind_config.profiles.model import V50Config
-from spectramind_config.profiles.optimizer import AdamW, OptimizerConfig
-from spectramind_train.model import build_model
-from spectramind_train.optimizer import build_optimizer, build_schedule, parameter_groups
+from spectramind_config import AdamW, OptimizerConfig, V50Config
+from spectramind_train.learning.optimizer import build_optimizer, build_schedule, parameter_groups
+from spectramind_train.v50.network import build_model
 
 
 def rates(config: OptimizerConfig, steps: int, total: float) -> list[float]:

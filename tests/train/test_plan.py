@@ -6,7 +6,7 @@ import pytest
 
 from spectramind_config import ConfigError, compose
 from spectramind_config.host import Host
-from spectramind_train.plan import RunPlan, plan
+from spectramind_train.run.plan import RunPlan, plan
 
 A100 = Host(name="dgx", gpus=("NVIDIA A100",) * 8, cuda_bf16=True, cuda_fp16=True, cores=128)
 T4 = Host(name="kaggle", gpus=("Tesla T4",), cuda_fp16=True, cores=4)
@@ -107,3 +107,13 @@ def test_every_difference_is_recorded_with_its_reason() -> None:
     reasons = {decision.setting: decision.reason for decision in found.decisions}
     assert set(reasons) == {"devices", "precision", "num_workers.train", "pin_memory"}
     assert all(reasons.values())
+
+
+def test_several_nodes_are_refused_with_who_asked_for_them() -> None:
+    """What a training would refuse the plan refuses; where the CPU stands in for all GPUs there is one node anyway."""
+    for host in (A100, T4, MAC, LAPTOP):
+        message = refused(host, "trainer.num_nodes=2")
+        assert "num_nodes=2: training over several nodes is not supported yet" in message
+        assert "command line" in message
+        assert "run instead: spectramind train trainer.num_nodes=1" in message
+    assert planned(LAPTOP, "trainer.num_nodes=2", "local=hpc").num_nodes == 1

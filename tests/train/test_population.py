@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spectramind_train.population import System, draw_system
+from spectramind_train.simulated.population import System, draw_system
 
 
 @pytest.fixture(scope="module")

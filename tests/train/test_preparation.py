@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spectramind_config.profiles.data import Calibration, Simulation
-from spectramind_config.errors import ConfigError
-from spectramind_train.dataset import Dataset
-from spectramind_train.preparation import Planet, average_visits, prepare
-from spectramind_train.simulation import simulate
-from spectramind_train.transit_fit import fit_transit
+from spectramind_config import Calibration, ConfigError, Simulation
+from spectramind_train.ariel.dataset import Dataset
+from spectramind_train.planets.preparation import Planet, average_visits, prepare
+from spectramind_train.simulated.data_set import simulate
+from spectramind_train.transit.spectrum_fit import fit_transit
 
 from .synthetic import visit
 
@@ -106,6 +105,20 @@ def test_an_entry_belongs_to_its_settings_and_raw_files(dataset: Dataset, tmp_pa
     assert len(entries(cache)) == 2
     raw = dataset.raw_files(ids[0])[0]
     os.utime(raw, ns=(0, raw.stat().st_mtime_ns + 1))
+    prepare(dataset, ids, SETTINGS, cache)
+    assert len(entries(cache)) == 3
+
+
+def test_an_entry_belongs_to_the_code_that_made_it(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other code, or another library that does the sums, makes a new entry."""
+    cache, ids = tmp_path / "cache", dataset.planet_ids("train")[:1]
+    prepare(dataset, ids, SETTINGS, cache)
+    monkeypatch.setattr("spectramind_train.planets.preparation.source_digest", lambda _: "other")
+    prepare(dataset, ids, SETTINGS, cache)
+    monkeypatch.setattr("scipy.__version__", "0")
+    prepare(dataset, ids, SETTINGS, cache)
     prepare(dataset, ids, SETTINGS, cache)
     assert len(entries(cache)) == 3
 

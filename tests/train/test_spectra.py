@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from spectramind_train import spectra
-from spectramind_train.spectra import BANDS, Atmosphere
+from spectramind_train.simulated import spectra
+from spectramind_train.simulated.spectra import BANDS, Atmosphere
 
 CLEAR = Atmosphere(
     temperature=1000.0, gravity=20.0, abundances=dict.fromkeys(BANDS, -4.0), haze=1.0, cloud_pressure=1e7

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from spectramind_config import ConfigError, compose
-from spectramind_config.profiles.data import Simulation
+from spectramind_config import ConfigError, EffectiveConfig, Simulation, compose, from_dict
 from spectramind_config.host import Host
-from spectramind_train.console import Console
-from spectramind_train.plan import plan
-from spectramind_train.simulation import simulate
-from spectramind_train.splits import FEWEST_PLANETS, build_splits, planets_needed
+from spectramind_train.planets.splits import FEWEST_PLANETS, UNTOUCHED_ROOTS, Splits, build_splits, planets_needed
+from spectramind_train.run.plan import plan
+from spectramind_train.run.terminal import Terminal
+from spectramind_train.simulated.data_set import simulate
 
 
 def test_capped_batches_need_planets_for_every_process() -> None:
@@ -35,4 +37,125 @@ def test_labels_that_do_not_vary_are_refused(tmp_path: Path) -> None:
     (root / "train.csv").write_text("\n".join([header, *constant]))
     config = compose([f"local.paths.data_root={root}", f"local.cache_dir={tmp_path}/cache", "local.devices=cpu"])
     with pytest.raises(ConfigError, match=r"train\.csv: the training labels are all 0\.01"):
-        build_splits(config.data, config, plan(config, Host(name="laptop")), Console(silent=True))
+        build_splits(config.data, config, plan(config, Host(name="laptop")), Terminal(silent=True))
+
+
+def built(config: EffectiveConfig) -> Splits:
+    """The planets of a config on a laptop."""
+    return build_splits(config.data, config, plan(config, Host(name="laptop")), Terminal(silent=True))
+
+
+def refused(config: EffectiveConfig) -> str:
+    """The message of planets that are not simulated."""
+    with pytest.raises(ConfigError) as caught:
+        built(config)
+    return str(caught.value)
+
+
+@pytest.fixture
+def caught_simulating(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever would simulate raises NotImplementedError instead."""
+
+    def simulate(*_: object, **__: object) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr("spectramind_train.planets.splits.simulate", simulate)
+
+
+@pytest.mark.usefixtures("caught_simulating")
+@pytest.mark.parametrize("profile", ["default", "debug", "hpc"])
+def test_what_nobody_has_named_is_simulated(profile: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shipped profiles' own data root may be absent or empty, in a saved config too."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    config = compose([f"local={profile}", "local.devices=cpu", f"local.cache_dir={tmp_path}/cache"])
+    assert config.paths.data_root in UNTOUCHED_ROOTS
+    for one in (config, from_dict(config.to_dict(), "manifest.json")):
+        with pytest.raises(NotImplementedError):
+            built(one)
+
+
+@pytest.mark.usefixtures("caught_simulating")
+def test_a_data_root_that_the_user_named_is_never_simulated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A typo on the command line, in the environment or in a saved config is a mistake, even if it names a default."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    rest = ["local.devices=cpu", f"local.cache_dir={tmp_path}/cache"]
+    for root, reason in (
+        (f"{tmp_path}/nowhere", "does not exist"),
+        ("data", "does not exist"),
+        (f"{tmp_path}/empty", "holds no data set"),
+        (f"{tmp_path}/file", "is not a directory"),
+    ):
+        message = refused(compose([*rest, f"local.paths.data_root={root}"]))
+        assert f"paths.data_root={root}: " in message
+        assert reason in message
+        assert "command line" in message
+        assert "spectramind data simulate" in message
+        monkeypatch.setenv("SM_DATA_ROOT", root)
+        for local in ("default", "hpc"):
+            message = refused(compose([*rest, f"local={local}"]))
+            assert reason in message
+            assert f"SM_DATA_ROOT={root}" in message
+        monkeypatch.delenv("SM_DATA_ROOT")
+    saved = compose([*rest, f"local.paths.data_root={tmp_path}/nowhere"]).to_dict()
+    assert "manifest.json" in refused(from_dict(saved, "manifest.json"))
+
+
+SITE = """
+from dataclasses import dataclass, field
+
+from spectramind_config import LocalConfig, Paths, profile
+
+
+@profile("local", "site_named")
+@dataclass(kw_only=True)
+class Named(LocalConfig):
+    paths: Paths = field(default_factory=lambda: Paths(data_root="data"))
+
+
+@profile("local", "site_silent")
+@dataclass(kw_only=True)
+class Silent(LocalConfig):
+    paths: Paths = field(default_factory=lambda: Paths(output_dir="here"))
+"""
+
+
+PROGRAM = """
+import sys
+from spectramind_config import ConfigError, compose
+from spectramind_config.host import Host
+from spectramind_train.planets import splits
+from spectramind_train.run.plan import plan
+from spectramind_train.run.terminal import Terminal
+
+def simulate(*_, **__):
+    raise NotImplementedError("simulated")
+
+splits.simulate = simulate
+config = compose([*sys.argv[1:], "local.devices=cpu"])
+try:
+    splits.build_splits(config.data, config, plan(config, Host(name="laptop")), Terminal(silent=True))
+except (ConfigError, NotImplementedError) as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("site_named", ["paths.data_root=data: data does not exist", "site.py:10"]), ("site_silent", ["simulated"])],
+)
+def test_a_sites_own_profile_names_its_data(name: str, words: list[str], tmp_path: Path) -> None:
+    """A profile that sets the data root names it, to whatever value; one that leaves it alone does not."""
+    (tmp_path / "site.py").write_text(SITE)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, f"local={name}", f"local.paths.cache_dir={tmp_path}/cache"],
+        cwd=tmp_path,
+        env={**os.environ, "SM_PROFILES": str(tmp_path / "site.py")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not [word for word in words if word not in done.stdout], done.stdout

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from spectramind_train.statespace import StateSpaceEncoder, StateSpaceLayer, selective_scan
+from spectramind_train.v50.statespace import StateSpaceEncoder, StateSpaceLayer, selective_scan
 
 
 def naive_scan(decay: torch.Tensor, drive: torch.Tensor) -> torch.Tensor:

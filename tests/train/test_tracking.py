@@ -15,24 +15,23 @@ import pytest
 
 from spectramind_config import EffectiveConfig, compose
 from spectramind_config.host import Host
-from spectramind_train.console import Console
-from spectramind_train.manifest import DataRecord, Manifest
-from spectramind_train.plan import plan
-from spectramind_train.tracking import Tracker
+from spectramind_train.run.manifest import Manifest
+from spectramind_train.run.plan import plan
+from spectramind_train.run.terminal import Terminal
+from spectramind_train.run.tracking import Tracker, expanded
 
 
 def tracked(uri: str, *overrides: str) -> tuple[EffectiveConfig, Manifest]:
     """A config that tracks at ``uri``, and the manifest of a run of it."""
     config = compose(["local.mlflow.enabled=true", f"local.mlflow.tracking_uri='{uri}'", *overrides])
     host = Host.detect()
-    record = DataRecord(root="data", simulated=True, fingerprint="0", planets={})
-    return config, Manifest.of("run-1", config, plan(config, host), host, record)
+    return config, Manifest.of("run-1", config, plan(config, host), host)
 
 
 def log_a_run(uri: str) -> float:
     """Track a short run; the seconds that the caller was kept waiting by logging."""
     config, manifest = tracked(uri)
-    tracker = Tracker.of(config, Console())
+    tracker = Tracker.of(config, Terminal())
     assert tracker is not None
     tracker.start(manifest)
     began = time.monotonic()
@@ -111,7 +110,39 @@ def test_a_server_that_is_down_costs_a_warning(capsys: pytest.CaptureFixture[str
 def test_offline_never_opens_a_connection(capsys: pytest.CaptureFixture[str]) -> None:
     """``trainer.offline`` leaves file stores alone and refuses servers."""
     config, _ = tracked("http://127.0.0.1:9", "trainer=kaggle_safe")
-    assert Tracker.of(config, Console()) is None
+    assert Tracker.of(config, Terminal()) is None
     assert "trainer.offline" in capsys.readouterr().out
     config, _ = tracked("file:mlruns", "trainer=kaggle_safe")
-    assert Tracker.of(config, Console()) is not None
+    assert Tracker.of(config, Terminal()) is not None
+
+
+@pytest.mark.parametrize(
+    ("uri", "meant"),
+    [
+        ("~/mlruns", "{home}/mlruns"),
+        ("file:~/mlruns", "file:{home}/mlruns"),
+        ("file:///~/mlruns", "file:{home}/mlruns"),
+        ("sqlite:///~/x.db", "sqlite:///{home}/x.db"),
+        ("sqlite+pysqlite:///~/x.db", "sqlite+pysqlite:///{home}/x.db"),
+        ("file:mlruns", "file:mlruns"),
+        ("file:/a/~b", "file:/a/~b"),
+        ("https://host/~user", "https://host/~user"),
+    ],
+)
+def test_the_home_folder_is_written_out(uri: str, meant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In URIs of files on this machine, and there only at the start of a path."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert expanded(uri) == meant.format(home=tmp_path)
+
+
+@pytest.mark.parametrize(("uri", "place"), [("file:~/mlruns", "mlruns"), ("sqlite:///~/x.db", "x.db")])
+def test_runs_are_tracked_at_home(uri: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No folder is called ``~``: MLflow itself finds the run below the home folder."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "home").mkdir()
+    log_a_run(uri)
+    assert (tmp_path / "home" / place).exists()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["home"]
+    status, _, losses = history(expanded(uri))
+    assert (status, len(losses)) == ("FINISHED", 50)

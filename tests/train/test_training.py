@@ -16,10 +16,10 @@ import torch
 from spectramind_config import ConfigError, EffectiveConfig, compose, from_dict
 from spectramind_train.cli import main
 from spectramind_config.host import Host
-from spectramind_train.console import Console
-from spectramind_train.manifest import read_manifest
-from spectramind_train.plan import plan
-from spectramind_train.run import Run
+from spectramind_train.run.directory import Run
+from spectramind_train.run.manifest import read_manifest
+from spectramind_train.run.plan import plan
+from spectramind_train.run.terminal import Terminal
 from spectramind_train.training import Outcome, train
 
 REAL_PLANET = Path(__file__).parents[3] / "shared" / "data" / "planet_1103775_binned.npy"
@@ -28,7 +28,7 @@ REAL_PLANET = Path(__file__).parents[3] / "shared" / "data" / "planet_1103775_bi
 def trained(config: EffectiveConfig) -> Outcome:
     """Train a config on this machine, in silence."""
     host = Host.detect()
-    return train(config, plan(config, host), host, Console(silent=True), started=time.monotonic())
+    return train(config, plan(config, host), host, Terminal(silent=True), started=time.monotonic())
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +127,15 @@ def test_metrics_are_written_as_training_goes(outcome: Outcome) -> None:
     with (outcome.run.path / "metrics.csv").open() as file:
         scores = [row["val_score"] for row in csv.DictReader(file) if row["val_score"]]
     assert len(scores) == 6
+    assert outcome.score == pytest.approx(max(map(float, scores)), rel=1e-6)
+    assert outcome.score == outcome.run.manifest.metrics["val_score_best"]
+
+
+def test_without_a_validation_there_is_no_score(config: EffectiveConfig, tmp_path: Path) -> None:
+    """A sweeper is told that there is nothing to compare."""
+    caps = ["local.dev.limit_val_batches=0", "local.max_epochs=1", f"local.output_dir='{tmp_path}'"]
+    outcome = trained(config.with_overrides(caps))
+    assert (outcome.exit_code, outcome.score) == (0, None)
 
 
 def test_the_same_seed_gives_the_same_numbers(config: EffectiveConfig, outcome: Outcome) -> None:

@@ -160,9 +160,10 @@ class _Job:
 
     def __call__(self, _: object) -> float | None:
         from hydra.core.hydra_config import HydraConfig
+        from hydra.types import RunMode
 
         job = HydraConfig.get()
-        code = Path(self.folder, str(job.job.get("num", 0)))
+        code = Path(self.folder, str(job.job.num if job.mode is RunMode.MULTIRUN else 0))
         code.write_text("1", encoding="ascii")
         REGISTRY.adopt(self.root._root, self.profiles, self.experiments)
         try:

@@ -114,7 +114,8 @@ def _choose(
     problems: list[Problem] = []
     experiments, found = _experiments(root, overrides, mistakes)
     problems += found
-    said = [(one, override) for one in experiments for override in _parse(one.overrides, mistakes)[0]]
+    said: list[tuple[Experiment | None, Override]] = []
+    said += [(one, override) for one in experiments for override in _parse(one.overrides, mistakes)[0]]
     said += [(None, override) for override in overrides if override.key != "experiment"]
     profiles: dict[str, Registered] = {}
     asked: dict[str, tuple[str, str]] = {}
@@ -132,15 +133,15 @@ def _choose(
             problems.append(refused)
         else:
             problems.append(mistakes.unknown_profile(override, view[group]))
-    for group in root.groups.values():
-        name, argument = asked.get(group.name, (group.default, ""))
-        if group.name not in profiles and group.default in view[group.name]:
-            profiles[group.name] = view[group.name][group.default]
-        if refused := mistakes.refused_profile(group.name, name, argument):
+    for group, one in root.groups.items():
+        name, argument = asked.get(group, (one.default, ""))
+        if group not in profiles and one.default in view[group]:
+            profiles[group] = view[group][one.default]
+        if refused := mistakes.refused_profile(group, name, argument):
             problems.append(refused)
-        elif group.name not in profiles and not problems:
-            argument = f"{group.name}={group.default}"
-            problems.append(mistakes.unknown_profile(Override(argument, group.name, group.default), view[group.name]))
+        elif group not in profiles and not problems:
+            missing = Override(f"{group}={one.default}", group, one.default)
+            problems.append(mistakes.unknown_profile(missing, view[group]))
     complete = len(profiles) == len(root.groups)
     return (Chosen(profiles, settings) if complete else None), problems
 

@@ -44,7 +44,7 @@ def parsed(argument: str) -> Override:
     tokens = OverrideParser(CommonTokenStream(lexer))
     tokens.removeErrorListeners()
     tokens.addErrorListener(listener)
-    found: Override = _Texts(parser_of_hydra().functions).visit(tokens.override())
+    found: Override = _Texts(parser_of_hydra().functions).visit(tokens.override())  # type: ignore[no-untyped-call]
     found.input_line = argument
     return found
 

@@ -83,7 +83,7 @@ class Stack:
         paths: dict[str, list[str]] = {"": []}
         for path in self.leaves:
             paths.setdefault(self.group(path), []).append(path)
-        for group in reversed(self.root.groups):
+        for group in tuple(self.root.groups)[::-1]:
             for path in paths.get(group, ()):
                 inner = path[len(group) + 1 :]
                 fold = self.root.folds.get(inner.partition(".")[0])

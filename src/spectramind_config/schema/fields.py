@@ -118,7 +118,7 @@ class Leaf:
     path: str
     type: Type
     inherited: tuple[Type, ...]
-    home: type
+    home: Any
     science: bool
     about: str = ""
 

@@ -324,8 +324,8 @@ class Registry:
                     if other != group
                     for one in dataclasses.fields(root.groups[other].schema)
                 ]
-                names = [(other, other) for other in root.groups] if taken else []
-                yield from rules.collisions(label, cls, schema, [*taken, *names])
+                taken += [(other, other) for other in root.groups] if taken else []
+                yield from rules.collisions(label, cls, schema, taken)
         if not found and (reason := store.unfit(cls(name=name))):
             yield dataclasses.replace(problem, what=f"profile {label}: Hydra cannot hold it: {reason}")
 

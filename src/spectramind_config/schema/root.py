@@ -87,7 +87,7 @@ class Root:
         for _ in self.groups:
             chain |= {one.name for one in self.groups.values() if one.over in chain}
             chain |= {one.over for one in self.groups.values() if one.name in chain and one.over}
-        return tuple(name for name in reversed(self.groups) if name in chain)
+        return tuple(name for name in tuple(self.groups)[::-1] if name in chain)
 
     def error(self, problems: Problem | list[Problem], arguments: tuple[str, ...] | list[str] = ()) -> ConfigError:
         """An error that names this root's program."""
@@ -141,10 +141,10 @@ def define(name: str, cls: type[Any], *, taken: frozenset[str], short: Mapping[s
         own = dict(declared_leaves(cls, frozenset(field for field, role in roles.items() if not role)))
     except UnsupportedTypeError as error:
         problems.append(Problem(what=f"root {name}: {error}", origin=class_source(cls)))
-    for field in dataclasses.fields(cls):
-        if not roles[field.name] and field.default is field.default_factory is dataclasses.MISSING:
-            what = f"root {name}: '{field.name}' has no default"
-            problems.append(Problem(what=what, origin=leaf_source(cls, field.name), hint="every setting has one"))
+    for one in dataclasses.fields(cls):
+        if not roles[one.name] and one.default is one.default_factory is dataclasses.MISSING:
+            what = f"root {name}: '{one.name}' has no default"
+            problems.append(Problem(what=what, origin=leaf_source(cls, one.name), hint="every setting has one"))
     root = Root(name=name, cls=cls, short=short, groups=groups, own=own, folds={}, **words)
     folds: dict[str, Fold] = {}
     if not problems:
@@ -179,7 +179,7 @@ def _fold(root: Root, name: str, annotation: Any, folds: dict[str, Fold]) -> Ite
         )
 
     leaves = {one.name: leaves_of(one.schema) for one in root.groups.values()}
-    having = tuple(one for one in reversed(root.groups) if name in children(leaves[one], ""))
+    having = tuple(one for one in tuple(root.groups)[::-1] if name in children(leaves[one], ""))
     if not having:
         known = [path for one in leaves.values() for path in children(one, "") if path != "name"]
         close = nearest(name, known)
@@ -194,7 +194,7 @@ def _fold(root: Root, name: str, annotation: Any, folds: dict[str, Fold]) -> Ite
     inside = section_class(declared)
     if section is not None or inside is not None:
         if section is None or inside is None or not issubclass(inside, section):
-            yield refusal(f"{strongest} declares another type for it", inside and inside.__name__)
+            yield refusal(f"{strongest} declares another type for it", inside.__name__ if inside else None)
         folds[name] = Fold(having, required=False)
         return
     theirs, ours = leaves[strongest][name].type, type_of(annotation)

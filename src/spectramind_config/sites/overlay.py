@@ -96,7 +96,7 @@ class Overlay:
     def _line(self, path: str) -> str:
         return f"{self.file}:{self._numbers.get(f'{self._prefix}{path}', 1)}"
 
-    def _unwrapped(self, text: str, content: Any) -> dict[str, Any]:
+    def _unwrapped(self, text: str, content: Any) -> Any:
         """The settings of the group: the whole file, or what stands below the group's name."""
         if content is not None and not isinstance(content, dict):
             problem = Problem(what="the file holds no settings", origin=f"{self.file}:1", expected="lines of key: value")
@@ -209,7 +209,7 @@ class Overlay:
         return Problem(
             what=f"{path}: there is no such setting in group {self.group}",
             origin=self._line(path),
-            nearest=(elsewhere or namesakes or [nearest(path, known)])[0],
+            nearest=next(iter([*elsewhere, *namesakes]), None) or nearest(path, known),
             see=f"profiles show {self.group}={self.base.name}",
         )
 

@@ -1,0 +1,1 @@
+"""The challenge's data: files, detectors, light curves and the score."""

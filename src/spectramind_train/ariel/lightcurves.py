@@ -1,0 +1,141 @@
+"""Light curves of one visit, calibrated and binned in time: what is fitted and what the network sees."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spectramind_config import ConfigError
+from spectramind_train.ariel.constants import AIRS_SHAPE, N_CHANNELS, VISIT_H, FloatArray
+
+LONGEST_VISIT_HOURS: Final = 100.0
+DETECTOR_COLUMNS: Final = 1 + AIRS_SHAPE[1]
+"""FGS1 and all 356 columns of the AIRS detector, ascending in wavelength."""
+AIRS_CHANNELS: Final = slice(36, 318)
+"""The 282 AIRS columns with a label, counted as in ``DETECTOR_COLUMNS``."""
+MINIMUM_BINS: Final = 16
+
+_LAYOUT = (
+    f"expected an array (planets, time, {N_CHANNELS}), or (planets, time, {DETECTOR_COLUMNS}) with all AIRS columns "
+    f"in ascending wavelength, column 0 being FGS1, with at least {MINIMUM_BINS} time bins"
+)
+
+
+@dataclass(frozen=True)
+class LightCurves:
+    """The 283 light curves of a visit.
+
+    Attributes:
+        planet_id: The planet's name in the data set.
+        time: Middle of each time bin (T,), in hours since the visit's start, ascending.
+        flux: Flux (T, 283) in detector units; column 0 is FGS1, 1 to 282 are AIRS in ascending wavelength.
+    """
+
+    planet_id: str
+    time: FloatArray
+    flux: FloatArray
+
+    def __post_init__(self) -> None:
+        """Refuse arrays that do not belong together."""
+        if self.time.ndim != 1 or self.flux.shape != (self.time.size, N_CHANNELS):
+            raise ValueError(
+                f"light curves of planet {self.planet_id}: time {self.time.shape} and flux {self.flux.shape} "
+                f"should be (T,) and (T, {N_CHANNELS})"
+            )
+
+
+def bin_times(bins: int, hours: float = VISIT_H) -> FloatArray:
+    """Middles (bins,) of equal time bins that fill a visit, in hours since its start."""
+    return (np.arange(bins, dtype=np.float64) + 0.5) * (hours / bins)
+
+
+def read_binned(path: Path) -> list[LightCurves]:
+    """Read light curves that are already calibrated and binned.
+
+    A ``.npy`` file holds the flux alone, (N, T, 283) or (N, T, 357): column 0 is FGS1, the others are AIRS columns in
+    ascending wavelength, of 357 columns 36 to 317 are taken. Its bins fill the visit of 7.5 h, and its planets are
+    named after the longest run of digits in the file's name, or its stem where it has none, with ``_0``, ``_1``, ...
+    added if there are several. A ``.npz`` file holds the same array as ``flux`` and may hold ``time``, (T,) or (N, T)
+    in hours, and ``planet_id`` (N,).
+
+    Raises:
+        ConfigError: The file is absent or unreadable, has another layout, or holds values that are not finite.
+    """
+    arrays = _read_arrays(path)
+    if "flux" not in arrays:
+        raise ConfigError(f"{path}: no array 'flux' (found {sorted(arrays)}); {_LAYOUT}")
+    flux = _numbers(path, "flux", arrays["flux"])
+    if flux.ndim != 3 or flux.shape[2] not in (N_CHANNELS, DETECTOR_COLUMNS) or flux.shape[1] < MINIMUM_BINS:
+        raise ConfigError(f"{path}: flux has the shape {flux.shape}; {_LAYOUT}")
+    if flux.shape[0] == 0:
+        raise ConfigError(f"{path}: flux has the shape {flux.shape} and so holds no planet; {_LAYOUT}")
+    if flux.shape[2] == DETECTOR_COLUMNS:
+        flux = np.concatenate([flux[:, :, :1], flux[:, :, AIRS_CHANNELS]], axis=2)
+    planets, bins = flux.shape[:2]
+    times = _times(path, arrays.get("time"), planets, bins)
+    names = _names(path, arrays.get("planet_id"), planets)
+    return [LightCurves(name, time, curves) for name, time, curves in zip(names, times, flux, strict=True)]
+
+
+def _read_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
+    """The arrays in an npy or npz file by name; that of an npy is ``flux``."""
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return {"flux": loaded}
+        with loaded:
+            return {name: loaded[name] for name in loaded.files}
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; give a .npy or .npz file of binned light curves") from None
+    except Exception as error:  # What numpy raises depends on which bytes are damaged.
+        raise ConfigError(f"{path}: not a readable .npy or .npz file ({error}); {_LAYOUT}") from error
+
+
+def _numbers(path: Path, name: str, array: NDArray[np.generic]) -> FloatArray:
+    """The array as float64, refused unless real and finite."""
+    if array.dtype.kind not in "fiu":
+        raise ConfigError(f"{path}: {name} has the type {array.dtype}; expected real numbers")
+    numbers = array.astype(np.float64)
+    bad = np.count_nonzero(~np.isfinite(numbers))
+    if bad:
+        first = tuple(int(i) for i in np.argwhere(~np.isfinite(numbers))[0])
+        raise ConfigError(
+            f"{path}: {bad} of {numbers.size} values of {name} are not finite, the first at index {first}; "
+            "replace or interpolate them before reading"
+        )
+    return numbers
+
+
+def _times(path: Path, array: NDArray[np.generic] | None, planets: int, bins: int) -> FloatArray:
+    """Bin middles (planets, bins) in hours."""
+    if array is None:
+        return np.broadcast_to(bin_times(bins), (planets, bins))
+    time = _numbers(path, "time", array)
+    if time.shape not in ((bins,), (planets, bins)):
+        raise ConfigError(
+            f"{path}: time has the shape {time.shape}; expected ({bins},) or ({planets}, {bins}), in hours"
+        )
+    if np.any(np.diff(time, axis=-1) <= 0.0):
+        raise ConfigError(f"{path}: time does not ascend; expected the middles of the bins in hours, first to last")
+    longest = float(np.ptp(time, axis=-1).max())
+    if longest > LONGEST_VISIT_HOURS:
+        raise ConfigError(f"{path}: time spans {longest:g} hours; expected one visit, in hours")
+    return np.broadcast_to(time, (planets, bins))
+
+
+def _names(path: Path, array: NDArray[np.generic] | None, planets: int) -> list[str]:
+    """One distinct name for each planet."""
+    if array is None:
+        digits = max(re.findall(r"\d+", path.stem), key=len, default=path.stem)
+        return [digits] if planets == 1 else [f"{digits}_{index}" for index in range(planets)]
+    if array.dtype.kind == "f":
+        _numbers(path, "planet_id", array)
+    names = [str(int(name)) if array.dtype.kind in "fiu" else str(name) for name in np.atleast_1d(array).tolist()]
+    if len(names) != planets or len(set(names)) != planets:
+        raise ConfigError(f"{path}: planet_id holds {names}; expected {planets} distinct names, one for each planet")
+    return names

@@ -1,0 +1,131 @@
+"""Parquet and CSV tables: what is wrong with a file becomes one message that names it."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from spectramind_config import ConfigError
+from spectramind_train.ariel.constants import FloatArray
+from spectramind_train.run.atomic_files import replacing
+
+
+def open_parquet(path: Path) -> pq.ParquetFile:
+    """Open a parquet file and read its footer.
+
+    Raises:
+        ConfigError: If the file is missing or damaged.
+    """
+    try:
+        return pq.ParquetFile(path, page_checksum_verification=True)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: missing; download or simulate the data set again") from None
+    except (pa.ArrowException, OSError, EOFError) as error:
+        raise damaged(path, error) from error
+
+
+def damaged(path: Path, error: Exception) -> ConfigError:
+    """The error to raise for a parquet file that cannot be read."""
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return ConfigError(f"{path}: damaged, not a readable parquet file ({reason}); delete it and download it again")
+
+
+def require_shape(path: Path, found: tuple[int, int], expected: tuple[int, int]) -> None:
+    """Raise ConfigError unless a table has the (rows, columns) that it should have."""
+    if found != expected:
+        raise ConfigError(
+            f"{path}: {found[0]} rows x {found[1]} columns, expected {expected[0]} x {expected[1]} "
+            f"(the number of frames is set by axis_info.parquet); the file is incomplete or of another data set"
+        )
+
+
+def read_columns(path: Path, shape: tuple[int, int], columns: NDArray[np.intp]) -> NDArray[Any]:
+    """Read the chosen columns of a parquet file, by position.
+
+    Args:
+        path: The file.
+        shape: Rows and columns that it must have.
+        columns: Indices of the columns (n,).
+
+    Returns:
+        The values (n, rows), one column after the other in memory.
+
+    Raises:
+        ConfigError: If the file is missing, damaged or of another shape.
+    """
+    file = open_parquet(path)
+    require_shape(path, (file.metadata.num_rows, file.metadata.num_columns), shape)
+    names = file.schema_arrow.names
+    if len(set(names)) < shape[1]:
+        raise ConfigError(f"{path}: several columns have one name; download it again")
+    try:
+        table = file.read(columns=[names[i] for i in columns], use_threads=False)
+        values = np.stack([column.to_numpy() for column in table.columns])
+    except (pa.ArrowException, OSError, EOFError) as error:
+        raise damaged(path, error) from error
+    require_numbers(path, values)
+    return values
+
+
+def require_numbers(path: Path, values: NDArray[Any]) -> None:
+    """Raise ConfigError unless values of a table are numbers or truth values."""
+    if values.dtype.kind not in "biuf":
+        raise ConfigError(f"{path}: holds values of type {values.dtype}, expected numbers; download it again")
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> FloatArray:
+    """Read the named columns of a CSV file, in that order: (rows, columns).
+
+    Raises:
+        ConfigError: If the file is missing, lacks a column or holds anything but finite numbers in them.
+    """
+    numbers = pacsv.ConvertOptions(
+        include_columns=list(columns), column_types=dict.fromkeys(columns, pa.float64()), null_values=[]
+    )
+    try:
+        table = pacsv.read_csv(path, convert_options=numbers, read_options=pacsv.ReadOptions(use_threads=False))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: missing; download or simulate the data set again") from None
+    except KeyError as error:
+        missing = str(error).partition("'")[2].partition("'")[0]
+        raise ConfigError(f"{path}: column {missing} is missing; download it again") from None
+    except (pa.ArrowException, OSError) as error:
+        # Arrow quotes the whole row, which may have hundreds of numbers.
+        reason = textwrap.shorten(str(error), 100)
+        broken = "a row is cut short or holds no number" if "Row #" in reason else "not readable as CSV"
+        raise ConfigError(f"{path}: {broken} ({reason}); download it again") from error
+    rows = np.stack([column.to_numpy() for column in table.columns], axis=1)
+    if not np.isfinite(rows).all():
+        raise ConfigError(f"{path}: holds values that are not finite; download it again")
+    return rows
+
+
+def write_csv(path: Path, columns: Mapping[str, Sequence[str] | Sequence[int] | Sequence[float] | FloatArray]) -> None:
+    """Write a CSV file of equally long columns, whole or not at all; numbers keep their last bit."""
+    with replacing(path) as file:
+        pacsv.write_csv(pa.table({name: pa.array(values) for name, values in columns.items()}), file)
+
+
+def by_channel(name: str, spectra: FloatArray) -> dict[str, FloatArray]:
+    """Spectra (N, 283) as 283 columns ``name_1``, ``name_2``, … of a table."""
+    return {f"{name}_{channel}": column for channel, column in enumerate(spectra.T, 1)}
+
+
+def write_submission(path: Path, planet_ids: Sequence[str] | Sequence[int], mu: FloatArray, sigma: FloatArray) -> None:
+    """Write ``planet_id``, 283 spectra columns and 283 sigma columns, as the challenge takes them.
+
+    Args:
+        path: The file.
+        planet_ids: Names of N planets.
+        mu: Their spectra (N, 283), in (Rp/Rs)^2.
+        sigma: The spectra's standard deviations (N, 283).
+    """
+    write_csv(path, {"planet_id": planet_ids, **by_channel("wl", mu), **by_channel("sigma", sigma)})

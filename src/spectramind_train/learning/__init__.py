@@ -1,0 +1,1 @@
+"""How a model learns: objective, optimizer, batches, and the loop around them."""

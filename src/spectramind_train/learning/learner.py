@@ -1,0 +1,190 @@
+"""The training of a model with Lightning's trainer, in this process or in one of several."""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from pathlib import Path
+from typing import Literal
+
+import lightning.pytorch as pl
+import msgspec
+import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+
+from spectramind_config import EffectiveConfig
+from spectramind_train.learning.batches import SpectraDataModule
+from spectramind_train.learning.callbacks import EpochReport, GradientNorm, Stop, TrainingBar
+from spectramind_train.learning.loss import build_loss
+from spectramind_train.learning.module import SpectrumModule
+from spectramind_train.planets.splits import Splits
+from spectramind_train.run.checkpoints import AtomicCheckpointIO
+from spectramind_train.run.clock import seconds
+from spectramind_train.run.directory import LAST_CHECKPOINT
+from spectramind_train.run.plan import RunPlan
+from spectramind_train.run.terminal import Terminal
+from spectramind_train.run.tracking import Tracker
+from spectramind_train.v50.network import build_model
+
+_PRECISIONS: dict[str, Literal["32-true", "16-mixed", "bf16-mixed"]] = {
+    "32": "32-true",
+    "16-mixed": "16-mixed",
+    "bf16-mixed": "bf16-mixed",
+}
+_HARMLESS = (
+    # The planets lie in memory; more workers than the plan gives them would only cost time.
+    r".*does not have many workers.*",
+    # Small data sets have fewer batches than a logging interval.
+    r".*smaller than the logging interval.*",
+    # The run's directory has just been made, for this run alone.
+    r".*directory .* exists and is not empty.*",
+    # `deterministic` asks for deterministic kernels where feasible, so the others are expected.
+    r".*does not have a deterministic implementation.*",
+    r".*isinstance\(treespec, LeafSpec\).*",
+    # That is what overfitting on a share of the batches means.
+    r".*requested to overfit.*",
+    # Said already, as a warning about the config.
+    r".*`deterministic=True` and `benchmark=True`.*",
+)
+
+
+class Learned(msgspec.Struct, frozen=True):
+    """How the training of a model ended.
+
+    Attributes:
+        status: Whether it came to its end, ran out of wall-clock time, or was told to stop.
+        signal: The number of the signal that stopped it.
+        best: File name of the checkpoint with the best validation score; None where there was no validation.
+        validations: Loss and score of every validation.
+        tracked: Identifier of the MLflow run; None where nothing is tracked, or not yet.
+    """
+
+    status: Literal["completed", "walltime", "interrupted"]
+    signal: int | None
+    best: str | None
+    validations: list[dict[str, float]]
+    tracked: str | None = None
+
+
+def learn(
+    config: EffectiveConfig,
+    plan: RunPlan,
+    splits: Splits,
+    directory: Path,
+    terminal: Terminal,
+    tracker: Tracker | None,
+    *,
+    started: float,
+) -> Learned:
+    """Train the configured model and leave its checkpoints and metrics in a run's directory.
+
+    Args:
+        config: What to train.
+        plan: How this host does it.
+        splits: The planets.
+        directory: The run's directory.
+        terminal: Where to report.
+        tracker: Where metrics go besides ``metrics.csv``.
+        started: ``time.monotonic()`` at the run's start; the wall-clock limit counts from there.
+    """
+    _quieten()
+    torch.set_num_threads(plan.threads)
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+    checkpoints = directory / "checkpoints"
+    validated = config.dev.limit_val_batches != 0
+    together = config.data.batch_size * plan.world_size
+    best = ModelCheckpoint(
+        dirpath=checkpoints,
+        filename="epoch{epoch:03d}-score{val_score:.4f}",
+        auto_insert_metric_name=False,
+        monitor="val_score" if validated else None,
+        mode="max",
+        save_top_k=config.checkpoint.save_top_k if validated else 0,
+        every_n_epochs=config.checkpoint.every_n_epochs,
+        save_last=True,
+    )
+    stop = Stop(seconds(config.max_time), started)
+    report = EpochReport(terminal, tracker)
+    callbacks: list[Callback] = [best, stop, report]
+    if terminal.live:
+        callbacks.append(TrainingBar(terminal))
+    if config.early_stopping.enabled and validated:
+        callbacks.append(EarlyStopping("val_score", mode="max", patience=config.early_stopping.patience))
+    if config.log_grad_norm:
+        callbacks.append(GradientNorm(config.dev.log_every_n_steps))
+    trainer = pl.Trainer(
+        accelerator=plan.accelerator,
+        devices=plan.devices,
+        num_nodes=plan.num_nodes,
+        strategy=plan.strategy,
+        precision=_PRECISIONS[plan.precision],
+        sync_batchnorm=plan.sync_batchnorm,
+        logger=CSVLogger(save_dir=directory, name="", version=""),
+        callbacks=callbacks,
+        # Named explicitly: inside a SLURM job Lightning would take each of our processes for a task of the job's own.
+        plugins=[AtomicCheckpointIO(), LightningEnvironment()],
+        max_epochs=config.max_epochs,
+        max_steps=config.max_steps or -1,
+        fast_dev_run=config.dev.fast_dev_run,
+        limit_train_batches=_whole_batches(config.dev.limit_train_batches, len(splits.train), together),
+        limit_val_batches=_whole_batches(config.dev.limit_val_batches, len(splits.val), together),
+        overfit_batches=_whole_batches(config.dev.overfit_batches, len(splits.train), together) or 0,
+        check_val_every_n_epoch=config.dev.check_val_every_n_epoch,
+        log_every_n_steps=config.dev.log_every_n_steps,
+        accumulate_grad_batches=config.accumulate_grad_batches,
+        gradient_clip_val=config.gradient_clip_val or None,
+        deterministic="warn" if config.deterministic else False,
+        benchmark=config.cudnn_benchmark,
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=directory,
+    )
+    module = SpectrumModule(
+        build_model(config.model),
+        build_loss(config.loss),
+        config.optimizer,
+        seed=config.seed,
+        naive_mean=splits.naive_mean,
+        naive_sigma=splits.naive_sigma,
+        augmentation=config.data.augmentation,
+        log_every_n_steps=config.dev.log_every_n_steps,
+    )
+    data = SpectraDataModule(
+        splits.train,
+        splits.val,
+        splits.test,
+        batch_size=config.data.batch_size,
+        seed=config.seed,
+        num_workers=plan.num_workers,
+        prefetch_factor=plan.prefetch_factor,
+        pin_memory=plan.pin_memory,
+        persistent_workers=plan.persistent_workers,
+    )
+    trainer.fit(module, datamodule=data)
+    trainer.save_checkpoint(checkpoints / LAST_CHECKPOINT)
+    chosen = Path(best.best_model_path).name if best.best_model_path else None
+    status: Literal["completed", "walltime", "interrupted"] = "completed"
+    if stop.signal is not None:
+        status = "interrupted"
+    elif stop.out_of_time:
+        status = "walltime"
+    return Learned(status, stop.signal, chosen, report.validations)
+
+
+def _whole_batches(cap: float | None, planets: int, together: int) -> float | None:
+    """A cap on batches that Lightning takes: at least one batch of any share, where Lightning would raise."""
+    if not isinstance(cap, float) or cap == 0.0:
+        return cap
+    return max(1, int(cap * math.ceil(planets / together)))
+
+
+def _quieten() -> None:
+    """Silence what is not for the user: advertisements, and warnings about choices that the plan has made."""
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for pattern in _HARMLESS:
+        warnings.filterwarnings("ignore", message=pattern)

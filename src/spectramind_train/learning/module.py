@@ -1,0 +1,195 @@
+"""The training of a spectrum model as Lightning sees it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import struct
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+
+from spectramind_config import Augmentation, OptimizerConfig
+from spectramind_train.ariel.metric import ariel_score
+from spectramind_train.learning.augmentation import augment
+from spectramind_train.learning.loss import Loss
+from spectramind_train.learning.optimizer import build_optimizer, build_schedule
+from spectramind_train.v50.network import Batch, SpectrumModel
+
+
+class NonFiniteLossError(FloatingPointError):
+    """The loss is NaN or infinite; raised before the optimizer can write it into the weights."""
+
+
+def step_seed(seed: int, epoch: int, step: int, rank: int) -> int:
+    """A 64-bit seed that depends on these four counters only (BLAKE2b of them)."""
+    counters = struct.pack("<4q", seed, epoch, step, rank)
+    digest = hashlib.blake2b(counters, digest_size=8, person=b"spectramind").digest()
+    return int.from_bytes(digest, "little", signed=True)
+
+
+class SpectrumModule(LightningModule):
+    """Trains, validates and tests a model of spectra.
+
+    Batches are dictionaries as ``batches.to_batch`` makes them; an optional ``index`` (B,) numbers the planets of a
+    split, so that copies which a distributed sampler adds count once. Randomness of a training step (dropout,
+    augmentation) depends on (seed, epoch, step in epoch, rank) alone, so that a resumed training continues exactly.
+
+    Logged are ``train_loss_step`` of single steps and, at the end of an epoch, ``train_loss``, the mean over its
+    planets; and over the whole split at its end ``val_loss`` and ``val_score``, or ``test_loss`` and ``test_score``.
+
+    Args:
+        model: predicts (mu, sigma) from a batch.
+        loss: the objective.
+        optimizer: settings of the optimizer and its schedule.
+        seed: seed of every random number.
+        naive_mean: mean of all training labels, for the score.
+        naive_sigma: their standard deviation.
+        augmentation: random changes of training batches.
+        log_every_n_steps: optimizer steps between two that the trainer logs.
+    """
+
+    def __init__(
+        self,
+        model: SpectrumModel,
+        loss: Loss,
+        optimizer: OptimizerConfig,
+        *,
+        seed: int,
+        naive_mean: float,
+        naive_sigma: float,
+        augmentation: Augmentation,
+        log_every_n_steps: int = 50,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.loss = loss
+        self.optimizer_config = optimizer
+        self.seed = seed
+        self.naive_mean = naive_mean
+        self.naive_sigma = naive_sigma
+        self.augmentation = augmentation
+        self.log_every_n_steps = log_every_n_steps
+        self._microbatch = (-1, 0)
+        self._outputs: list[dict[str, Tensor]] = []
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Predict (mu, sigma), each (B, 283) in (Rp/Rs)^2."""
+        mu, sigma = self.model(batch)
+        return mu, sigma
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of one batch; raises NonFiniteLossError before a bad one can change a weight."""
+        epoch, step = self._position()
+        seed = step_seed(self.seed, epoch, step, self.global_rank)
+        torch.manual_seed(seed)
+        batch = augment(batch, self.augmentation, torch.Generator().manual_seed(seed))
+        mu, sigma = self(batch)
+        loss = self.loss(mu, sigma, batch["target"])["loss"]
+        self._require_finite(loss, "training", f"epoch {epoch}, step {step}")
+        planets = len(batch["target"])
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=planets, sync_dist=True)
+        if (self.trainer.global_step + 1) % self.log_every_n_steps == 0:
+            self.log("train_loss_step", loss)
+        result: Tensor = loss
+        return result
+
+    def _position(self) -> tuple[int, int]:
+        """Epoch and batch within it, counted from the optimizer's steps.
+
+        Lightning's own batch counter is one too low in a checkpoint taken within an epoch; the number of optimizer
+        steps is exact.
+        """
+        accumulate = self.trainer.accumulate_grad_batches
+        updates = max(1, math.ceil(self.trainer.num_training_batches / accumulate))
+        epoch, update = divmod(self.trainer.global_step, updates)
+        last, count = self._microbatch
+        count = count + 1 if last == self.trainer.global_step else 0
+        self._microbatch = (self.trainer.global_step, count)
+        return epoch, update * accumulate + count
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget what an interrupted epoch left."""
+        self._outputs.clear()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Predict one batch."""
+        self._collect(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log val_loss and val_score."""
+        self._log_split("val")
+
+    def on_test_epoch_start(self) -> None:
+        """Forget what an interrupted epoch left."""
+        self._outputs.clear()
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Predict one batch."""
+        self._collect(batch)
+
+    def on_test_epoch_end(self) -> None:
+        """Log test_loss and test_score."""
+        self._log_split("test")
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor]:
+        """Predict (mu, sigma), each (B, 283) in (Rp/Rs)^2."""
+        mu, sigma = self(batch)
+        return mu, sigma
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Optimizer and a schedule that is stepped every update."""
+        # Under mixed precision Lightning refuses to clip the gradients of a fused optimizer.
+        fused = self.trainer.precision == "32-true"
+        optimizer = build_optimizer(self.optimizer_config, self.model, fused=fused)
+        schedule = build_schedule(self.optimizer_config, optimizer, self.trainer.estimated_stepping_batches)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _collect(self, batch: Batch) -> None:
+        mu, sigma = self(batch)
+        output = {"mu": mu, "sigma": sigma, "target": batch["target"]}
+        if "index" in batch:
+            output["index"] = batch["index"]
+        self._outputs.append({name: value.detach() for name, value in output.items()})
+
+    def _log_split(self, split: str) -> None:
+        """Log loss and score of a whole split, the same numbers on every rank."""
+        gathered = {name: self._gather([output[name] for output in self._outputs]) for name in self._outputs[0]}
+        self._outputs.clear()
+        if "index" in gathered:
+            index = gathered.pop("index").tolist()
+            first = list({planet: row for row, planet in reversed(list(enumerate(index)))}.values())
+            gathered = {name: values[first] for name, values in gathered.items()}
+        mu, sigma, target = gathered["mu"], gathered["sigma"], gathered["target"]
+        loss = self.loss(mu, sigma, target)["loss"]
+        self._require_finite(loss, split, f"epoch {self.current_epoch}, after step {self.trainer.global_step}")
+        score = ariel_score(
+            mu.cpu().double().clamp_min(0.0).numpy(),
+            sigma.cpu().double().numpy(),
+            target.cpu().double().numpy(),
+            naive_mean=self.naive_mean,
+            naive_sigma=self.naive_sigma,
+        )
+        self.log_dict({f"{split}_loss": loss, f"{split}_score": score}, rank_zero_only=False)
+
+    def _gather(self, parts: list[Tensor]) -> Tensor:
+        """Concatenate the parts of all batches and ranks, which may hold different numbers of planets."""
+        local = torch.cat(parts)
+        if self.trainer.world_size == 1:
+            return local
+        counts = self.all_gather(torch.tensor(len(local), device=local.device))
+        assert isinstance(counts, Tensor)  # noqa: S101
+        most = int(counts.max())
+        padded = torch.cat([local, local.new_zeros(most - len(local), *local.shape[1:])])
+        everyone = self.all_gather(padded)
+        assert isinstance(everyone, Tensor)  # noqa: S101
+        return torch.cat([rows[: int(count)] for rows, count in zip(everyone, counts, strict=True)])
+
+    def _require_finite(self, loss: Tensor, split: str, where: str) -> None:
+        if not torch.isfinite(loss):
+            raise NonFiniteLossError(
+                f"the {split} loss is {loss.item()} at {where}. No weight was changed by it. Try a lower optimizer.lr "
+                "or local.precision=32"
+            )

@@ -1,0 +1,1 @@
+"""What every run has whatever it trains: its plan, its directory and what it says."""

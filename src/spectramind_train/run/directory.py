@@ -1,0 +1,204 @@
+"""A run's directory: its own, made atomically before any long work, with everything that the run leaves behind."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+from spectramind_config import ConfigError, EffectiveConfig, Problem
+from spectramind_config.host import Host
+from spectramind_train.run.atomic_files import write_atomically
+from spectramind_train.run.manifest import (
+    CheckpointRecord,
+    DataRecord,
+    Kind,
+    Manifest,
+    Status,
+    now,
+    read_manifest,
+    sha256_of,
+    write_manifest,
+)
+from spectramind_train.run.plan import RunPlan
+
+LAST_CHECKPOINT = "last.ckpt"
+
+
+class Run:
+    """One training run on disk.
+
+    Its directory holds ``manifest.json``, ``config.yaml``, ``metrics.csv``, ``checkpoints/``, the predictions of the
+    test planets and pictures. ``paths.run_manifest`` always holds the manifest of the run that began last.
+    """
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path = path
+        self.manifest = manifest
+        self._parents: tuple[Path, ...] = ()
+
+    @classmethod
+    def create(cls, config: EffectiveConfig, plan: RunPlan, host: Host) -> Run:
+        """Make a directory that no other run has, before its planets are prepared.
+
+        Raises:
+            ConfigError: The directory or a file in it cannot be made, or another of the config's paths cannot be
+                written; nothing is left of it.
+        """
+        require_writable(config)
+        root = Path(config.paths.output_dir).expanduser()
+        missing = tuple(folder for folder in (root, *root.parents) if not folder.exists())
+        path = _new_directory(config, root)
+        run = cls(path, Manifest.of(path.name, config, plan, host))
+        run._parents = missing
+        try:
+            write_atomically(path / "config.yaml", config.to_yaml().encode())
+            write_manifest(run.manifest, path / "manifest.json")
+        except OSError as error:
+            run.discard()
+            raise _cannot_start(path, error) from error
+        return run
+
+    def begin(self, data: DataRecord) -> None:
+        """Record the planets; from now on the run is the newest, and is kept however it ends.
+
+        Raises:
+            ConfigError: A manifest cannot be written.
+        """
+        self.manifest.data = data
+        try:
+            self.write()
+        except OSError as error:
+            raise _cannot_start(self.path, error) from error
+
+    def discard(self) -> None:
+        """Remove a run that has not begun: its directory, and the folders made for it where nothing else is in them."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        with suppress(OSError):
+            for folder in self._parents:
+                folder.rmdir()
+
+    @classmethod
+    def open(cls, path: Path) -> Run:
+        """The run whose directory, or whose manifest, lies at ``path``.
+
+        Raises:
+            ConfigError: There is no run.
+        """
+        manifest = read_manifest(path)
+        directory = path if path.is_dir() else path.parent
+        if not (directory / "manifest.json").is_file():
+            directory = directory / manifest.run_id
+        return cls(directory, manifest)
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    def write(self) -> None:
+        """Write the manifest into the directory and, unless a newer run has, to ``paths.run_manifest``."""
+        write_manifest(self.manifest, self.path / "manifest.json")
+        newest = Path(self.manifest.config["paths"]["run_manifest"]).expanduser()
+        with suppress(ConfigError):
+            if read_manifest(newest).started > self.manifest.started:
+                return
+        write_manifest(self.manifest, newest)
+
+    def finish(self, status: Status, best: Path | None = None, error: str | None = None) -> None:
+        """Record how the run ended, and every checkpoint with its sha256."""
+        kinds: dict[Path | None, Kind] = {best: "best", self.checkpoints / LAST_CHECKPOINT: "last"}
+        self.manifest.checkpoints = [
+            CheckpointRecord(str(file.relative_to(self.path)), sha256_of(file), kinds.get(file, "other"))
+            for file in sorted(self.checkpoints.glob("*.ckpt"))
+        ]
+        self.manifest.status, self.manifest.error, self.manifest.finished = status, error, now()
+        self.write()
+
+    def checkpoint(self) -> Path:
+        """The best checkpoint, or the last where none was better, verified against the manifest.
+
+        Raises:
+            ConfigError: The run has no checkpoint, or its file is damaged.
+        """
+        records = {record.kind: record for record in self.manifest.checkpoints}
+        record = records.get("best") or records.get("last")
+        if record is None:
+            raise ConfigError(f"{self.path}: the run has no checkpoint (its status is {self.manifest.status})")
+        file = self.path / record.file
+        if not file.is_file():
+            raise ConfigError(f"{file}: the checkpoint is missing")
+        if sha256_of(file) != record.sha256:
+            raise ConfigError(f"{file}: the checkpoint is damaged: its sha256 differs from the manifest's")
+        return file
+
+
+def require_writable(config: EffectiveConfig) -> None:
+    """Check, before any work, that the run's paths can be written; makes none of them.
+
+    Whether a file can be made is found by making one: permission bits do not tell it of a read-only or virtual file
+    system, nor to the superuser.
+
+    Raises:
+        ConfigError: With every path that cannot, who set it and what to write instead.
+    """
+    problems = []
+    manifest = Path(config.paths.run_manifest).expanduser()
+    folders = {name: Path(getattr(config.paths, name)).expanduser() for name in ("output_dir", "cache_dir")}
+    if manifest.is_dir():
+        problems.append(_unwritable(config, "run_manifest", "it is a directory"))
+    elif manifest.parent != folders["output_dir"]:
+        folders["run_manifest"] = manifest.parent
+    for name, path in folders.items():
+        existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+        try:
+            with tempfile.TemporaryFile(dir=existing):
+                pass
+        except NotADirectoryError:
+            problems.append(_unwritable(config, name, f"{existing} is not a directory"))
+        except OSError as error:
+            problems.append(_unwritable(config, name, f"{existing} cannot be written ({error.strerror or error})"))
+    if problems:
+        raise ConfigError(problems, config.overrides)
+
+
+def _unwritable(config: EffectiveConfig, name: str, reason: str) -> Problem:
+    origin = config.origin(f"paths.{name}")
+    variable = f" ({origin.raw})" if origin.raw else ""
+    here = {"output_dir": "outputs", "cache_dir": ".cache/spectramind", "run_manifest": "run_manifest.json"}[name]
+    return Problem(
+        what=f"paths.{name}={origin.value}: {reason}",
+        origin=f"{origin.place}{variable}",
+        expected=f"a {'file' if name == 'run_manifest' else 'directory'} that you may write to",
+        argument=origin.argument or f"{name} added",
+        instead=f"local.paths.{name}={here}",
+    )
+
+
+def _cannot_start(path: Path, error: OSError) -> ConfigError:
+    place = Path(error.filename).parent if error.filename else path
+    return ConfigError(
+        f"{place}: cannot be written ({error.strerror}); free some space, "
+        "or set paths.output_dir or paths.run_manifest to another place"
+    )
+
+
+def _new_directory(config: EffectiveConfig, root: Path) -> Path:
+    stamp = datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S")
+    name = f"{stamp}_{config.local.name}"
+    try:
+        for number in range(1, 10_000):
+            path = root / (name if number == 1 else f"{name}-{number}")
+            try:
+                path.mkdir(parents=True)
+            except FileExistsError:
+                continue
+            return path
+    except OSError as error:
+        reason = os.strerror(error.errno or errno.EIO)
+        raise ConfigError(_unwritable(config, "output_dir", reason), config.overrides) from None
+    raise ConfigError(f"{root}: 10000 runs started in one second")

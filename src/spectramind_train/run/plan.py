@@ -1,0 +1,218 @@
+"""The plan of a run: a pure function of the effective config and the host."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Literal
+
+from spectramind_config import ConfigError, EffectiveConfig, Problem, pick_precision
+from spectramind_config.host import Host
+
+Accelerator = Literal["cuda", "mps", "cpu"]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One thing that differs from what was asked for.
+
+    Attributes:
+        setting: Path of the effective config.
+        requested: The value that the config asks for.
+        effective: The value that the run uses.
+        reason: Why, in one sentence.
+        loud: Whether the user would be surprised to learn it only from the manifest.
+    """
+
+    setting: str
+    requested: object
+    effective: object
+    reason: str
+    loud: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """What a host does with a config.
+
+    Attributes:
+        accelerator: Kind of device.
+        devices: Processes on this node, one a device.
+        num_nodes: Number of nodes.
+        strategy: ``auto`` for one process, ``ddp`` for several.
+        precision: Numeric precision, never automatic.
+        num_workers: Loader workers of the training, validation and test split, per process.
+        prefetch_factor: Batches that each worker loads ahead.
+        pin_memory: Whether batches are copied to page-locked memory first.
+        persistent_workers: Whether workers stay alive between epochs.
+        sync_batchnorm: Whether batch-norm statistics are shared.
+        threads: Threads of one process's tensor operations.
+        decisions: What differs from the config, and why.
+    """
+
+    accelerator: Accelerator
+    devices: int
+    num_nodes: int
+    strategy: str
+    precision: str
+    num_workers: tuple[int, int, int]
+    prefetch_factor: int
+    pin_memory: bool
+    persistent_workers: bool
+    sync_batchnorm: bool
+    threads: int
+    decisions: tuple[Decision, ...] = ()
+
+    @property
+    def world_size(self) -> int:
+        """Number of processes that train together."""
+        return self.devices * self.num_nodes
+
+    def reason(self, setting: str) -> str | None:
+        """Why a setting differs from the config; None where it does not."""
+        return next((decision.reason for decision in self.decisions if decision.setting == setting), None)
+
+
+def plan(config: EffectiveConfig, host: Host) -> RunPlan:
+    """Decide how a host runs a config.
+
+    A count of devices that the host cannot give is refused, but for one case: a host without any accelerator and
+    outside a scheduler job trains on its CPU instead, so that every profile can be tried on a laptop.
+
+    Raises:
+        ConfigError: The host cannot run the config; the message names the remedy.
+    """
+    decisions: list[Decision] = []
+
+    def settle(setting: str, requested: object, effective: object, reason: str, *, loud: bool = False) -> None:
+        if requested != effective or type(requested) is not type(effective):
+            decisions.append(Decision(setting, requested, effective, reason, loud))
+
+    accelerator, devices, fallback = _devices(config, host)
+    if fallback:
+        reason = f"{host.name} has no accelerator, so the run falls back to its CPU and will be slow"
+        settle("devices", config.devices, "cpu", reason, loud=True)
+    elif config.devices == "auto":
+        settle("devices", "auto", _device_words(accelerator, devices), _auto_reason(config, host, devices))
+
+    num_nodes = 1 if fallback else config.num_nodes
+    settle("num_nodes", config.num_nodes, num_nodes, "the CPU of this one machine stands in for the GPUs")
+    if num_nodes > 1:
+        what = "training over several nodes is not supported yet; one node uses all of its GPUs"
+        raise _refusal(config, "num_nodes", what, "trainer.num_nodes=1")
+    several = devices * num_nodes > 1
+    strategy = "ddp" if several else "auto"
+    reason = "several devices need data-parallel processes" if several else "one device needs no other process"
+    settle("strategy", config.strategy, strategy, reason)
+
+    precision = _precision(config, host, accelerator, fallback=fallback)
+    if config.precision == "auto-mixed":
+        reason = f"the best mixed precision that {_device_words(accelerator, devices)} computes in"
+        settle("precision", config.precision, precision, reason if precision != "32" else "full precision is safe here")
+    else:
+        settle("precision", config.precision, precision, "the CPU does not compute in float16", loud=True)
+
+    per_process = max(1, host.cores // devices)
+    asked = (config.num_workers.train, config.num_workers.val, config.num_workers.test)
+    workers = tuple(min(count, per_process) for count in asked)
+    for split, wanted, given in zip(("train", "val", "test"), asked, workers, strict=True):
+        settle(f"num_workers.{split}", wanted, given, f"{host.cores} cores for {devices} process(es)")
+    persistent = config.persistent_workers and any(workers)
+    pin = config.pin_memory and accelerator == "cuda"
+    settle("pin_memory", config.pin_memory, pin, "page-locked memory speeds up copies to a CUDA GPU only")
+    sync = config.sync_batchnorm and several and accelerator == "cuda"
+    settle("sync_batchnorm", config.sync_batchnorm, sync, "there is no second GPU to share statistics with")
+    return RunPlan(
+        accelerator=accelerator,
+        devices=devices,
+        num_nodes=num_nodes,
+        strategy=strategy,
+        precision=precision,
+        num_workers=(workers[0], workers[1], workers[2]),
+        prefetch_factor=config.prefetch_factor,
+        pin_memory=pin,
+        persistent_workers=persistent,
+        sync_batchnorm=sync,
+        threads=per_process,
+        decisions=tuple(decisions),
+    )
+
+
+def without_cuda(host: Host, usable: int) -> Host:
+    """The host as an installed framework sees it that can use fewer GPUs than the driver shows."""
+    return host if usable >= len(host.gpus) else dataclasses.replace(host, gpus=host.gpus[:usable])
+
+
+def _devices(config: EffectiveConfig, host: Host) -> tuple[Accelerator, int, bool]:
+    """Kind and number of devices, and whether the CPU stands in for GPUs that are not there."""
+    asked = config.devices
+    if asked == "cpu":
+        return "cpu", 1, False
+    if asked == "mps":
+        if not host.mps:
+            raise _refusal(config, "devices", f"{host.name} has no Apple GPU (mps)", "local.devices=auto")
+        return "mps", 1, False
+    lost = "the scheduler gave this job GPUs, but none is visible; ask for them again, or train on the CPU"
+    if asked == "auto":
+        if host.gpus:
+            return "cuda", len(host.gpus) if config.strategy == "ddp" else 1, False
+        if host.allocated_gpus:
+            raise _refusal(config, "devices", f"{host.name}: {lost}", "local.devices=cpu")
+        return ("mps" if host.mps else "cpu"), 1, False
+    if len(host.gpus) >= asked:
+        return "cuda", asked, False
+    if host.gpus:
+        what = f"{host.name} has {len(host.gpus)} GPU(s), not {asked}"
+        raise _refusal(config, "devices", what, f"local.devices={len(host.gpus)}")
+    if host.mps:
+        if asked == 1:
+            return "mps", 1, False
+        raise _refusal(config, "devices", f"{host.name} has one Apple GPU, not {asked} GPUs", "local.devices=mps")
+    if host.scheduler:
+        what = lost if host.allocated_gpus else f"this {host.scheduler} job has no GPU, and {asked} are asked for"
+        raise _refusal(config, "devices", f"{host.name}: {what}", "local.devices=cpu")
+    return "cpu", 1, True
+
+
+def _refusal(config: EffectiveConfig, setting: str, what: str, instead: str) -> ConfigError:
+    origin = config.origin(setting)
+    problem = Problem(
+        what=f"{setting}={origin.value}: {what}", origin=origin.place, argument=origin.argument, instead=instead
+    )
+    return ConfigError(problem, config.overrides)
+
+
+def _precision(config: EffectiveConfig, host: Host, accelerator: Accelerator, *, fallback: bool) -> str:
+    cuda = accelerator == "cuda"
+    picked = pick_precision(config.precision, cuda and host.cuda_bf16, cuda and host.cuda_fp16)
+    able = {
+        "32": True,
+        "bf16-mixed": {"cuda": host.cuda_bf16, "mps": host.mps_bf16, "cpu": True}[accelerator],
+        "16-mixed": cuda and host.cuda_fp16,
+    }
+    if able[picked]:
+        return picked
+    if fallback:
+        return "32"
+    origin = config.origin("precision")
+    device = host.gpus[0] if cuda else f"the {accelerator.upper()}"
+    problem = Problem(
+        what=f"precision={picked}: {device} of {host.name} does not compute in it",
+        origin=origin.place,
+        expected=", ".join(name for name, possible in able.items() if possible) + " or auto-mixed",
+        argument=origin.argument,
+        instead="local.precision=auto-mixed",
+    )
+    raise ConfigError(problem, config.overrides)
+
+
+def _device_words(accelerator: Accelerator, devices: int) -> str:
+    return accelerator if accelerator != "cuda" else f"{devices} GPU(s)"
+
+
+def _auto_reason(config: EffectiveConfig, host: Host, devices: int) -> str:
+    if not host.gpus:
+        return "Apple's GPU is there" if host.mps else "there is no GPU"
+    if devices < len(host.gpus):
+        return f"strategy {config.strategy} uses one of {len(host.gpus)} GPUs; trainer=multi_gpu uses all"
+    return f"{len(host.gpus)} GPU(s) are visible"

@@ -1,0 +1,93 @@
+"""What a run says: lines, progress of long work, and tables."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from spectramind_config import EffectiveConfig
+
+Progressed = Callable[[int, int], None]
+
+
+class Terminal:
+    """The terminal of a run.
+
+    Args:
+        style: ``rich`` draws bars and tables where the output is a terminal; ``plain`` writes lines.
+        bars: Whether progress bars are wanted at all.
+        throttled: Whether bars are redrawn once a second instead of ten times.
+        silent: Write nothing, as every process but the first of several does.
+    """
+
+    def __init__(
+        self, *, style: str = "rich", bars: bool = True, throttled: bool = False, silent: bool = False
+    ) -> None:
+        self.rich = Console(quiet=silent, highlight=False, no_color=style == "plain" or None, soft_wrap=True)
+        self.live = style == "rich" and bars and self.rich.is_terminal and not silent
+        self.throttled = throttled
+
+    @classmethod
+    def of(cls, config: EffectiveConfig, *, rank: int = 0) -> Terminal:
+        """The terminal that a config asks for, in the process of a rank."""
+        return cls(
+            style=config.logger.style,
+            bars=config.dev.enable_progress_bar,
+            throttled=config.console.refresh == "throttled",
+            silent=rank > 0,
+        )
+
+    def say(self, line: str) -> None:
+        """Write one line."""
+        self.rich.print(line, markup=False)
+
+    def warn(self, line: str) -> None:
+        """Write one line that should not be missed."""
+        self.rich.print(f"[bold yellow]warning:[/bold yellow] {escape(line)}")
+
+    @contextmanager
+    def progress(self, task: str) -> Iterator[Progressed]:
+        """Show how far a long task is: a bar in a terminal, else a line at each quarter unless it is quick.
+
+        Yields:
+            A function of (done, all) to call as the work goes on.
+        """
+        if not self.live:
+            yield self._quarters(task)
+            return
+        with self.bar() as bar:
+            number = bar.add_task(task, total=None)
+            yield lambda done, total: bar.update(number, completed=done, total=total)
+
+    def bar(self) -> Progress:
+        """A progress bar at the bottom of the terminal, gone when it stops."""
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        return Progress(*columns, console=self.rich, transient=True, refresh_per_second=1 if self.throttled else 10)
+
+    def _quarters(self, task: str) -> Progressed:
+        said = 0
+        began = time.monotonic()
+
+        def report(done: int, total: int) -> None:
+            nonlocal said
+            quarter = 4 * done // max(total, 1)
+            if quarter > said and time.monotonic() - began > 1.0:
+                said = quarter
+                self.say(f"{task}: {done} of {total}")
+
+        return report
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Write a table; the first column holds names, the others numbers."""
+        table = Table(title=title, title_justify="left")
+        for number, column in enumerate(columns):
+            table.add_column(column, justify="right" if number else "left")
+        for row in rows:
+            table.add_row(*map(escape, row))
+        self.rich.print(table)

@@ -1,0 +1,1 @@
+"""A data set of simulated planets in the challenge's layout."""

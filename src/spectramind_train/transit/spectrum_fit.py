@@ -1,0 +1,167 @@
+"""The classical transmission spectrum: a white-light transit fit, then a linear fit of each channel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from spectramind_config import ConfigError
+from spectramind_train.ariel.constants import FloatArray
+from spectramind_train.ariel.dataset import Star
+from spectramind_train.ariel.lightcurves import MINIMUM_BINS, LightCurves
+from spectramind_train.transit.white_light import fit_white_light, red_noise, unit_time
+
+_CHANNEL_ORDERS: Final = (0, 1, 2)
+_SLOPE_PRIOR: Final = 0.15
+"""Standard deviation of the change of u1 from the middle of AIRS's range to its end."""
+_ROBUST_SCALE: Final = 3.0
+
+
+@dataclass(frozen=True)
+class TransitFit:
+    """What the classical fit says about one visit.
+
+    Attributes:
+        depth: (Rp/Rs)^2 of each channel (283,); noise may make a channel's value negative.
+        sigma: Its standard deviation (283,), positive.
+        white_depth: (Rp/Rs)^2 of AIRS's white light curve, positive.
+        mid_time: Mid-transit, in hours since the visit's start.
+        baseline: Out-of-transit flux (T, 283) in detector units, drift included.
+        shape: AIRS's white-light transit signal (T,), (1 - light curve) / (Rp/Rs)^2: 0 out of transit, about 1 in it.
+    """
+
+    depth: FloatArray
+    sigma: FloatArray
+    white_depth: float
+    mid_time: float
+    baseline: FloatArray
+    shape: FloatArray
+
+
+@dataclass(frozen=True)
+class _Channels:
+    """Linear fit of n channels with m drift terms and, last, the transit (and the slope of its shape, if asked for)."""
+
+    depth: FloatArray
+    covariance: FloatArray
+    drift: FloatArray
+    residuals: FloatArray
+    slope: FloatArray
+
+
+def fit_transit(curves: LightCurves, star: Star | None) -> TransitFit:
+    """Fit a visit's light curves by the classical method.
+
+    FGS1 and the sum of the AIRS channels are fitted together for mid-time, radius ratios, quadratic limb darkening
+    (weak priors) and drifts, on the orbit of ``star`` or, where it is None or contradicted by the light curves, with
+    duration and impact parameter free.
+    Each AIRS channel divided by the white drift is then a low-order polynomial times (1 - depth x shape), solved by
+    robust linear least squares. The shape follows a trend of limb darkening with wavelength that all channels
+    determine together. A channel's sigma joins its residual scatter (red noise included), the trend's uncertainty
+    and the white fit's, which all channels share.
+
+    Raises:
+        ConfigError: Fewer than 16 time bins, values that are not finite, or a channel without light.
+    """
+    flux = _checked(curves)
+    level = np.median(flux, axis=0)
+    airs = flux[:, 1:].sum(axis=1)
+    white = fit_white_light(curves.time, np.stack([flux[:, 0] / level[0], airs / np.median(airs)]), star)
+    relative = flux[:, 1:] / (level[1:] * white.drift[1][:, None])
+    legendre = np.asarray(np.polynomial.legendre.legvander(unit_time(curves.time), max(_CHANNEL_ORDERS)), np.float64)
+    fits = [_fit_channels(relative, legendre[:, : order + 1], white.shape[1]) for order in _CHANNEL_ORDERS]
+    order = int(np.argmin([_criterion(fit, order) for order, fit in zip(_CHANNEL_ORDERS, fits, strict=True)]))
+    polynomials = legendre[:, : _CHANNEL_ORDERS[order] + 1]
+
+    lever = np.linspace(-1.0, 1.0, relative.shape[1])
+    lever -= np.average(lever, weights=level[1:])
+    trend, trend_sigma = _limb_trend(
+        _fit_channels(relative, polynomials, white.shape[1], white.shape_slope), lever, white.radius_ratio[1] ** 2
+    )
+    shapes = white.shape[1][:, None] + trend * lever * white.shape_slope[:, None]
+    channels = _fit_channels(relative, polynomials, shapes)
+    shifted = _fit_channels(relative, polynomials, shapes + trend_sigma * lever * white.shape_slope[:, None])
+
+    white_depths = white.radius_ratio**2
+    white_sigmas = 2.0 * white.radius_ratio * white.radius_ratio_sigma
+    own = np.sqrt(channels.covariance) * red_noise(channels.residuals)
+    sigma = np.sqrt(own**2 + (shifted.depth - channels.depth) ** 2 + white_sigmas[1] ** 2)
+    baseline = level * np.column_stack([white.drift[0], white.drift[1][:, None] * channels.drift])
+    return TransitFit(
+        depth=np.concatenate([white_depths[:1], channels.depth]),
+        sigma=np.maximum(np.concatenate([white_sigmas[:1], sigma]), 1e-9),
+        white_depth=float(white_depths[1]),
+        mid_time=white.mid_time,
+        baseline=baseline,
+        shape=white.shape[1],
+    )
+
+
+def _checked(curves: LightCurves) -> FloatArray:
+    """The flux, refused where no fit is possible."""
+    flux, name = curves.flux, curves.planet_id
+    if curves.time.size < MINIMUM_BINS:
+        raise ConfigError(f"planet {name}: {curves.time.size} time bins; a transit fit needs at least {MINIMUM_BINS}")
+    if not (np.isfinite(flux).all() and np.isfinite(curves.time).all()):
+        raise ConfigError(f"planet {name}: its light curves hold values that are not finite; check its raw files")
+    dark = np.flatnonzero(np.median(flux, axis=0) <= 0.0)
+    if dark.size:
+        raise ConfigError(
+            f"planet {name}: {dark.size} channels have no light (median flux <= 0), the first is channel {dark[0]}; "
+            "check its raw files and the apertures in data.calibration"
+        )
+    return flux
+
+
+def _fit_channels(
+    relative: FloatArray, polynomials: FloatArray, shape: FloatArray, shape_slope: FloatArray | None = None
+) -> _Channels:
+    """Robust linear fit of drift x (1 - depth x shape) to relative fluxes (T, n).
+
+    ``shape`` is (T,) or (T, n). The product of drift and depth is made linear with the drift of the round before.
+    """
+    count = relative.shape[1]
+    terms = polynomials.shape[1]
+    shapes = np.broadcast_to(shape if shape.ndim == 2 else shape[:, None], relative.shape)
+    drift = np.ones_like(relative)
+    weights = np.ones_like(relative)
+    solution = np.zeros((count, terms))
+    inverse = np.zeros((count, terms, terms))
+    variance = np.ones(count)
+    residuals = relative
+    for _ in range(4):
+        columns = [*(np.broadcast_to(p[:, None], relative.shape) for p in polynomials.T), -shapes * drift]
+        if shape_slope is not None:
+            columns.append(-shape_slope[:, None] * drift)
+        design = np.stack(columns, axis=2).transpose(1, 0, 2)
+        weighted = design * weights.T[:, :, None]
+        normal = design.transpose(0, 2, 1) @ weighted
+        inverse = np.asarray(np.linalg.pinv(normal, rcond=1e-10, hermitian=True), dtype=np.float64)
+        solution = np.einsum("nij,ntj,nt->ni", inverse, weighted, relative.T)
+        residuals = relative - np.einsum("ntj,nj->tn", design, solution)
+        drift = polynomials @ solution[:, :terms].T
+        spread = 1.4826 * np.median(np.abs(residuals), axis=0)
+        weights = 1.0 / np.sqrt(1.0 + (residuals / (_ROBUST_SCALE * np.maximum(spread, 1e-12))) ** 2)
+        variance = np.sum(weights * residuals**2, axis=0) / np.maximum(weights.sum(axis=0) - design.shape[2], 1.0)
+    return _Channels(
+        depth=solution[:, terms],
+        covariance=variance * inverse[:, terms, terms],
+        drift=drift,
+        residuals=residuals,
+        slope=np.stack([solution[:, -1], variance * inverse[:, -1, -1]]),
+    )
+
+
+def _criterion(fit: _Channels, order: int) -> float:
+    """Bayesian information criterion of all channels together."""
+    bins, count = fit.residuals.shape
+    return float(bins * np.sum(np.log(np.mean(fit.residuals**2, axis=0))) + count * order * np.log(bins))
+
+
+def _limb_trend(fit: _Channels, lever: FloatArray, white_depth: float) -> tuple[float, float]:
+    """Change of u1 per unit of ``lever`` (n,) and its standard deviation, from each channel's own estimate of u1."""
+    difference, variance = fit.slope[0] / white_depth, np.maximum(fit.slope[1], 1e-30) / white_depth**2
+    precision = np.sum(lever**2 / variance) + 1.0 / _SLOPE_PRIOR**2
+    return float(np.sum(lever * difference / variance) / precision), float(1.0 / np.sqrt(precision))

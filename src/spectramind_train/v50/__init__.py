@@ -1,0 +1,1 @@
+"""The network: from light curves and a classical fit to a spectrum with uncertainties."""

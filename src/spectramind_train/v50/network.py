@@ -1,0 +1,233 @@
+"""V50: from light curves and a classical transit fit to a spectrum with uncertainties."""
+
+from __future__ import annotations
+
+import functools
+import math
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from spectramind_config import ModelConfig, V50Config
+from spectramind_train.ariel.constants import WAVELENGTHS_UM
+from spectramind_train.v50.attention import CrossAttention
+from spectramind_train.v50.graph import BANDS_UM, GraphEncoder, in_band
+from spectramind_train.v50.smoother import SpectralSmoother, bounded
+from spectramind_train.v50.statespace import StateSpaceEncoder
+
+Batch = dict[str, Tensor]
+
+TIME_BINS = 8
+"""Time bins that an AIRS node sees of its light curve, whatever the number of samples."""
+TIME_TOKENS = 32
+"""Time bins of the encoded FGS1 light curve that AIRS nodes attend to."""
+AMPLITUDE = 0.01
+"""Typical height of spectral features relative to the depth (one scale height or two on a hot planet)."""
+TYPICAL_DEPTH = 0.0147
+SMALLEST_DEPTH, LARGEST_DEPTH = 1e-5, 1.0
+SMALLEST_SIGMA, LARGEST_SIGMA = 1e-7, 1.0
+LARGEST_FLUX = 20.0
+FREQUENCIES = 6
+"""Sine and cosine pairs that encode a node's wavelength."""
+UNINFORMED_SIGMA = 0.03
+"""Initial relative uncertainty without a classical fit."""
+HEAD_GAIN = 0.3
+"""Slows the heads down against the encoders: with tens of planets they would learn each one's noise by heart."""
+MEAN_RANGE, LOG_SIGMA_RANGE = 30.0, 5.0
+"""Largest residual in units of sigma, and largest change of log sigma, that the heads can predict."""
+
+
+class SpectrumModel(nn.Module, ABC):
+    """A model of spectra; subclasses register a builder with :func:`build_model`."""
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Predict spectra and their uncertainties, each (B, 283) in (Rp/Rs)^2, from ``to_batch``'s batch."""
+
+
+@functools.singledispatch
+def build_model(config: ModelConfig) -> SpectrumModel:
+    """Build the model that a config describes; dispatches on the config's type.
+
+    Raises:
+        TypeError: if no builder is registered for the type.
+    """
+    raise TypeError(
+        f"no model is registered for {type(config).__name__}; decorate a function that takes one with "
+        "@spectramind_train.model.build_model.register"
+    )
+
+
+@build_model.register
+def _(config: V50Config) -> SpectrumModel:
+    return V50(config)
+
+
+class _Inputs(NamedTuple):
+    """A batch in dimensionless units; B planets, T times, 282 AIRS nodes."""
+
+    depth: Tensor
+    """(B, 1), (Rp/Rs)^2: the scale of everything."""
+    fgs1: Tensor
+    """(B, T): FGS1 light curve, about -1 in transit."""
+    features: Tensor
+    """(B, 282, features) of the nodes."""
+    log_precision: Tensor
+    """(B, 282), standardised."""
+    measured: Tensor
+    """(B, 283): the classical fit minus its AIRS mean, in units of the spectral amplitude."""
+    noise: Tensor
+    """(B, 283): its uncertainty in the same units."""
+    level: Tensor
+    """(B, 1), (Rp/Rs)^2: the AIRS mean of the classical fit."""
+
+
+class V50(SpectrumModel):
+    """State-space encoder for FGS1, graph attention for AIRS, fused by cross-attention.
+
+    The network works in units of the planet's white-light depth. With ``config.residual`` the classical fit is
+    smoothed along wavelength by a Gaussian prior whose scales and noise the encoders adjust
+    (:class:`~spectramind_train.v50.smoother.SpectralSmoother`); the heads predict the rest of the mean in units of the
+    smoother's sigma, and the logarithm of the factor by which sigma must change. Without it the spectrum is predicted
+    from the light curves alone, scaled by the white-light depth.
+
+    sigma = floor + depth * softplus(x): where sigma is far below the depth, as it should be, x is its logarithm, which
+    keeps the likelihood well conditioned over orders of magnitude; where it is not, growth is linear.
+
+    Args:
+        config: sizes and options.
+    """
+
+    def __init__(self, config: V50Config) -> None:
+        super().__init__()
+        airs_um = np.asarray(WAVELENGTHS_UM[1:], dtype=np.float64)
+        width, heads, dropout = config.width, config.heads, config.dropout
+        self.residual = config.residual
+        self.sigma_floor = config.sigma_floor
+        self.position: Tensor
+        self.register_buffer("position", _position(airs_um), persistent=False)
+        self.fgs1_encoder = StateSpaceEncoder(width, config.fgs1_layers, config.state_size, dropout)
+        features = TIME_BINS + self.position.shape[1] + (5 if config.residual else 2)
+        self.embedding = nn.Linear(features, width)
+        self.airs_encoder = GraphEncoder(
+            airs_um,
+            width=width,
+            layers=config.airs_layers,
+            heads=heads,
+            neighbours=config.neighbours,
+            dropout=dropout,
+        )
+        self.airs_fusion = CrossAttention(width, heads, dropout)
+        self.fgs1_fusion = CrossAttention(width, heads, dropout)
+        if config.residual:
+            self.smoother = SpectralSmoother(np.asarray(WAVELENGTHS_UM, dtype=np.float64))
+            self.scale_head = _small_linear(width, self.smoother.components)
+            self.noise_head = _small_linear(width, 1)
+        self.head = nn.Sequential(
+            nn.LayerNorm(width + (2 if config.residual else 0)),
+            nn.Linear(width + (2 if config.residual else 0), width),
+            nn.GELU(),
+            _small_linear(width, 2),
+        )
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Predict spectra and uncertainties, see :class:`SpectrumModel`."""
+        inputs = self._inputs(batch)
+        tokens = _time_bins(self.fgs1_encoder(inputs.fgs1), TIME_TOKENS)
+        nodes = self.airs_encoder(self.embedding(inputs.features), inputs.log_precision)
+        nodes = self.airs_fusion(nodes, tokens)
+        fgs1 = self.fgs1_fusion(tokens.mean(dim=1, keepdim=True), nodes)
+        channels = torch.cat([fgs1, nodes], dim=1)
+        return self._predict(channels, inputs)
+
+    def _predict(self, channels: Tensor, inputs: _Inputs) -> tuple[Tensor, Tensor]:
+        """Mean and sigma from the encoded channels (B, 283, width)."""
+        if self.residual:
+            pooled = 0.5 * (channels[:, 0] + channels[:, 1:].mean(dim=1))
+            scale_change = HEAD_GAIN * self.scale_head(pooled)
+            noise_change = HEAD_GAIN * self.noise_head(channels).squeeze(-1)
+            smoothed = self.smoother(inputs.measured, inputs.noise, scale_change, noise_change)
+            innovation = (inputs.measured - smoothed.mean) / inputs.noise
+            sureness = torch.log(smoothed.sigma / inputs.noise)
+            hints = torch.stack([torch.asinh(innovation), sureness], dim=-1)
+            channels = torch.cat([channels, hints.to(channels.dtype)], dim=-1)
+            base = inputs.level + AMPLITUDE * inputs.depth * smoothed.mean
+            relative_sigma = AMPLITUDE * smoothed.sigma
+        else:
+            base = inputs.depth.expand(-1, channels.shape[1])
+            relative_sigma = torch.full_like(base, UNINFORMED_SIGMA)
+        shift, log_factor = (HEAD_GAIN * self.head(channels).float()).unbind(dim=-1)
+        mu = base + inputs.depth * relative_sigma * bounded(shift, MEAN_RANGE)
+        log_sigma = torch.log(torch.expm1(relative_sigma.clamp(max=LARGEST_FLUX)))
+        sigma = self.sigma_floor + inputs.depth * F.softplus(log_sigma + bounded(log_factor, LOG_SIGMA_RANGE))
+        return mu, sigma
+
+    def _inputs(self, batch: Batch) -> _Inputs:
+        flux = batch["flux"].float().clamp(-LARGEST_FLUX, LARGEST_FLUX)
+        depth = batch["white_depth"].float().clamp(SMALLEST_DEPTH, LARGEST_DEPTH)
+        flux_noise = batch["noise"].float().clamp(SMALLEST_SIGMA, LARGEST_SIGMA) / depth
+        airs_noise = flux_noise[:, 1:]
+        binned = _time_bins(flux[:, :, 1:], TIME_BINS)
+        white = _weighted_mean(binned, airs_noise.unsqueeze(1))
+        colour = (binned - white) * (math.sqrt(flux.shape[1] / TIME_BINS) / airs_noise.unsqueeze(1))
+        log_depth = torch.log(depth / TYPICAL_DEPTH).expand(-1, airs_noise.shape[1])
+        scalars = [torch.log(airs_noise), log_depth]
+        measured = noise = torch.zeros_like(flux_noise)
+        level, log_sigma = depth, torch.log(airs_noise)
+        if self.residual:
+            fit_sigma = batch["fit_sigma"].float().clamp(SMALLEST_SIGMA, LARGEST_SIGMA)
+            fit_depth = batch["fit_depth"].float().clamp(-LARGEST_DEPTH, LARGEST_DEPTH)
+            level = _weighted_mean(fit_depth[:, 1:], fit_sigma[:, 1:])
+            unit = AMPLITUDE * depth
+            measured, noise = (fit_depth - level) / unit, fit_sigma / unit
+            log_sigma = torch.log(noise[:, 1:])
+            feature, significance = measured[:, 1:], measured[:, 1:] / noise[:, 1:]
+            scalars += [log_sigma, torch.asinh(feature), torch.asinh(significance)]
+        features = torch.cat(
+            [
+                torch.asinh(colour.transpose(1, 2)),
+                torch.stack(scalars, dim=-1),
+                self.position.expand(len(flux), -1, -1),
+            ],
+            dim=-1,
+        )
+        centred = log_sigma - log_sigma.mean(dim=1, keepdim=True)
+        log_precision = bounded(-2.0 * centred, LOG_SIGMA_RANGE)
+        return _Inputs(depth, flux[:, :, 0], features, log_precision, measured, noise, level)
+
+
+def _small_linear(inputs: int, outputs: int) -> nn.Linear:
+    """A last layer that starts near zero, so that the untrained model is close to the classical method."""
+    layer = nn.Linear(inputs, outputs)
+    nn.init.normal_(layer.weight, std=0.01)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _position(airs_um: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Tensor:
+    """Sines and cosines of wavelength and membership in the molecular bands, (282, 2 * FREQUENCIES + 5)."""
+    x = (airs_um - airs_um[0]) / (airs_um[-1] - airs_um[0])
+    phase = np.pi * x[:, None] * np.arange(1, FREQUENCIES + 1)
+    bands = np.stack([in_band(airs_um, molecule) for molecule in BANDS_UM], axis=1)
+    return torch.tensor(np.concatenate([np.sin(phase), np.cos(phase), bands], axis=1), dtype=torch.float32)
+
+
+def _weighted_mean(values: Tensor, sigma: Tensor) -> Tensor:
+    """Inverse-variance mean over the last dimension, kept."""
+    weights = torch.softmax(-2.0 * torch.log(sigma), dim=-1)
+    return (values * weights).sum(dim=-1, keepdim=True)
+
+
+def _time_bins(series: Tensor, bins: int) -> Tensor:
+    """Average (B, T, N) over equal spans of time into (B, bins, N); samples across an edge count in part."""
+    samples = series.shape[1]
+    edges = torch.linspace(0, samples, bins + 1, device=series.device)
+    sample = torch.arange(samples, device=series.device)
+    start = torch.maximum(edges[:-1, None], sample)
+    stop = torch.minimum(edges[1:, None], sample + 1)
+    overlap = (stop - start).clamp_min(0.0)
+    return (overlap / overlap.sum(dim=1, keepdim=True)).to(series.dtype) @ series
