@@ -102,8 +102,6 @@ class Steady(sc.AdamW):
     schedule: sc.Schedule = "constant"
 
 
-
-
 @sc.experiment("steady_night")
 def steady_night() -> list[str]:
     """All night at a constant rate."""

@@ -1,4 +1,4 @@
-"""Hydra applications beside us: one that lists ``local`` and ``trainer`` among its own defaults, and one that does not."""
+"""Hydra applications beside us: one that lists ``local`` and ``trainer`` among its defaults, and one that does not."""
 
 from __future__ import annotations
 
