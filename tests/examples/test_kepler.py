@@ -149,6 +149,11 @@ def test_a_site_profile_comes_through_its_own_variable(kepler: Run, python: Run,
         (["local=hpc", "solver=newtn"], "run instead: python {app} local=hpc solver=newton\n"),
         (["planets=0"], "expected: an int >= 1 (Planets to solve for)\nsee: python {app} config explain planets\n"),
         (["config", "validate", "planets=0"], "see: python {app} config explain planets\n"),
+        (
+            ["-m", "solver=newton,fixed_ponit,newtn", "plantes=3"],
+            "run instead: python {app} -m solver=newton,fixed_point,newton planets=3\n",
+        ),
+        (["-m", "solver=newton,other"], "see: python {app} profiles list\n"),
         (["config", "shwo"], "nearest:  python {app} config show\n"),
     ],
 )
