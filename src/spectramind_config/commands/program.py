@@ -109,6 +109,7 @@ class Program:
         except ConfigError as error:
             error.program = self.name
             error.command = f"{self.name} {words}".strip()
+            error.run = self.name if self.task else spec.command
             error.arguments = tuple(arguments)
             return error.tell()
         except BrokenPipeError:
