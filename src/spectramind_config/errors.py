@@ -6,7 +6,7 @@ import difflib
 import shlex
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 WIDTH = 120
@@ -136,7 +136,7 @@ def nearest(word: str, candidates: Iterable[str], cutoff: float = 0.6) -> str | 
     return None
 
 
-def unknown(kind: str, name: str, known: Mapping[str, object] | Sequence[str], *, see: str, at: str = "") -> ConfigError:
+def unknown(kind: str, name: str, known: Sequence[str], *, see: str, at: str = "") -> ConfigError:
     """The error about a name that is none of the known ones."""
     return ConfigError(
         Problem(

@@ -1,7 +1,7 @@
 """What a setting is: a typed dataclass field whose annotation carries its constraints.
 
-One declaration, ``planets: Annotated[int, about(ge=1)] = 100`` with the docstring below it, feeds type checking, editors
-(which show that docstring), composition, validation, ``--help``, the reference pages and the JSON Schema.
+One declaration, ``planets: Annotated[int, about(ge=1)] = 100`` with the docstring below it, feeds type checking,
+editors (which show that docstring), composition, validation, ``--help``, the reference pages and the JSON Schema.
 """
 
 import re
@@ -41,7 +41,9 @@ def about(
     """
     limits = {"ge": ge, "gt": gt, "le": le, "lt": lt, "min_length": min_length, "max_length": max_length}
     given: dict[str, Any] = {name: limit for name, limit in limits.items() if limit is not None}
-    return Meta(description=description or None, pattern=pattern, extra=None if science else {"science": False}, **given)
+    return Meta(
+        description=description or None, pattern=pattern, extra=None if science else {"science": False}, **given
+    )
 
 
 def one_of(*choices: str) -> Any:

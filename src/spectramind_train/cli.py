@@ -175,7 +175,9 @@ def _of_plan(parser: Parser) -> None:
 def _of_predict(parser: Parser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's directory or its manifest")
     parser.add_argument("--data", type=Path, required=True, metavar="FILE", help="binned light curves, .npy or .npz")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="the table to write (default: in the run's directory)")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="the table to write (default: in the run's directory)"
+    )
 
 
 def _of_check(parser: Parser) -> None:

@@ -29,11 +29,3 @@ def test_the_limit_stops_a_run_for_its_own_time_only(
     short = ["local.max_epochs=2", "model.width=8", "trainer.max_time=00:10:00", f"local.output_dir={tmp_path}"]
     assert main(["train", *small, *short]) == 75
     assert main(["train", *small, *short]) == 0
-
-
-def test_limits_are_durations_or_clock_times() -> None:
-    """Both spellings of a limit mean the same; none is no limit."""
-    assert clock.seconds("01:02:03") == clock.seconds(timedelta(hours=1, minutes=2, seconds=3)) == 3723.0
-    assert clock.seconds("100:00:00") == 360000.0
-    assert clock.seconds(timedelta(seconds=1.5)) == 1.5
-    assert clock.seconds(None) is None

@@ -52,11 +52,19 @@ def add_flags(parser: Parser) -> None:
     """Hydra's own flags."""
     hydra = parser.add_argument_group("Hydra")
     hydra.add_argument("--multirun", "-m", action="store_true", help="a run for each point of a sweep")
-    hydra.add_argument("--cfg", "-c", choices=("job", "hydra", "all"), metavar="PART", help="print the job, hydra or all of what Hydra composes")
+    hydra.add_argument(
+        "--cfg",
+        "-c",
+        choices=("job", "hydra", "all"),
+        metavar="PART",
+        help="print the job, hydra or all of what Hydra composes",
+    )
     hydra.add_argument("--resolve", action="store_true", help="with --cfg: interpolations looked up")
     hydra.add_argument("--package", "-p", metavar="NAME", help="with --cfg: of one package")
     topics = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
-    hydra.add_argument("--info", "-i", nargs="?", const="all", choices=topics, metavar="TOPIC", help="about Hydra itself")
+    hydra.add_argument(
+        "--info", "-i", nargs="?", const="all", choices=topics, metavar="TOPIC", help="about Hydra itself"
+    )
     hydra.add_argument("--run", "-r", action="store_true", help="let Hydra start the run")
     hydra.add_argument("--hydra-help", action="store_true", help="Hydra's own help")
     hydra.add_argument("--shell-completion", "-sc", action="store_true", help="with install=bash, zsh or fish")
@@ -236,4 +244,3 @@ def _by_hydra(root: type[Config], task: Task, words: Sequence[str]) -> int:
 
 def _codes(folder: str) -> list[int]:
     return [int(file.read_text(encoding="ascii") or "1") for file in Path(folder).iterdir()]
-

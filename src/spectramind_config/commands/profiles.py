@@ -27,8 +27,8 @@ def _list(options: Namespace, root: type[Config]) -> int:
     names = ("group", "name", "provider", "source", "summary")
     found = [one for group in REGISTRY.view(root._root).values() for one in group.values()]
     table = [{name: str(getattr(one, name)) for name in names} for one in found]
-    for one in REGISTRY.experiments(root._root).values():
-        table.append({name: str(getattr(one, name, "experiment")) for name in names})
+    experiments = REGISTRY.experiments(root._root).values()
+    table += [{name: str(getattr(one, name, "experiment")) for name in names} for one in experiments]
     if options.json:
         out_json(table)
     else:

@@ -27,7 +27,8 @@ C = TypeVar("C", bound=Config, contravariant=True)
 class Main(Protocol):
     """What ``main`` makes of a function of a config."""
 
-    def __call__(self, argv: Sequence[str] | None = None) -> None: ...
+    def __call__(self, argv: Sequence[str] | None = None) -> None:
+        """Run a command line; leaves with its exit code where that is not 0."""
 
 
 def main(root: type[C], *, program: str | None = None) -> Callable[[Callable[[C], object]], Main]:

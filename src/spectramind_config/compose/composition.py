@@ -82,7 +82,7 @@ def composed(overrides: Sequence[str], cls: type[C], mistakes: Mistakes) -> tupl
     problems += _shadowed(layers, mistakes)
     if problems:
         return None, problems
-    layers.overrides = tuple(overrides)
+    layers.overrides, layers.compose = tuple(overrides), compose
     nodes, problems = _fold(layers, mistakes)
     return (None, problems) if problems else (_frozen(cls, nodes, layers), [])
 
@@ -92,7 +92,7 @@ class Chosen:
     """The profile of each group, and what remains to be set, the weakest first: who says it, and the override."""
 
     profiles: Mapping[str, Registered]
-    settings: Sequence[tuple[Experiment | None, Override]]
+    settings: Sequence[Said]
 
 
 def _parse(arguments: Sequence[str], mistakes: Mistakes) -> tuple[list[Override], list[Problem]]:
@@ -106,41 +106,39 @@ def _parse(arguments: Sequence[str], mistakes: Mistakes) -> tuple[list[Override]
     return parsed, problems
 
 
-def _choose(
-    root: Root, overrides: Sequence[Override], mistakes: Mistakes
-) -> tuple[Chosen | None, list[Problem]]:
+def _choose(root: Root, overrides: Sequence[Override], mistakes: Mistakes) -> tuple[Chosen | None, list[Problem]]:
     """Take the choices of profiles and experiments out of the overrides."""
     view = REGISTRY.view(root)
     problems: list[Problem] = []
     experiments, found = _experiments(root, overrides, mistakes)
     problems += found
-    said: list[tuple[Experiment | None, Override]] = []
-    said += [(one, override) for one in experiments for override in _parse(one.overrides, mistakes)[0]]
-    said += [(None, override) for override in overrides if override.key != "experiment"]
+    said = [Said(override, one) for one in experiments for override in _parse(one.overrides, mistakes)[0]]
+    said += [Said(override) for override in overrides if override.key != "experiment"]
     profiles: dict[str, Registered] = {}
     asked: dict[str, tuple[str, str]] = {}
-    settings: list[tuple[Experiment | None, Override]] = []
-    for experiment, override in said:
+    settings: list[Said] = []
+    for one in said:
+        override = one.override
         group, name = override.key, override.value
         if group not in root.groups or isinstance(name, dict):
-            settings.append((experiment, override))
+            settings.append(one)
         elif override.sign:
             problems.append(mistakes.removed_profile(override))
         elif text_of(name) in view[group] and isinstance(name, str | Written):
             profiles[group] = view[group][text_of(name)]
-            asked[group] = (text_of(name), "" if experiment else override.argument)
+            asked[group] = (text_of(name), "" if one.experiment else override.argument)
         elif refused := mistakes.refused_profile(group, text_of(name), override.argument):
             problems.append(refused)
         else:
             problems.append(mistakes.unknown_profile(override, view[group]))
-    for group, one in root.groups.items():
-        name, argument = asked.get(group, (one.default, ""))
-        if group not in profiles and one.default in view[group]:
-            profiles[group] = view[group][one.default]
+    for group, spec in root.groups.items():
+        name, argument = asked.get(group, (spec.default, ""))
+        if group not in profiles and spec.default in view[group]:
+            profiles[group] = view[group][spec.default]
         if refused := mistakes.refused_profile(group, name, argument):
             problems.append(refused)
         elif group not in profiles and not problems:
-            missing = Override(f"{group}={one.default}", group, one.default)
+            missing = Override(f"{group}={spec.default}", group, spec.default)
             problems.append(mistakes.unknown_profile(missing, view[group]))
     complete = len(profiles) == len(root.groups)
     return (Chosen(profiles, settings) if complete else None), problems
@@ -154,32 +152,30 @@ def _experiments(
     if not asked:
         return [], []
     known = REGISTRY.experiments(root)
-    names = [text_of(one) for one in asked[-1].value] if isinstance(asked[-1].value, list) else [text_of(asked[-1].value)]
+    names = (
+        [text_of(one) for one in asked[-1].value] if isinstance(asked[-1].value, list) else [text_of(asked[-1].value)]
+    )
     names = [] if asked[-1].value is None else names
     problems = [mistakes.unknown_experiment(asked[-1], name, known) for name in names if name not in known]
     return [known[name] for name in names if name in known], problems
 
 
-def _set(
-    stack: Stack, said: Sequence[tuple[Experiment | None, Override]], mistakes: Mistakes
-) -> tuple[Layers, list[Problem]]:
+def _set(stack: Stack, settings: Sequence[Said], mistakes: Mistakes) -> tuple[Layers, list[Problem]]:
     """Give leaves the values that experiments and overrides have for them."""
-    layers = Layers(stack)
+    layers = Layers(stack, mistakes.source, mistakes.lines)
     problems: list[Problem] = []
-    for experiment, override in said:
-        known = stack.memo.get(override.argument) if override.sign == "" else None
+    for said in settings:
+        known = stack.memo.get(said.override.argument)
         if known is not None:
-            _say(layers, known[0], known[1], experiment, override, mistakes)
+            _say(layers, known[0], said, known[1])
         else:
-            problems += _set_one(layers, experiment, override, mistakes)
+            problems += _set_one(layers, said, mistakes)
     return layers, problems
 
 
-def _set_one(
-    layers: Layers, experiment: Experiment | None, override: Override, mistakes: Mistakes
-) -> list[Problem]:
-    leaves, short = layers.stack.leaves, layers.stack.root.short
-    path = override.key if override.key in leaves else short.get(override.key, override.key)
+def _set_one(layers: Layers, said: Said, mistakes: Mistakes) -> list[Problem]:
+    override, leaves, short = said.override, layers.stack.leaves, layers.stack.root.short
+    path, value = override.key if override.key in leaves else short.get(override.key, override.key), override.value
     if override.sign == "~":
         return [mistakes.removed_setting(override, path)]
     if mistakes.is_name(path) and path in leaves:
@@ -188,18 +184,16 @@ def _set_one(
         if override.sign == "+":
             text = override.argument.removeprefix("+")
             return [mistakes.about(override, f"{path} exists already, so it cannot be added", instead=text)]
-        value = override.value
-        if isinstance(value, dict) and leaves[path].is_container:
-            value = merged(layers.raw(path), value)
-        return _set_leaf(layers, path, value, experiment, override, mistakes)
+        dictionary = isinstance(value, dict) and leaves[path].is_container
+        return _set_leaf(layers, path, merged(layers.raw(path), value) if dictionary else value, said, mistakes)
     if any(leaf.startswith(f"{path}.") for leaf in leaves):
-        if not isinstance(override.value, dict):
+        if not isinstance(value, dict):
             return [mistakes.section(override, path, leaves)]
-        inner = [
-            dataclasses.replace(override, key=f"{path}.{text_of(name)}", value=item)
-            for name, item in override.value.items()
-        ]
-        return [problem for one in inner for problem in _set_one(layers, experiment, one, mistakes)]
+        problems: list[Problem] = []
+        for name, item in value.items():
+            inner = dataclasses.replace(override, key=f"{path}.{text_of(name)}", value=item)
+            problems += _set_one(layers, Said(inner, said.experiment), mistakes)
+        return problems
     parent, inside = path, list[str]()
     while parent and parent not in leaves:
         parent, _, name = parent.rpartition(".")
@@ -207,47 +201,44 @@ def _set_one(
     if not parent or not leaves[parent].is_container:
         return [mistakes.unknown_setting(override, path, leaves)]
     try:
-        value = updated(layers.raw(parent), inside, override.value, add="+" in override.sign)
+        value = updated(layers.raw(parent), inside, value, add="+" in override.sign)
     except (ValueError, KeyError) as error:
         return [mistakes.bad_value(override, parent, leaves[parent], str(error).strip("'\""))]
-    return _set_leaf(layers, parent, value, experiment, override, mistakes)
+    return _set_leaf(layers, parent, value, said, mistakes)
 
 
-def _set_leaf(
-    layers: Layers, path: str, raw: Any, experiment: Experiment | None, override: Override, mistakes: Mistakes
-) -> list[Problem]:
-    leaf = layers.stack.leaves[path]
+def _set_leaf(layers: Layers, path: str, raw: Any, said: Said, mistakes: Mistakes) -> list[Problem]:
+    leaf, override = layers.stack.leaves[path], said.override
     if is_interpolation(raw):
-        value = plain(raw)
-    else:
-        try:
-            value = leaf.convert(raw)
-        except ValueError as error:
-            return [mistakes.bad_value(override, path, leaf, str(error))]
-        if override.argument.startswith(f"{override.key}=") and not leaf.is_container:
-            if len(layers.stack.memo) > _MOST_REMEMBERED:
-                layers.stack.memo.clear()
-            layers.stack.memo[override.argument] = (path, value)
-    _say(layers, path, value, experiment, override, mistakes)
+        _say(layers, path, said, plain(raw))
+        layers.pending.add(path)
+        return []
+    try:
+        value = leaf.convert(raw)
+    except ValueError as error:
+        return [mistakes.bad_value(override, path, leaf, str(error))]
+    if override.argument.startswith(f"{override.key}=") and not leaf.is_container:
+        if len(layers.stack.memo) > _MOST_REMEMBERED:
+            layers.stack.memo.clear()
+        layers.stack.memo[override.argument] = (path, value)
+    _say(layers, path, said, value)
     return []
 
 
-def _say(
-    layers: Layers, path: str, value: Any, experiment: Experiment | None, override: Override, mistakes: Mistakes
-) -> None:
-    if experiment is None:
-        said = Said(override.argument, value, "override", override.argument, mistakes.place(override.argument))
+def _say(layers: Layers, path: str, said: Said, value: Any) -> None:
+    said.value = layers.resolved[path] = value
+    if path in layers.settings:
+        layers.settings[path].append(said)
+        layers.pending.discard(path)
     else:
-        said = Said(override.argument, value, "experiment", experiment.name, experiment.source)
-    layers.settings.setdefault(path, []).append(said)
-    layers.resolved[path] = value
+        layers.settings[path] = [said]
 
 
 def _resolve(layers: Layers, mistakes: Mistakes) -> list[Problem]:
     """Look up what is interpolated."""
     problems: list[Problem] = []
     pending = [path for path in layers.stack.interpolated if path not in layers.settings]
-    pending += [path for path in layers.settings if is_interpolation(layers.raw(path))]
+    pending += [path for path in layers.settings if path in layers.pending]
     for path in pending:
         layers.resolved.pop(path, None)
     waiting = set(pending)

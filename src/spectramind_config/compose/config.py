@@ -97,9 +97,7 @@ class Config:
 
     def with_overrides(self, overrides: Sequence[str]) -> Self:
         """A new config: this one's command line with more overrides behind it."""
-        from spectramind_config.compose.composition import compose
-
-        return compose([*self.overrides, *overrides], type(self))
+        return self._layers.compose([*self.overrides, *overrides], type(self))  # type: ignore[no-any-return]
 
     def __eq__(self, other: object) -> bool:
         return self.fingerprint == other.fingerprint if isinstance(other, Config) else NotImplemented

@@ -8,19 +8,20 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from spectramind_config.compose import interpolation
+from spectramind_config.compose.overrides import Override
 from spectramind_config.compose.provenance import Origin, Setter
 from spectramind_config.schema.fields import Leaf, leaves_of, sealed
-from spectramind_config.schema.registry import REGISTRY, Registered
+from spectramind_config.schema.registry import REGISTRY, Experiment, Registered
 from spectramind_config.schema.root import Root
 from spectramind_config.schema.sources import leaf_owner, leaf_source
-from spectramind_config.schema.values import by_first_name, encoded, is_interpolation, nested, plain, value_at
+from spectramind_config.schema.values import encoded, is_interpolation, nested, plain, value_at
 from spectramind_config.settings import Settings
 
 _SCALARS = (str, int, bool, float, type(None))
@@ -29,13 +30,11 @@ _CHUNK = 32
 
 @dataclass(slots=True)
 class Said:
-    """What an override, or an experiment, says about a leaf."""
+    """What an override says about a leaf, on the command line or in an experiment."""
 
-    argument: str
-    value: Any
-    layer: str
-    option: str
-    source: str
+    override: Override
+    experiment: Experiment | None = None
+    value: Any = None
 
 
 class Stack:
@@ -60,11 +59,16 @@ class Stack:
         self.values = {
             path: value if path in waiting else self.leaves[path].convert(value) for path, value in raw.items()
         }
+        self.places = {
+            path: (group, path[len(group) + 1 :] if group else path)
+            for path in self.leaves
+            for group in [self.group(path)]
+        }
         self.setters = self._setters()
         self.effective = {leaf: path for path, setters in self.setters.items() for leaf in setters}
         self.shared = [path for path, setters in self.setters.items() if len(setters) > 1]
         self.nodes = {"": sealed(_Own(own), {}), **{group: sealed(one.instance, {}) for group, one in profiles.items()}}
-        for group, inner in _by_group(root, self._containers()).items():
+        for group, inner in self.by_group(self._containers()).items():
             self.nodes[group] = replaced(self.nodes[group], inner)
         self.all = _Digest(list(self.setters))
         self.science = _Digest(
@@ -100,11 +104,21 @@ class Stack:
         first = path.partition(".")[0]
         return first if first in self.root.groups else ""
 
+    def by_group(self, values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """Values of leaves by their group, each by its path below that."""
+        found: dict[str, dict[str, Any]] = {}
+        for path, value in values.items():
+            group, inner = self.places[path]
+            if group not in found:
+                found[group] = {}
+            found[group][inner] = value
+        return found
+
     def setter(self, path: str) -> tuple[str, str, str, str]:
         """Who declares a leaf: layer, option, ``file:line``, and the class."""
         group = self.group(path)
         if not group:
-            cls = self.root.cls
+            cls: Any = self.root.cls
             return "root", cls.__name__, leaf_source(cls, path), leaf_owner(cls, path)[0].__qualname__
         chosen = self.profiles[group]
         return group, chosen.name, *chosen.setter(path.removeprefix(f"{group}."))
@@ -122,38 +136,39 @@ class _Digest:
 
     def __init__(self, paths: Sequence[str]) -> None:
         self.chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
+        self.heads = [msgspec.json.encode(chunk) for chunk in self.chunks]
         self.number = {path: number for number, chunk in enumerate(self.chunks) for path in chunk}
         self.usual: list[bytes] = []
 
     def of(self, layers: Layers, extra: bytes = b"") -> str:
         """Sha256 (hex) of the effective values."""
         if not self.usual:
-            self.usual = [self._encoded(chunk, Layers(layers.stack)) for chunk in self.chunks]
-        parts = list(self.usual)
-        for number in {self.number.get(layers.stack.effective[leaf]) for leaf in layers.resolved} - {None}:
-            parts[number] = self._encoded(self.chunks[number], layers)  # type: ignore[index]
+            self.usual = [self._encoded(number, Layers(layers.stack)) for number in range(len(self.chunks))]
+        parts, effective = list(self.usual), layers.stack.effective
+        for number in {self.number.get(effective[leaf]) for leaf in layers.resolved}:
+            if number is not None:
+                parts[number] = self._encoded(number, layers)
         return hashlib.sha256(b"".join([*parts, extra])).hexdigest()
 
-    @staticmethod
-    def _encoded(paths: Sequence[str], layers: Layers) -> bytes:
-        values = [layers.effective_value(path) for path in paths]
-        return msgspec.json.encode(
-            [
-                [path, value if type(value) in _SCALARS else encoded(value).decode()]
-                for path, value in zip(paths, values, strict=True)
-            ]
-        )
+    def _encoded(self, number: int, layers: Layers) -> bytes:
+        values = map(layers.effective_value, self.chunks[number])
+        scalars = [value if type(value) in _SCALARS else encoded(value).decode() for value in values]
+        return self.heads[number] + msgspec.json.encode(scalars)
 
 
 class Layers:
     """What every layer says in one composition; the provenance of a config."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, source: str = "command line", lines: Mapping[str, str] | None = None) -> None:
         self.stack = stack
+        self.source = source
+        self.lines = lines or {}
         self.settings: dict[str, list[Said]] = {}
         self.resolved: dict[str, Any] = {}
+        self.pending: set[str] = set()
         self.overrides: tuple[str, ...] = ()
         self.warnings: tuple[str, ...] = ()
+        self.compose: Callable[..., Any]
 
     def value(self, path: str) -> Any:
         """The resolved value of a leaf such as ``local.devices``, before the layers are folded."""
@@ -166,7 +181,7 @@ class Layers:
     def argument(self, path: str) -> str:
         """The override on the command line that sets a leaf; empty where none does."""
         last = self.settings[path][-1] if path in self.settings else None
-        return last.argument if last is not None and last.layer == "override" else ""
+        return last.override.argument if last is not None and last.experiment is None else ""
 
     def effective_value(self, path: str) -> Any:
         """The value of an effective path: the first opinion that is not null."""
@@ -201,11 +216,13 @@ class Layers:
 
     def node(self, group: str) -> Settings:
         """A group's settings, or with ``""`` the root's own, frozen; raises ValueError where they check themselves."""
-        prefix = f"{group}." if group else ""
-        changes = {
-            path[len(prefix) :]: value for path, value in self.resolved.items() if self.stack.group(path) == group
-        }
+        changes = self._changes.get(group)
         return replaced(self.stack.nodes[group], changes) if changes else self.stack.nodes[group]
+
+    @functools.cached_property
+    def _changes(self) -> dict[str, dict[str, Any]]:
+        """What differs from the profiles, by group and by path below it; asked for once all is resolved."""
+        return self.stack.by_group(self.resolved)
 
     def origin(self, path: str) -> Origin:
         """The origin of an effective path, or of a leaf as its layer names it; KeyError where there is none."""
@@ -220,7 +237,11 @@ class Layers:
         settings = self.settings.get(path, [])
         for number, said in enumerate(reversed(settings)):
             value = self.value(path) if number == 0 else said.value
-            yield _setter(path, said.layer, said.option, value, said.source, said.value)
+            if said.experiment is None:
+                argument = said.override.argument
+                yield _setter(path, "override", argument, value, self.lines.get(argument, self.source), said.value)
+            else:
+                yield _setter(path, "experiment", said.experiment.name, value, said.experiment.source, said.value)
             if number == 0 and value is None:
                 return
         raw = self.stack.values[path]
@@ -231,7 +252,9 @@ class Layers:
         profiles = {}
         for group, one in self.stack.profiles.items():
             lines = {path: one.setter(path)[0] for path in leaves_of(one.cls)}
-            profiles[group] = dataclasses.replace(one, lines=lines, base=None) if one.cls.__module__ == "__main__" else one
+            profiles[group] = (
+                dataclasses.replace(one, lines=lines, base=None) if one.cls.__module__ == "__main__" else one
+            )
         return {"root": self.stack.root.cls, "profiles": profiles} | {
             name: value for name, value in self.__dict__.items() if name != "stack"
         }
@@ -262,20 +285,18 @@ def _setter(key: str, layer: str, option: str, value: Any, source: str, raw: Any
     )
 
 
-def _by_group(root: Root, values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
-    for path, value in values.items():
-        group, _, inner = path.partition(".")
-        found.setdefault(group if group in root.groups else "", {})[inner if group in root.groups else path] = value
-    return found
-
-
 def replaced(node: Settings, changes: Mapping[str, Any]) -> Any:
     """A frozen copy of a settings object with some leaves replaced; untouched sections are shared."""
-    values = {
-        name: inner[""] if "" in inner else replaced(node.__dict__[name], inner)
-        for name, inner in by_first_name(changes).items()
-    }
+    values: dict[str, Any] = {}
+    below: dict[str, dict[str, Any]] = {}
+    for path, value in changes.items():
+        name, dot, rest = path.partition(".")
+        if dot:
+            below.setdefault(name, {})[rest] = value
+        else:
+            values[name] = value
+    for name, inner in below.items():
+        values[name] = replaced(node.__dict__[name], inner)
     return sealed(node, values)
 
 
@@ -287,4 +308,3 @@ def _stack(root: Root, profiles: tuple[Registered, ...]) -> Stack:
 def stack_of(root: Root, profiles: Mapping[str, Registered]) -> Stack:
     """The layers of a choice of profiles; laid out once for as long as none of them is registered anew."""
     return _stack(root, tuple(profiles[group] for group in root.groups))
-

@@ -65,7 +65,7 @@ class Mistakes:
         """A profile that does not exist."""
         group, name = override.key, text_of(override.value)
         close = nearest(name, known)
-        elsewhere = [one for one in REGISTRY.known.profiles.get(group, {}).get(name, ())]
+        elsewhere = REGISTRY.known.profiles.get(group, {}).get(name, ())
         hint = None
         if elsewhere:
             schema = self.root.groups[group].schema.__name__
@@ -112,9 +112,7 @@ class Mistakes:
     def removed_setting(self, override: Override, path: str) -> Problem:
         """``~local.devices``."""
         what = "a setting cannot be removed: every setting always has a value"
-        return self.about(
-            override, what, hint=f"write {path}=null where null is allowed", see=f"config explain {path}"
-        )
+        return self.about(override, what, hint=f"write {path}=null where null is allowed", see=f"config explain {path}")
 
     def section(self, override: Override, path: str, leaves: Iterable[str]) -> Problem:
         """A value for a whole section."""

@@ -111,7 +111,9 @@ class LocalConfig(Profile):
         values.pin_memory = bool(host.gpus)
         values.mlflow.experiment_name = f"V50_{name}"
         reasons = {
-            "precision": "Every GPU here computes in bfloat16" if host.cuda_bf16 else "What the devices here compute in",
+            "precision": "Every GPU here computes in bfloat16"
+            if host.cuda_bf16
+            else "What the devices here compute in",
             "num_workers": f"{share} of {host.cores} CPU cores for each device",
         }
         lasting, emptied = scratch(lasting=True), scratch(lasting=False)

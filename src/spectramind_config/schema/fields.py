@@ -64,9 +64,9 @@ def _kind(bare: Any, metas: tuple[Meta, ...]) -> Kind:
     origin, arguments = get_origin(bare), get_args(bare)
     extra = {name: value for meta in metas for name, value in (meta.extra or {}).items()}
     if bare is str and "choices" in extra:
-        return Kind(Literal, choices=tuple(extra["choices"]), marked=True)
+        return Kind(Literal, choices=tuple(extra["choices"]))
     if bare is str and "kind" in extra:
-        return Kind(extra["kind"], marked=True)
+        return Kind(extra["kind"])
     if origin is Literal:
         if not all(isinstance(one, str | int | bool) for one in arguments):
             raise UnsupportedTypeError(f"{bare} holds more than strings, ints and bools")
@@ -210,7 +210,7 @@ def built(cls: type[_S], raw: Any) -> _S:
             raise ValueError(f"'{name}' is not a setting of {cls.__name__}" + (f"; nearest: {close}" if close else ""))
     changes: dict[str, Any] = {}
     default = cls()
-    values = by_first_name({path: leaf for path, leaf in leaves_of(cls).items()})
+    values = by_first_name(leaves_of(cls))
     for name, inner in values.items():
         given = raw.get(name, getattr(default, name))
         try:

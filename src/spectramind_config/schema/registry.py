@@ -348,8 +348,9 @@ def _drop_renamed(named: dict[str, tuple[Registered, ...]], one: Registered) -> 
     """Forget the other names of a class that has been typed in again."""
     for name, several in list(named.items()):
         kept = tuple(
-            other for other in several if other.cls is one.cls or other.cls.__qualname__ != one.cls.__qualname__
-            or not _interactive(other.cls)
+            other
+            for other in several
+            if other.cls is one.cls or other.cls.__qualname__ != one.cls.__qualname__ or not _interactive(other.cls)
         )
         named[name] = kept
         if not kept:

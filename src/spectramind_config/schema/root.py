@@ -174,9 +174,7 @@ def _fold(root: Root, name: str, annotation: Any, folds: dict[str, Fold]) -> Ite
     """Find the groups of a folded field; tell why it cannot be one."""
 
     def refusal(what: str, expected: str | None = None) -> Problem:
-        return Problem(
-            what=f"root {root.name}: {name}: {what}", origin=leaf_source(root.cls, name), expected=expected
-        )
+        return Problem(what=f"root {root.name}: {name}: {what}", origin=leaf_source(root.cls, name), expected=expected)
 
     leaves = {one.name: leaves_of(one.schema) for one in root.groups.values()}
     having = tuple(one for one in tuple(root.groups)[::-1] if name in children(leaves[one], ""))

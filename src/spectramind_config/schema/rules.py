@@ -135,7 +135,9 @@ def _contradictions(cls: type[Profile], instance: Profile, refusal: Refusal) -> 
             yield refusal(found.reason, hint=hint, at=found.path if own else "")
 
 
-def collisions(label: str, cls: type[Profile], schema: type[Profile], taken: Iterable[tuple[str, str]]) -> Iterator[Problem]:
+def collisions(
+    label: str, cls: type[Profile], schema: type[Profile], taken: Iterable[tuple[str, str]]
+) -> Iterator[Problem]:
     """A field that a profile adds must not pass for one that another layer of the same root owns."""
     own = {field.name for field in dataclasses.fields(schema)}
     owners = {name: owner for name, owner in taken if name not in own}

@@ -36,7 +36,7 @@ def leaf_source(cls: type, path: str) -> str:
 
 
 @functools.lru_cache(maxsize=4096)
-def leaf_owner(cls: type, path: str) -> tuple[type, int | None]:
+def leaf_owner(cls: Any, path: str) -> tuple[type, int | None]:
     """The class whose body gives a dotted path of a profile its value, and the line where that can be read."""
     first, *rest = path.split(".")
     owner = declaring(cls, first)
@@ -46,7 +46,7 @@ def leaf_owner(cls: type, path: str) -> tuple[type, int | None]:
     keywords = [node for node in ast.walk(statement) if isinstance(node, ast.keyword) and node.arg == rest[-1]]
     if keywords:
         return owner, keywords[-1].value.lineno
-    nested = section_class(_hints(owner)[first])
+    nested: Any = section_class(_hints(owner)[first])
     return leaf_owner(nested, ".".join(rest)) if nested else (owner, statement.lineno)
 
 
@@ -83,9 +83,9 @@ def docstrings(cls: type) -> Mapping[str, str]:
     node = _declaration(cls)
     found: dict[str, str] = {}
     for field, below in zip(node.body, node.body[1:], strict=False) if node else ():
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
-            if isinstance(below.value, ast.Constant) and isinstance(below.value.value, str):
-                found[field.target.id] = " ".join(below.value.value.split())
+        match field, below:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                found[name] = " ".join(text.split())
     return found
 
 

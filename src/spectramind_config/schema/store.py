@@ -10,18 +10,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from datetime import timedelta
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal, cast, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from hydra.core.config_store import ConfigNode, ConfigStore
 from omegaconf import MISSING, OmegaConf
 
-from spectramind_config.schema.fields import declared_leaves, leaves_of
 from spectramind_config.schema.root import Root
 from spectramind_config.schema.sources import section_class
-from spectramind_config.schema.types import SCALARS, Kind, Type
 from spectramind_config.schema.values import nested, plain
 from spectramind_config.settings import Settings
 
@@ -120,101 +117,69 @@ def node_of(values: Any) -> Any:
 def _root_class(root: Root) -> type:
     """``_self_`` comes first, or the root's own values would be merged over the chosen profiles."""
     defaults: list[Any] = ["_self_", *({group.name: group.default} for group in root.groups.values())]
-    found: list[Any] = [("defaults", list[Any], dataclasses.field(default_factory=lambda: [*defaults, {"experiment": None}]))]
-    found += [(group, Any, dataclasses.field(default=MISSING)) for group in root.groups]
     searchpath = {"searchpath": [f"{FOLDER}://{root.name}"]}
-    found.append(("hydra", Any, dataclasses.field(default_factory=lambda: searchpath)))
-    hints = dict(declared_leaves(root.cls, frozenset(root.values())))
+    found = [_field("defaults", list[Any], [*defaults, {"experiment": None}]), _field("hydra", Any, searchpath)]
+    found += [_field(group, Any, MISSING) for group in root.groups]
     for name, value in root.values().items():
-        held = _held(value) if isinstance(value, Settings) else plain(value)
-        annotation = type(held) if name not in hints else held_type(hints[name].type)
-        found.append((name, annotation, dataclasses.field(default_factory=functools.partial(lambda one: one, held))))
+        held = _held(value)
+        found.append(_field(name, type(held) if isinstance(value, Settings) else _known(root.cls, name), held))
     return dataclasses.make_dataclass(root.cls.__name__, found)
 
 
-def _held(values: Settings) -> Any:
-    """Settings as OmegaConf takes them: themselves, or a twin where a type of theirs is unknown to it."""
-    cls = type(values)
+def _field(name: str, annotation: Any, value: Any) -> tuple[str, Any, Any]:
+    return name, annotation, dataclasses.field(default_factory=lambda: value)
+
+
+def _held(value: Any) -> Any:
+    """A value as OmegaConf takes it; settings as themselves where it knows all their types, or as a twin."""
+    if isinstance(value, list | tuple):
+        return [_held(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _held(item) for key, item in value.items()}
+    if not isinstance(value, Settings):
+        return value if isinstance(value, Enum | Path) else plain(value)
+    cls: Any = type(value)
     twin = _twin(cls)
     if twin is cls:
-        return values
+        return value
     made = object.__new__(twin)
-    for field in dataclasses.fields(cls):
-        value = getattr(values, field.name)
-        made.__dict__[field.name] = _held(value) if isinstance(value, Settings) else _held_value(value)
+    made.__dict__.update({field.name: _held(getattr(value, field.name)) for field in dataclasses.fields(value)})
     return made
 
 
-def _held_value(value: Any) -> Any:
-    if isinstance(value, Settings):
-        return _held(value)
-    if isinstance(value, list | tuple):
-        return [_held_value(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _held_value(item) for key, item in value.items()}
-    return value if isinstance(value, Enum | Path) else plain(value)
-
-
 @functools.cache
-def _twin(cls: type[Settings]) -> type[Any]:
-    """A subclass in which the types that OmegaConf does not know are those it holds their values as."""
+def _twin(cls: Any) -> Any:
+    """The class itself, or a subclass in which fields of a type that OmegaConf does not know hold anything."""
     hints = get_type_hints(cls, include_extras=True)
-    leaves = leaves_of(cls)
-    fields: list[Any] = []
+    changed: list[tuple[str, Any, Any]] = []
     for field in dataclasses.fields(cls):
-        section = section_class(hints[field.name])
-        held: Any = _twin(section) if section else held_type(leaves[field.name].type)
-        known = section or _native(leaves[field.name].type)
-        if held is not known and not (section is None and known):
-            fields.append((field.name, held, dataclasses.field(default=cast("Any", MISSING))))
-    if not fields:
+        section: Any = section_class(hints[field.name])
+        known = _twin(section) if section else _known(cls, field.name)
+        if (section and known is not section) or known is Any:
+            changed.append((field.name, known, dataclasses.field(default=MISSING)))
+    if not changed:
         return cls
-    twin = dataclasses.make_dataclass(
-        cls.__name__, fields, bases=(cls,), kw_only=True, namespace={"__post_init__": lambda self: None}
-    )
+    namespace = {"__post_init__": lambda self: None}
+    twin = dataclasses.make_dataclass(cls.__name__, changed, bases=(cls,), kw_only=True, namespace=namespace)
     twin.__module__, twin.__qualname__ = cls.__module__, cls.__qualname__
     return twin
 
 
-def _native(declared: Type) -> bool:
-    """Whether OmegaConf takes the annotation as it is written."""
-    return all(_native_kind(kind, alone=len(declared.kinds) == 1) for kind in declared.kinds)
-
-
-def _native_kind(kind: Kind, *, alone: bool) -> bool:
-    if kind.type is Literal:
-        return kind.marked
-    if kind.type in SCALARS:
-        return True
-    if kind.type in (list, dict):
-        return alone and all(len(item.kinds) == 1 and _native(item) for item in kind.items)
-    if kind.type is tuple:
-        return alone and not kind.open and len(set(kind.items)) == 1 and _native(kind.items[0])
-    return kind.marked if kind.type is timedelta else alone and (kind.build is None or _twin(kind.type) is kind.type)
-
-
-def held_type(declared: Type) -> Any:
-    """The annotation that OmegaConf holds values of a type under."""
-    kinds = [_held_kind(kind, alone=len(declared.kinds) == 1) for kind in declared.kinds]
-    if Any in kinds:
+def _known(cls: type, name: str) -> Any:
+    """The annotation of a field, or ``Any`` where OmegaConf does not take it."""
+    annotation = get_type_hints(cls)[name]
+    if get_origin(annotation) is tuple and len(set(get_args(annotation))) > 1:
+        return Any  # It takes a tuple for a list whose elements are all of the first type.
+    if any(_twin(one) is not one for one in _settings_in(annotation)):
         return Any
-    return functools.reduce(lambda left, right: left | right, [*dict.fromkeys(kinds), *[None] * declared.optional])
-
-
-def _held_kind(kind: Kind, *, alone: bool) -> Any:
-    if kind.type is Literal:
-        found = {type(choice) for choice in kind.choices}
-        return found.pop() if len(found) == 1 else Any
-    if kind.type is timedelta:
-        return str
-    if kind.type in SCALARS:
-        return kind.type
-    if not alone:
+    try:
+        OmegaConf.structured(dataclasses.make_dataclass("Holder", [(name, annotation | None, None)]))
+    except Exception:  # noqa: BLE001 - it raises all sorts of errors for what it does not know.
         return Any
-    items = [held_type(item) for item in kind.items]
-    if kind.type is dict:
-        return dict[items[0], items[1]]  # type: ignore[valid-type]
-    if kind.type in (list, tuple):
-        return list[items[0] if len(set(map(str, items))) == 1 else Any]  # type: ignore[misc]
-    return _twin(kind.type) if kind.build is not None else kind.type
+    return annotation
 
+
+def _settings_in(annotation: Any) -> list[Any]:
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        return [annotation]
+    return [one for argument in get_args(annotation) for one in _settings_in(argument)]

@@ -39,7 +39,6 @@ class Kind:
         items: The types of its elements: of a list one, of a dict of any length two, of a tuple one for each.
         choices: The values of a closed set.
         open: Whether a tuple has any number of elements.
-        marked: Whether it is written as a marked string, which OmegaConf takes for one.
         build: Makes frozen settings of a dict, where ``type`` is a settings class.
     """
 
@@ -48,7 +47,6 @@ class Kind:
     items: tuple[Type, ...] = ()
     choices: tuple[Any, ...] = ()
     open: bool = False
-    marked: bool = field(default=False, compare=False)
     build: Callable[[Any], Any] | None = field(default=None, compare=False)
 
     @property
@@ -68,7 +66,11 @@ class Kind:
             return "one of " + ", ".join(map(str, self.choices))
         if self.type in (list, tuple, dict):
             parts = ", ".join(re.sub("^an? ", "", item.words) for item in self.items)
-            name = f"a list [{parts}]" if self.type is tuple and not self.open else f"a {self.type.__name__.replace('tuple', 'list')} of {parts}"
+            name = (
+                f"a list [{parts}]"
+                if self.type is tuple and not self.open
+                else f"a {self.type.__name__.replace('tuple', 'list')} of {parts}"
+            )
         else:
             name = _ARTICLES.get(self.type) or f"settings of {self.type.__name__}"
         words = []

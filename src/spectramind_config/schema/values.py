@@ -20,7 +20,7 @@ _V = TypeVar("_V")
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A value that was written without quotes: what it is to YAML or Hydra, and the text that a string setting takes."""
+    """A value that was written without quotes: what it is to YAML or Hydra, and its text for a string setting."""
 
     value: Any
     text: str
@@ -34,8 +34,8 @@ class FrozenList(list[_V]):
     """A list inside a composed config."""
 
     __slots__ = ()
-    __setitem__ = __delitem__ = __iadd__ = __imul__ = append = extend = insert = pop = remove = _refuse  # type: ignore[assignment]
-    clear = sort = reverse = _refuse  # type: ignore[assignment]
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = append = extend = insert = pop = remove = _refuse
+    clear = sort = reverse = _refuse
 
     def __reduce__(self) -> tuple[type, tuple[list[_V]]]:
         return FrozenList, (list(self),)
@@ -45,7 +45,7 @@ class FrozenDict(dict[_K, _V]):
     """A dict inside a composed config."""
 
     __slots__ = ()
-    __setitem__ = __delitem__ = __ior__ = pop = popitem = clear = update = setdefault = _refuse  # type: ignore[assignment]
+    __setitem__ = __delitem__ = __ior__ = pop = popitem = clear = update = setdefault = _refuse
 
     def __reduce__(self) -> tuple[type, tuple[dict[_K, _V]]]:
         return FrozenDict, (dict(self),)
@@ -132,9 +132,7 @@ def by_first_name(values: Mapping[str, _V]) -> dict[str, dict[str, _V]]:
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:
     """Values by dotted path as a tree."""
-    return {
-        name: inner[""] if "" in inner else nested(inner) for name, inner in by_first_name(values).items()
-    }
+    return {name: inner[""] if "" in inner else nested(inner) for name, inner in by_first_name(values).items()}
 
 
 def children(paths: Iterable[str], section: str) -> list[str]:

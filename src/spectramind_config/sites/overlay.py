@@ -99,7 +99,9 @@ class Overlay:
     def _unwrapped(self, text: str, content: Any) -> Any:
         """The settings of the group: the whole file, or what stands below the group's name."""
         if content is not None and not isinstance(content, dict):
-            problem = Problem(what="the file holds no settings", origin=f"{self.file}:1", expected="lines of key: value")
+            problem = Problem(
+                what="the file holds no settings", origin=f"{self.file}:1", expected="lines of key: value"
+            )
             raise ConfigError(problem)
         content = content or {}
         package = _PACKAGE.match(text)
@@ -116,9 +118,11 @@ class Overlay:
             return content
         self._prefix = f"{self.group}."
         others = [name for name in content if name not in ("defaults", self.group, "name", "_target_")]
-        return {name: content[name] for name in ("defaults", "name") if name in content} | content[self.group] | {
-            f"/{name}": content[name] for name in others
-        }
+        return (
+            {name: content[name] for name in ("defaults", "name") if name in content}
+            | content[self.group]
+            | {f"/{name}": content[name] for name in others}
+        )
 
     def _base(self, listed: Any, above: tuple[Path, ...]) -> Registered:
         default = self.root.groups[self.group].default
@@ -126,7 +130,9 @@ class Overlay:
         own = [name for name in map(self._listed, names) if name not in (None, "_self_")]
         if len(own) != 1 or (names and names[0] == "_self_"):
             what = f"defaults: {quote(listed)} is not one profile to start from"
-            raise ConfigError(Problem(what=what, origin=self._line("defaults"), expected=f"such as [{default}, _self_]"))
+            raise ConfigError(
+                Problem(what=what, origin=self._line("defaults"), expected=f"such as [{default}, _self_]")
+            )
         name = str(own[0])
         known = REGISTRY.view(self.root)[self.group]
         beside = self.file.with_name(f"{name}.yaml")
@@ -223,4 +229,3 @@ class Overlay:
             if found.fatal:
                 hint = f"set {found.path} to {found.remedy}" if found.remedy else None
                 yield Problem(what=found.reason, origin=self._line(found.path), hint=hint)
-

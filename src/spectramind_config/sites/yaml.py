@@ -68,7 +68,9 @@ def read(file: Path, *, expected: str, see: str) -> tuple[str, Any, dict[str, in
         if isinstance(node, yaml.SequenceNode):
             return [value(item, f"{prefix}{number}.", inside) for number, item in enumerate(node.value)]
         made = loader.construct_object(node, deep=True)
-        written = made is not None and not isinstance(made, str) and node.style is None
+        written = (
+            made is not None and not isinstance(made, str) and isinstance(node, yaml.ScalarNode) and node.style is None
+        )
         return Written(made, node.value) if written else made
 
     try:

@@ -22,7 +22,6 @@ from spectramind_train.learning.loss import build_loss
 from spectramind_train.learning.module import SpectrumModule
 from spectramind_train.planets.splits import Splits
 from spectramind_train.run.checkpoints import AtomicCheckpointIO
-from spectramind_train.run.clock import seconds
 from spectramind_train.run.directory import LAST_CHECKPOINT
 from spectramind_train.run.plan import RunPlan
 from spectramind_train.run.terminal import Terminal
@@ -106,7 +105,8 @@ def learn(
         every_n_epochs=config.checkpoint.every_n_epochs,
         save_last=True,
     )
-    stop = Stop(seconds(config.max_time), started)
+    limit_s = None if config.max_time is None else config.max_time.total_seconds()
+    stop = Stop(limit_s, started)
     report = EpochReport(terminal, tracker)
     callbacks: list[Callback] = [best, stop, report]
     if terminal.live:

@@ -1,9 +1,8 @@
-"""Since when a run counts its time, and how much it may take."""
+"""Since when a run counts its time."""
 
 from __future__ import annotations
 
 import time
-from datetime import timedelta
 
 _process = [time.monotonic()]
 """When this process started, as near as an import can tell; empty once a run has counted from it."""
@@ -16,8 +15,3 @@ def run_start() -> float:
     counts. A later one, as in a sweep, counts from now: the time of the runs before it is not its own.
     """
     return _process.pop() if _process else time.monotonic()
-
-
-def seconds(limit: timedelta | None) -> float | None:
-    """A wall-clock limit in seconds; None where there is none."""
-    return None if limit is None else limit.total_seconds()
