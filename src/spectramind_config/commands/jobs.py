@@ -105,6 +105,10 @@ def run(options: Namespace, root: type[Config], task: Task) -> int:
         checked = list(_each_once(overrides, root))
     if problems := _mistakes(checked, overrides, root):
         raise root._root.error(problems)
+    if sweeps and not options.cfg and not any("hydra/sweeper=" in argument for argument in hydras):
+        problems = [_unsampled(argument) for argument in overrides if argument.partition("=")[2].startswith("interval(")]
+        if problems:
+            raise root._root.error(problems)
     written = [_written_out(argument, root) for argument in overrides]
     if sweeps and options.cfg:
         codes = [0]
@@ -134,6 +138,16 @@ def _mistakes(checked: list[list[str]], overrides: Sequence[str], root: type[Con
     return [
         dataclasses.replace(one, argument=whole, instead=mended.get(whole, one.instead)) for one, whole in found.items()
     ]
+
+
+def _unsampled(argument: str) -> Problem:
+    return Problem(
+        what=f"{argument}: Hydra's basic sweeper takes lists, and no interval",
+        origin="command line",
+        hint="choose a sweeper that samples, such as hydra/sweeper=optuna, or write some values: a=1,2,3",
+        argument=argument,
+        see="--help",
+    )
 
 
 def _written_out(argument: str, root: type[Config]) -> str:
