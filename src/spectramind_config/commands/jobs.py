@@ -106,9 +106,9 @@ def run(options: Namespace, root: type[Config], task: Task) -> int:
     if problems := _mistakes(checked, overrides, root):
         raise root._root.error(problems)
     if sweeps and not options.cfg and not any("hydra/sweeper=" in argument for argument in hydras):
-        problems = [_unsampled(argument) for argument in overrides if argument.partition("=")[2].startswith("interval(")]
-        if problems:
-            raise root._root.error(problems)
+        intervals = [argument for argument in overrides if argument.partition("=")[2].startswith("interval(")]
+        if intervals:
+            raise root._root.error(list(map(_unsampled, intervals)))
     written = [_written_out(argument, root) for argument in overrides]
     if sweeps and options.cfg:
         codes = [0]

@@ -175,7 +175,7 @@ class Program:
         if runs:
             parser = self._run().parser(self.name)
             parser.usage, parser.description = "", None
-            yield from (parser.format_help().partition("\n\n")[2].rstrip(), "")
+            yield from ("", parser.format_help().partition("\n\n")[2].rstrip(), "")
             yield from settings(self.root)
 
 
