@@ -143,6 +143,7 @@ class Run:
         commands |= {("import", name): [*python, f"import {module}"] for module, name in modules.items()}
         commands["command", FROZEN] = [*python, "import hydra, gc; gc.freeze()"]
         commands["command", "spectramind --help"] = [*ours, "--help"]
+        commands["command", "spectramind train --help"] = [*ours, "train", "--help"]
         commands["command", "spectramind config explain"] = [*ours, "config", "explain", *peers.PROFILES]
         commands["command", "spectramind profiles list"] = [*ours, "profiles", "list"]
         commands["command", "spectramind, a mistake"] = [*ours, *MISTAKE]
@@ -255,6 +256,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         run.composition()
         run.growth("fields", (100, 600) if options.quick else (100, 600, 6000), slowest=6000, already=leaves)
         run.growth("profiles", (10, 100) if options.quick else (10, 100, 1000), slowest=1000)
+        run.growth("roots", (1, 10) if options.quick else (1, 10, 100), slowest=100)
         run.growth("overrides", (1, 10) if options.quick else (1, 10, 60), slowest=60)
     found = summary(run.seconds)
     about = machine()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import datetime
 import functools
 import importlib
 import importlib.util
@@ -38,23 +39,25 @@ def write_plain_settings(folder: Path) -> int:
     """
     import spectramind_config as sc
     from spectramind_config.compose.overrides import write
-    from spectramind_config.schema.registry import DEFAULTS, REGISTRY
+    from spectramind_config.schema.registry import REGISTRY
 
+    root = sc.EffectiveConfig._root
+    view = REGISTRY.view(root)
+    defaults = {group: one.default for group, one in root.groups.items()}
     classes: dict[type, str] = {}
-    for group, profiles in REGISTRY.profiles.items():
-        _add_class(REGISTRY.schemas[group], REGISTRY.schemas[group](), classes)
+    for group, profiles in view.items():
+        schema = root.groups[group].schema
+        _add_class(schema, schema(), classes)
         for one in profiles.values():
-            _add_class(one.cls, one.instance, classes, REGISTRY.schemas[group].__name__)
-    chosen = {group: REGISTRY.profiles[group][name].cls.__name__ for group, name in {**DEFAULTS, **CHOICES}.items()}
-    schemas = {group: cls.__name__ for group, cls in REGISTRY.schemas.items()}
-    stored = {
-        group: {name: one.cls.__name__ for name, one in found.items()} for group, found in REGISTRY.profiles.items()
-    }
+            _add_class(one.cls, one.instance, classes, schema.__name__)
+    chosen = {group: view[group][name].cls.__name__ for group, name in {**defaults, **CHOICES}.items()}
+    schemas = {group: one.schema.__name__ for group, one in root.groups.items()}
+    stored = {group: {name: one.cls.__name__ for name, one in found.items()} for group, found in view.items()}
     origins = sc.compose(PROFILES).origins()
     # Of as many settings as there are, each with the value that it has anyway.
     overrides = [write(one.key, one.value) for one in origins if one.raw is None and not one.path.endswith("name")]
     overrides.remove("local.devices=4")
-    order = ["_self_", *({group: name} for group, name in DEFAULTS.items())]
+    order = ["_self_", *({group: name} for group, name in defaults.items())]
     tail = [
         _class_text("Chosen", "", [(group, name, f"{name}()", True) for group, name in chosen.items()]),
         _class_text("Root", "", [("defaults", "list", repr(order), True)]
@@ -73,7 +76,9 @@ def _add_class(cls: type, instance: Any, classes: dict[type, str], base: str = "
     if cls in classes:
         return
     fields = []
-    for name, kind in typing.get_type_hints(cls).items():
+    hints = typing.get_type_hints(cls)
+    for name in [field.name for field in dataclasses.fields(cls)]:  # type: ignore[arg-type]
+        kind = hints[name]
         value = getattr(instance, name)
         if dataclasses.is_dataclass(kind):
             _add_class(typing.cast("type", kind), typing.cast("Any", kind)(), classes)
@@ -98,6 +103,8 @@ def _type_text(kind: Any) -> str:
 
 
 def _literal(value: Any) -> str:
+    if isinstance(value, datetime.timedelta):
+        return repr(str(value))  # The peers hold a length of time as text.
     if not dataclasses.is_dataclass(value):
         return repr(value)
     inner = ", ".join(f"{field.name}={_literal(getattr(value, field.name))}" for field in dataclasses.fields(value))
@@ -120,45 +127,68 @@ class Contender:
 def _spectramind(options: argparse.Namespace, *, everything: bool = True) -> Contender:
     import spectramind_config as sc
 
-    overrides = _grown(options)
+    root, overrides = _grown(options)
 
     def compose(k: int) -> Any:
-        config = sc.compose([*overrides, f"local.devices={k}"])
+        config = sc.compose([*overrides, f"local.devices={k}"], root=root)
         if everything:
             assert config.fingerprint != config.science_fingerprint  # noqa: S101
-            assert config.origin("devices").value == k  # noqa: S101
+            assert config.origin("local.devices").value == k  # noqa: S101
         return config
 
-    return Contender(compose, lambda config: config.devices)
+    return Contender(compose)
 
 
 def _hydra_on_our_store(options: argparse.Namespace) -> Contender:
     import hydra
     from omegaconf import OmegaConf
 
-    overrides = _grown(options)
+    root, overrides = _grown(options)
     hydra.initialize(version_base="1.3", config_path=None).__enter__()
-    return Contender(lambda k: OmegaConf.to_object(hydra.compose("train", [*overrides, f"local.devices={k}"])))
+    return Contender(lambda k: OmegaConf.to_object(hydra.compose(root._root.name, [*overrides, f"local.devices={k}"])))
 
 
-def _grown(options: argparse.Namespace) -> list[str]:
-    """Register what a growth measurement asks for; return the overrides that use it."""
+def _grown(options: argparse.Namespace) -> tuple[Any, list[str]]:
+    """Register what a growth measurement asks for; return the root and the overrides that use it."""
     import spectramind_config as sc
 
-    def register(name: str, extra: int) -> None:
-        fields = [(f"extra_{number}", int, number) for number in range(extra)]
-        namespace = {"__module__": __name__}
-        cls = dataclasses.make_dataclass("Grown", fields, bases=(sc.LocalConfig,), kw_only=True, namespace=namespace)
-        cls.__qualname__ = f"Grown{name}"
-        sc.profile("local", name)(cls)
-
     for number in range(options.profiles):
-        register(f"unused_{number}", 0)
-    overrides = PROFILES
-    if options.fields:
-        register("grown", options.fields)
-        overrides = ["trainer=multi_gpu", "local=grown"]
-    return [*overrides, *importlib.import_module(PLAIN).OVERRIDES[: max(0, options.overrides - 1)]]
+        _declared(f"Unused{number}", [], sc.LocalConfig, sc.profile("local", f"unused_{number}"))
+    for number in range(options.roots):
+        _root(f"unused_{number}", {})
+    overrides = [*PROFILES, *importlib.import_module(PLAIN).OVERRIDES[: max(0, options.overrides - 1)]]
+    if not options.fields:
+        return sc.EffectiveConfig, overrides
+    groups: dict[str, Any] = {}
+    for number in range(6):
+        fields = [(f"setting_{index}", *KINDS[index % len(KINDS)]) for index in range(options.fields // 6)]
+        groups[f"group_{number}"] = _declared(f"Group{number}", fields, sc.Profile, lambda cls: cls)
+        _declared(f"Profile{number}", [], groups[f"group_{number}"], sc.profile(f"group_{number}", "grown"))
+    return _root("grown", groups), overrides
+
+
+KINDS: list[tuple[type, Any]] = [(int, 1), (float, 0.5), (str, "text"), (bool, True)]
+"""Types and values of the settings that a root of many has."""
+
+
+def _declared(name: str, fields: list[tuple[str, type, Any]], base: type, register: Callable[[Any], Any]) -> Any:
+    namespace = {"__module__": __name__}
+    return register(dataclasses.make_dataclass(name, fields, bases=(base,), kw_only=True, namespace=namespace))
+
+
+def _root(name: str, groups: dict[str, Any]) -> Any:
+    """A root with our two folded groups and some more."""
+    import spectramind_config as sc
+
+    fields: list[Any] = [("trainer", sc.TrainerConfig, sc.group("defaults"))]
+    fields.append(("local", sc.LocalConfig, sc.group("default", over="trainer")))
+    fields.append(("precision", sc.Precision, sc.folded()))
+    fields += [(group, schema, sc.group("grown")) for group, schema in groups.items()]
+    namespace = {"__module__": __name__}
+    cls = dataclasses.make_dataclass(
+        f"Root_{name}", fields, bases=(sc.Config,), frozen=True, kw_only=True, namespace=namespace
+    )
+    return sc.root(name)(cls)
 
 
 def _hydra(options: argparse.Namespace, package: str = "hydra", omegaconf: str = "omegaconf") -> Contender:
@@ -293,7 +323,7 @@ def main() -> None:
     """Prepare one contender, compose once, and obey."""
     parser = argparse.ArgumentParser()
     parser.add_argument("name", choices=CONTENDERS)
-    for growth in ("fields", "profiles", "overrides"):
+    for growth in ("fields", "profiles", "roots", "overrides"):
         parser.add_argument(f"--{growth}", type=int, default=0)
     options = parser.parse_args()
     contender = CONTENDERS[options.name][2](options)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "compose.py"
 QUANTITIES = ["import", "first compose", "warm compose", "attribute read"]
-GROWTH = {"fields": (100, 600), "profiles": (10, 100), "overrides": (1, 10)}
+GROWTH = {"fields": (100, 600), "profiles": (10, 100), "roots": (1, 10), "overrides": (1, 10)}
 COMMANDS = ["--help", "config explain", "profiles list"]
 
 

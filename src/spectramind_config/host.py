@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
-import shutil
-import socket
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +43,9 @@ class Host:
     @classmethod
     def detect(cls) -> Host:
         """This machine; asks the driver and the kernel, and imports no framework."""
+        import platform
+        import socket
+
         gpus = _cuda_gpus(os.environ)
         capabilities = [capability for _, capability in gpus]
         mps = platform.system() == "Darwin" and platform.machine() == "arm64"
@@ -69,6 +68,8 @@ class Host:
         line = f"{self.name}: {gpus}, {self.cores} CPU cores."
         if self.scheduler:
             return f"{line}\n\nFound inside a {self.scheduler} job, which may see only a part of the machine."
+        import shutil
+
         if shutil.which("sbatch"):
             return f"{line}\n\nSLURM is here, and this was found outside a job: inside one there may be more."
         return line
@@ -89,6 +90,9 @@ def scratch(*, lasting: bool) -> tuple[str, str]:
 
 def _cuda_gpus(environment: Mapping[str, str]) -> list[tuple[str, float]]:
     """Name and compute capability of the visible GPUs, from the driver's own tool."""
+    import shutil
+    import subprocess
+
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []

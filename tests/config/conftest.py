@@ -27,7 +27,7 @@ CHOICES = {group: sorted(named) for group, named in profiles().items()}
 
 # Settings whose valid values do not follow from their declaration alone, as texts of the command line.
 SPECIAL = {
-    "trainer.max_time": st.sampled_from(["null", "00:00:01", "08:30:00", "100:00:00"]),
+    "trainer.max_time": st.sampled_from(["null", "00:00:01", "08:30:00", "12:30:00", "100:00:00", "9h", "1h30m"]),
     "local.devices": st.sampled_from(["auto", "cpu", "mps", "1", "8"]),
     "local.precision": st.sampled_from(["auto-mixed", "bf16-mixed", "16-mixed", "32"]),
     "local.dev.limit_train_batches": st.sampled_from(["null", "0", "1", "10", "0.1", "1.0"]),
@@ -41,7 +41,7 @@ SPECIAL = {
     "optimizer.betas": st.sampled_from(["[0.9,0.999]", "[0.5,0.9]", "[0.0,1e-3]"]),
 }
 WORDS = st.sampled_from(
-    ["a", "a/b", "/x.y-z_1", "7", "0.5", "true", "'a b'", "'it\\'s'", "'x=1,y:2'", "'é'", "a@b", "a b"]
+    ["a", "a/b", "/x.y-z_1", "7", "0.5", "1.10", "7e12345", "010", "true", "on", "'a b'", "'it\\'s'", "'x=1,y:2'", "'é'", "a@b", "a b"]
 )
 # Settings that contradict, or are hidden by, others; they have tests of their own.
 ENTANGLED = ("trainer.precision", "trainer.dev.", "local.persistent_workers", "local.num_workers.")
@@ -108,9 +108,10 @@ def valid_pair() -> st.SearchStrategy[tuple[str, str, str]]:
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No variable of the person who runs the tests reaches a profile."""
+    """No variable of the person who runs the tests reaches a profile, nor does the size of their terminal."""
     for name in ("SM_CACHE_DIR", "SM_OUTPUT_DIR", "SM_DATA_ROOT", "SM_MLFLOW_DIR"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "120")
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ def _config(options: Namespace, root: type[Config]) -> Config:
 
 def _of_config(parser: Parser) -> None:
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="group=profile, or a setting=value")
-    parser.add_argument("--file", metavar="FILE", help="of what config show wrote, not of overrides")
+    parser.add_argument("--file", metavar="FILE", help="what config show wrote, instead of overrides")
 
 
 def _with_json(parser: Parser) -> None:

@@ -18,7 +18,8 @@ from spectramind_config.schema.values import plain, same
 
 def table(config: Config) -> Iterator[str]:
     """Every setting on a line, by group; ``*`` marks those that differ from the default profiles."""
-    usual = {origin.path: origin.value for origin in compose([], type(config)).origins()}
+    default = compose([], type(config))._layers
+    usual = {path: default.effective_value(path) for path in default.paths()}
     groups = config._root.groups
     origins = [one for one in config.origins() if not is_name(config, one.path)]
     yield "* differs from the default profile of its group"
@@ -27,7 +28,8 @@ def table(config: Config) -> Iterator[str]:
         inside = [one for one in inside if group or one.key.partition(".")[0] not in groups]
         if group:
             chosen = REGISTRY.view(config._root)[group].get(config.profiles[group])
-            yield from ("", f"{group}={config.profiles[group]}: {chosen.summary if chosen else ''}".rstrip(": "))
+            label = f"{group}={config.profiles[group]}: "
+            yield from ("", wrapped(label, chosen.summary, width()) if chosen else label.rstrip(": "))
         elif inside:
             yield from ("", config._root.cls.__name__)
         paths = max((len(one.path) for one in inside), default=0)
@@ -58,7 +60,7 @@ def _row(cells: Sequence[str], indent: int) -> Iterator[str]:
     for cell in cells[1:]:
         if len(line) + 2 + len(cell.rstrip()) > width():
             yield line.rstrip()
-            line = " " * (indent - 2)
+            line = " " * max(4, min(indent - 2, width() - 2 - len(cell.rstrip())))
         line += f"  {cell}"
     yield line.rstrip()
 

@@ -8,9 +8,7 @@ import itertools
 import math
 import os
 import re
-import shutil
 import sys
-import tempfile
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -220,6 +218,9 @@ class _Job:
 
 
 def _by_hydra(root: type[Config], task: Task, words: Sequence[str]) -> int:
+    import shutil
+    import tempfile
+
     import hydra
 
     try:  # Below the working directory, which the machines that a launcher reaches share.

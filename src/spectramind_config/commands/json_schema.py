@@ -17,7 +17,7 @@ from spectramind_config.errors import unknown
 from spectramind_config.schema.fields import Leaf, leaves_of
 from spectramind_config.schema.registry import REGISTRY
 from spectramind_config.schema.types import Kind, Type
-from spectramind_config.schema.values import by_first_name, is_interpolation, plain, value_at
+from spectramind_config.schema.values import DURATION, by_first_name, is_interpolation, plain, value_at
 from spectramind_config.sites.loading import load
 
 Schema = dict[str, Any]
@@ -81,7 +81,7 @@ def _kind_schema(kind: Kind) -> Schema:
     if kind.choices:
         return {"enum": list(kind.choices)}
     if kind.type is timedelta:
-        return {"type": "string", "pattern": r"^\d[\dhdmsin.:, -]*$"}
+        return {"type": "string", "pattern": DURATION}
     if kind.build is not None:
         leaves = leaves_of(kind.type)
         return _tree({path: leaf_schema(leaf, value_at(kind.type(), path)) for path, leaf in leaves.items()})

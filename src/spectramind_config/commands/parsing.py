@@ -33,17 +33,34 @@ class Parser(argparse.ArgumentParser):
         """A mistake of the user's."""
         see = f"{self.words} --help".strip()
         flags = [flag for action in self._actions for flag in action.option_strings]
-        if found := re.match(r"unrecognized arguments: (\S+)", message):
+        if found := re.match(r"unrecognized arguments: (-\S*)", message):
             flag = found[1].partition("=")[0]
-            close = nearest(flag, flags) if flag.startswith("-") else None
-            expected = ", ".join(flags)
-            what = f"{flag}: there is no such flag" if flag.startswith("-") else f"{flag}: not understood here"
+            close = nearest(flag, flags)
             fix = None if close is None else found[1].replace(flag, close, 1)
+            what, expected = f"{flag}: there is no such flag", ", ".join(flags)
             problem = Problem(what=what, expected=expected, nearest=close, argument=found[1], instead=fix, see=see)
             raise ConfigError(problem)
-        if found := re.match(r"argument (?:\S+/)?(\S+): (.*)", message):
-            raise ConfigError(Problem(what=f"{found[1]}: {found[2]}", see=see))
+        if found := re.match(r"unrecognized arguments: (\S+)", message):
+            names = " ".join(str(action.metavar) for action in self._actions if not action.option_strings)
+            limit = f"no more than {names}" if names else "flags only"
+            raise ConfigError(Problem(what=f"{found[1]}: {self.prog} takes {limit}", see=see))
+        if found := re.match(r"the following arguments are required: ([^,]+)", message):
+            action = self._named(found[1])
+            raise ConfigError(Problem(what=f"{found[1]} is missing", expected=action and action.help, see=see))
+        if found := re.match(r"argument (\S+): (.*)", message):
+            flag, reason = max(found[1].split("/"), key=len), found[2]
+            action = self._named(flag)
+            expected, close = action and action.help, None
+            if reason.startswith("expected"):
+                reason = "it needs a value"
+            elif action and action.choices and (word := re.match(r"invalid choice: '(.*?)'", reason)):
+                reason, close = f"there is no '{word[1]}'", nearest(word[1], action.choices)
+                expected = "one of " + ", ".join(action.choices)
+            raise ConfigError(Problem(what=f"{flag}: {reason}", expected=expected, nearest=close, see=see))
         raise ConfigError(Problem(what=message, see=see))
+
+    def _named(self, name: str) -> argparse.Action | None:
+        return next((one for one in self._actions if name in (*one.option_strings, one.metavar)), None)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from spectramind_config.sites.overlay import Overlay
 
 def _list(options: Namespace, root: type[Config]) -> int:
     load(root._root)
-    names = ("group", "name", "provider", "source", "summary")
+    names = ("group", "name", "provider", "summary", *["source"] * options.json)
     found = [one for group in REGISTRY.view(root._root).values() for one in group.values()]
     table = [{name: str(getattr(one, name)) for name in names} for one in found]
     experiments = REGISTRY.experiments(root._root).values()
@@ -46,11 +46,13 @@ def _show_profile(options: Namespace, root: type[Config]) -> int:
         out_json(found[0] if len(found) == 1 else found)
         return 0
     for number, one in enumerate(found):
-        out("\n" * bool(number) + f"{one['group']}={one['name']}: {one['summary']}")
+        out("\n" * bool(number) + wrapped(f"{one['group']}={one['name']}: ", one["summary"], width()))
         out(wrapped("  ", f"changes {one['parent']}; from {short(one['provider'])}, {short(one['source'])}", width()))
         for change in one["changes"]:
             was = f" instead of {shown(change['parent'])}" if "parent" in change else " (added)"
             setting = f"  {change['path']} = {shown(change['value'])}"
+            if len(setting) > width():
+                setting = f"  {change['path']} =\n      {shown(change['value'])}"
             out(setting + was if len(setting + was) <= min(100, width()) else f"{setting}\n     {was}")
             out(wrapped("      ", f"{change['description'] or 'no description'}; {short(change['source'])}", width()))
     return 0

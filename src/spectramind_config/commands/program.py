@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import os
+import re
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
@@ -89,7 +90,8 @@ class Program:
         """
         if argv is None:  # What is imported by now stays; the collector need not walk it again, at exit least of all.
             gc.freeze()
-        arguments = list(sys.argv[1:] if argv is None else argv)
+            gc.disable()
+        arguments = _command_first(sys.argv[1:] if argv is None else argv)
         spec, words = self.root._root, ""
         variable = os.environ.get(spec.variable)
         try:
@@ -106,6 +108,8 @@ class Program:
             found = [*entries(variable or ""), *_sites(options, list(spec.groups))]
             if found:  # Absolute, and in the environment, for the processes that a command starts.
                 os.environ[spec.variable] = os.pathsep.join(map(str, found))
+            if not words.startswith(("config", "profiles")):  # Only a run lasts long enough to make garbage.
+                gc.enable()
             return command.run(options, self.root)
         except ConfigError as error:
             error.program = self.name
@@ -177,6 +181,14 @@ class Program:
             parser.usage, parser.description = "", None
             yield from ("", parser.format_help().partition("\n\n")[2].rstrip(), "")
             yield from settings(self.root)
+
+
+def _command_first(arguments: Sequence[str]) -> list[str]:
+    """A command line whose flags before the command, those for profiles from elsewhere, stand at its end."""
+    start = 0
+    while start < len(arguments) and re.match(r"--(profiles|config-dir)(=|$)", arguments[start]):
+        start += 1 if "=" in arguments[start] else 2
+    return [*arguments[start:], *arguments[:start]]
 
 
 def of_run(parser: Parser) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +16,11 @@ from spectramind_config.schema.values import plain
 
 def width() -> int:
     """Columns that a line may fill."""
-    return max(40, min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns))
+    try:
+        columns = int(os.environ.get("COLUMNS") or os.get_terminal_size(sys.__stdout__.fileno()).columns)  # type: ignore[union-attr]
+    except (AttributeError, OSError, ValueError):
+        columns = WIDTH
+    return max(40, min(WIDTH, columns))
 
 
 def out(*lines: str) -> None:

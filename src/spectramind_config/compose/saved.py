@@ -50,7 +50,7 @@ def from_dict(
     root: type[C],
     lines: Mapping[str, int] | None = None,
     *,
-    grouped: bool = False,
+    unfolded: bool = False,
 ) -> C:
     """Rebuild a config from what ``to_dict`` gave, checked like a command line.
 
@@ -59,12 +59,12 @@ def from_dict(
         source: Where they come from, for messages: a file's path.
         root: The class to rebuild.
         lines: The line of each dotted path in that file.
-        grouped: Whether they are no file's, and each setting stands in its group, where an override writes it.
+        unfolded: Whether a folded setting stands in its groups, as Hydra composes it, instead of at the top.
 
     Raises:
         ConfigError: With every key that is unknown and every value that does not fit.
     """
-    spec, check = root._root, "config explain" if grouped else f"config validate --file {source}"
+    spec, check = root._root, "config explain" if unfolded else f"config validate --file {source}"
     load(spec)
     if not isinstance(values, Mapping):
         found = "nothing" if values is None else f"a {type(plain(values)).__name__}"
@@ -80,12 +80,13 @@ def from_dict(
     stack = stack_of(spec, defaults | known)
     problems: list[Problem] = []
     for path, value in _flat(values, stack.setters.keys() | stack.leaves.keys()):
-        setters = stack.setters.get(path) or ((path,) if path in stack.leaves else None)
+        setters = stack.setters.get(path) or ((path,) if unfolded and path in stack.leaves else None)
         if path.partition(".")[2] == "name" and path.partition(".")[0] in spec.groups:
             continue
         if setters is None:
             if path.partition(".")[0] not in choices.keys() - known.keys():
-                problems.append(_no_leaf(path, places.get(path, source), [*stack.setters, *stack.leaves], check))
+                problem = _no_leaf(path, places.get(path, source), [*stack.setters, *stack.leaves], check)
+                problems.append(dataclasses.replace(problem, nearest=stack.effective.get(path, problem.nearest)))
         elif value is None:
             paths |= {write(one, None): path for one in setters if stack.values[one] is not None}
         else:
@@ -94,7 +95,7 @@ def from_dict(
                 paths[write(setters[0], escaped(raw))] = path
     origins = {override: places[path] for override, path in paths.items() if path in places}
     config, found_problems = composed(list(paths), root, Mistakes(spec, source, origins))
-    shown = {} if grouped else {setter: path for path, setters in stack.setters.items() for setter in setters}
+    shown = {} if unfolded else {setter: path for path, setters in stack.setters.items() for setter in setters}
     problems += [_in_file(problem, paths, shown, spec.groups, check) for problem in found_problems]
     if config is None or problems:
         raise spec.error(problems)
@@ -124,7 +125,7 @@ def from_hydra(config: DictConfig, root: type[C], source: str = "Hydra") -> C:
     for name, value in values.items() if isinstance(values, dict) else ():
         if name in ours:
             content[str(name)] = _named(config, str(name), value, view.get(str(name), {}))
-    return from_dict(content, source, root, grouped=True)
+    return from_dict(content, source, root, unfolded=True)
 
 
 def _named(config: DictConfig, group: str, value: Any, known: Mapping[str, Registered]) -> Any:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from msgspec import Meta
 
@@ -168,7 +168,7 @@ _LEAVES: MutableMapping[type, Mapping[str, Leaf]] = weakref.WeakKeyDictionary()
 
 def declared_leaves(cls: type, names: frozenset[str] | None = None) -> Iterator[tuple[str, Leaf]]:
     """The leaves of a dataclass, or of some of its fields."""
-    hints = {base: get_type_hints(base, include_extras=True) for base in cls.__mro__ if base is not object}
+    hints = {base: sources.hints(base) for base in cls.__mro__ if base is not object}
     for field in dataclasses.fields(cls):
         if names is not None and field.name not in names:
             continue

@@ -194,7 +194,7 @@ class Registry:
                         if issubclass(one.cls, group.schema):
                             store.put(root.name, one.group, one.name, one.instance)
 
-    def add(self, group: str, name: str, cls: type[Profile]) -> None:
+    def add(self, group: str, name: str, cls: Any) -> None:
         """Check a profile and make it known to ``compose`` and to Hydra.
 
         The profiles of this package are not checked at each import: a test does that.

@@ -6,12 +6,12 @@ import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, get_type_hints
+from typing import Any
 
 from spectramind_config.errors import ConfigError, Problem, nearest
+from spectramind_config.schema import sources
 from spectramind_config.schema.fields import Leaf, UnsupportedTypeError, declared_leaves, leaves_of, type_of
 from spectramind_config.schema.sources import class_source, leaf_source, section_class
-from spectramind_config.schema.values import children
 from spectramind_config.settings import Profile
 
 _ROLE = "spectramind"
@@ -102,7 +102,7 @@ class Root:
         }
 
 
-def define(name: str, cls: type[Any], *, taken: frozenset[str], short: Mapping[str, str], **words: str) -> Root:
+def define(name: str, cls: Any, *, taken: frozenset[str], short: Mapping[str, str], **words: str) -> Root:
     """Read and check a root.
 
     Args:
@@ -121,7 +121,7 @@ def define(name: str, cls: type[Any], *, taken: frozenset[str], short: Mapping[s
         raise ConfigError(Problem(what=f"root {name}: {cls.__qualname__} is not a frozen dataclass", hint=hint))
     if re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) is None:
         raise ConfigError(Problem(what=f"root '{name}' cannot be called so", expected="letters, digits and '_'"))
-    hints = get_type_hints(cls, include_extras=True)
+    hints = sources.hints(cls)
     roles = {field.name: field.metadata.get(_ROLE) for field in dataclasses.fields(cls)}
     problems = [
         Problem(
@@ -176,10 +176,10 @@ def _fold(root: Root, name: str, annotation: Any, folds: dict[str, Fold]) -> Ite
     def refusal(what: str, expected: str | None = None) -> Problem:
         return Problem(what=f"root {root.name}: {name}: {what}", origin=leaf_source(root.cls, name), expected=expected)
 
-    leaves = {one.name: leaves_of(one.schema) for one in root.groups.values()}
-    having = tuple(one for one in tuple(root.groups)[::-1] if name in children(leaves[one], ""))
+    fields = {one.name: [field.name for field in dataclasses.fields(one.schema)] for one in root.groups.values()}
+    having = tuple(one for one in tuple(root.groups)[::-1] if name in fields[one])
     if not having:
-        known = [path for one in leaves.values() for path in children(one, "") if path != "name"]
+        known = [field for names in fields.values() for field in names if field != "name"]
         close = nearest(name, known)
         yield dataclasses.replace(refusal("no group has this setting, so none can be folded"), nearest=close)
         return
@@ -188,14 +188,15 @@ def _fold(root: Root, name: str, annotation: Any, folds: dict[str, Fold]) -> Ite
         yield refusal(f"{stranger} and {strongest} both have it, and neither is over the other", "over= in a group")
         return
     section = section_class(annotation)
-    declared = get_type_hints(root.groups[strongest].schema, include_extras=True)[name]
+    schema: Any = root.groups[strongest].schema
+    declared = sources.hints(schema)[name]
     inside = section_class(declared)
     if section is not None or inside is not None:
         if section is None or inside is None or not issubclass(inside, section):
             yield refusal(f"{strongest} declares another type for it", inside.__name__ if inside else None)
         folds[name] = Fold(having, required=False)
         return
-    theirs, ours = leaves[strongest][name].type, type_of(annotation)
+    theirs, ours = leaves_of(schema)[name].type, type_of(annotation)
     if theirs.bare != ours.bare:
         yield refusal(f"{strongest} declares another type for it", theirs.words)
     folds[name] = Fold(having, required=not ours.optional)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import inspect
 import linecache
@@ -13,7 +14,8 @@ from typing import Any, get_args, get_type_hints
 from spectramind_config.settings import Settings
 
 
-def class_file(cls: type) -> str | None:
+@functools.cache
+def class_file(cls: Any) -> str | None:
     """The file that a class stands in; None where there is none, as for a class typed into an interpreter."""
     try:
         return inspect.getsourcefile(cls)
@@ -40,14 +42,25 @@ def leaf_owner(cls: Any, path: str) -> tuple[type, int | None]:
     """The class whose body gives a dotted path of a profile its value, and the line where that can be read."""
     first, *rest = path.split(".")
     owner = declaring(cls, first)
-    statement = field_statements(owner).get(first)
-    if statement is None or not rest:
-        return owner, statement.lineno if statement else None
+    line = _field_line(owner, first)
+    if line is None or not rest:
+        return owner, line
+    statement = field_statements(owner)[first]
     keywords = [node for node in ast.walk(statement) if isinstance(node, ast.keyword) and node.arg == rest[-1]]
     if keywords:
         return owner, keywords[-1].value.lineno
-    nested: Any = section_class(_hints(owner)[first])
+    nested: Any = section_class(hints(owner)[first])
     return leaf_owner(nested, ".".join(rest)) if nested else (owner, statement.lineno)
+
+
+def _field_line(cls: type, name: str) -> int | None:
+    """The line of a field; found without parsing where its class stands at the top of its file."""
+    found = _block(cls)
+    for number, line in enumerate(found[1] if found else ()):
+        if line.startswith(f"    {name}:"):
+            return found[0] + number + 1 if found else None
+    statement = field_statements(cls).get(name)
+    return statement.lineno if statement else None
 
 
 def declaring(cls: type, name: str) -> type:
@@ -62,7 +75,8 @@ def section_class(annotation: Any) -> type[Settings] | None:
 
 
 @functools.cache
-def _hints(cls: type) -> dict[str, Any]:
+def hints(cls: Any) -> Mapping[str, Any]:
+    """The annotations of a class and its parents, evaluated."""
     return get_type_hints(cls, include_extras=True)
 
 
@@ -91,8 +105,7 @@ def docstrings(cls: type) -> Mapping[str, str]:
 
 def declared_twice(cls: type) -> bool:
     """Whether the file of a class declares another one of its name beside it."""
-    file = class_file(cls)
-    tree = _parsed(tuple(linecache.getlines(file))) if file else None
+    tree = _parsed(_lines(cls))
     if tree is None:
         return False
     found = {id(node) for name, node in _nested_classes(tree, "") if name == cls.__qualname__}
@@ -103,12 +116,35 @@ def declared_twice(cls: type) -> bool:
 @functools.cache
 def _declaration(cls: type) -> ast.ClassDef | None:
     """The statement that declares a class; None where its source cannot be read."""
+    if found := _block(cls):
+        with contextlib.suppress(SyntaxError, ValueError):
+            node = ast.parse("".join(found[1])).body[-1]
+            if isinstance(node, ast.ClassDef):
+                return ast.increment_lineno(node, found[0])
+    return _declarations(_lines(cls)).get(cls.__qualname__)
+
+
+def _lines(cls: type) -> tuple[str, ...]:
     file = class_file(cls)
     if file is None:
-        return None
+        return ()
     linecache.checkcache(file)
-    module = vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else None
-    return _declarations(tuple(linecache.getlines(file, module))).get(cls.__qualname__)
+    return tuple(linecache.getlines(file, vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else None))
+
+
+@functools.cache
+def _block(cls: type) -> tuple[int, tuple[str, ...]] | None:
+    """The lines before a class that stands once at the top of its file, and its own: a whole file takes longer."""
+    lines, name = _lines(cls), cls.__qualname__
+    found = [number for number, line in enumerate(lines) if line.startswith((f"class {name}(", f"class {name}:"))]
+    if len(found) != 1:
+        return None
+    first = end = found[0]
+    while first and lines[first - 1].strip() and not lines[first - 1].startswith((" ", "#", '"', ")")):
+        first -= 1
+    while end + 1 < len(lines) and (lines[end + 1][:1].isspace() or lines[end + 1][:1] in ("#", ")", "")):
+        end += 1
+    return first, lines[first : end + 1]
 
 
 @functools.lru_cache(maxsize=64)
@@ -133,5 +169,5 @@ def _nested_classes(node: ast.AST, prefix: str) -> Iterator[tuple[str, ast.Class
             yield from _nested_classes(child, f"{prefix}{child.name}.")
         elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
             yield from _nested_classes(child, f"{prefix}{child.name}.<locals>.")
-        elif isinstance(child, ast.stmt | ast.ExceptHandler | ast.match_case):
+        elif hasattr(child, "body"):
             yield from _nested_classes(child, prefix)

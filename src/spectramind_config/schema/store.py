@@ -37,7 +37,7 @@ class LazyNode(ConfigNode):
     Args:
         group: The folder; None for the top.
         name: The config's name.
-        values: Settings, a ``Root``, or a dict.
+        values: Settings, a ``Root``, or a root and the overrides of an experiment.
         package: Where Hydra puts it; None for where its group stands.
     """
 
@@ -75,15 +75,19 @@ def put_root(root: Root) -> None:
 
 
 def put_experiment(root: Root, name: str, overrides: tuple[str, ...]) -> None:
-    """Store an experiment as Hydra writes one: choices override those of the root, values stand at its top."""
+    """Store an experiment."""
+    folder = f"{FOLDER}/{root.name}/experiment"
+    _folder(folder)[f"{name}.yaml"] = LazyNode(folder, name, (root, overrides), "_global_")
+
+
+def _experiment(root: Root, overrides: tuple[str, ...]) -> dict[str, Any]:
+    """An experiment as Hydra writes one: choices override those of the root, values stand at its top."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     defaults = [{f"override /{one.key_or_group}": one.value()} for one in parsed if one.key_or_group in root.groups]
     values = {one.key_or_group: one.value() for one in parsed if one.key_or_group not in root.groups}
-    folder = f"{FOLDER}/{root.name}/experiment"
-    content = {"defaults": [*defaults, "_self_"], **nested(values)}
-    _folder(folder)[f"{name}.yaml"] = LazyNode(folder, name, content, "_global_")
+    return {"defaults": [*defaults, "_self_"], **nested(values)}
 
 
 def forget(root: str, group: str, name: str) -> None:
@@ -108,10 +112,12 @@ def _folder(path: str) -> dict[str, Any]:
 
 
 def node_of(values: Any) -> Any:
-    """The typed node of settings or of a root; a plain one of a dict."""
+    """The typed node of settings or of a root; a plain one of an experiment."""
     if isinstance(values, Root):
         return OmegaConf.structured(_root_class(values))
-    return OmegaConf.structured(_held(values)) if isinstance(values, Settings) else OmegaConf.create(values)
+    return (
+        OmegaConf.structured(_held(values)) if isinstance(values, Settings) else OmegaConf.create(_experiment(*values))
+    )
 
 
 def _root_class(root: Root) -> type:

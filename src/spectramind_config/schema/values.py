@@ -51,13 +51,15 @@ class FrozenDict(dict[_K, _V]):
         return FrozenDict, (dict(self),)
 
 
-_CLOCK = re.compile(r"(?:(\d+)(?:-| days?, ))?(\d+):([0-5]\d):([0-5]\d(?:\.\d+)?)", re.ASCII)
-_UNITS = re.compile(r"(?=\d)(?:([\d.]+)d)?(?:([\d.]+)h)?(?:([\d.]+)m(?:in)?)?(?:([\d.]+)s)?", re.ASCII)
+_CLOCK = r"(?:([0-9]+)(?:-| days?, ))?([0-9]+):([0-5][0-9]):([0-5][0-9](?:\.[0-9]+)?)"
+_UNITS = r"(?=[0-9])(?:(N) *d *)?(?:(N) *h *)?(?:(N) *m(?:in)? *)?(?:(N) *s)?".replace("N", r"[0-9]+(?:\.[0-9]*)?")
+DURATION = rf"^\s*(?:{_CLOCK}|{_UNITS})\s*$"
+"""What ``duration`` takes, as a regular expression."""
 
 
 def duration(text: str) -> timedelta:
     """A length of time as ``8:30:00``, ``1-12:00:00``, ``9h``, ``1h30m`` or ``1.5d``; ValueError otherwise."""
-    found = _CLOCK.fullmatch(text.strip()) or _UNITS.fullmatch(text.strip().replace(" ", ""))
+    found = re.fullmatch(_CLOCK, text.strip()) or re.fullmatch(_UNITS, text.strip())
     if found is None:
         raise ValueError(text)
     days, hours, minutes, seconds = (float(part or 0) for part in found.groups())

@@ -36,12 +36,12 @@ LINES = [
     (["local=debug"], "dev.limit_val_batches", "local", "debug", "local.py", "limit_val_batches=1,"),
     (["local=debug"], "mlflow.experiment_name", "local", "debug", "local.py", 'MLflow(experiment_name="V50_debug")'),
     (["local=debug"], "mlflow.enabled", "local", "debug", "local.py", "enabled: Annotated[bool"),
-    ([], "dev.fast_dev_run", "local", "default", "local.py", "fast_dev_run: Annotated[bool"),
+    ([], "dev.fast_dev_run", "local", "default", "local.py", "fast_dev_run: bool = False"),
     (["trainer=multi_gpu"], "strategy", "trainer", "multi_gpu", "trainer.py", 'strategy: Strategy = "ddp"'),
     (["trainer=ci_fast"], "dev.limit_test_batches", "trainer", "ci_fast", "trainer.py", "limit_test_batches=4"),
     (["trainer=multi_gpu"], "checkpoint.save_top_k", "trainer", "multi_gpu", "trainer.py", "Checkpoint(save_top_k=2"),
     ([], "model.width", "model", "v50", "model.py", "width: Annotated[int"),
-    ([], "optimizer.betas", "optimizer", "adamw", "optimizer.py", "betas: Annotated[tuple[float, float]"),
+    ([], "optimizer.betas", "optimizer", "adamw", "optimizer.py", "betas: tuple[float, float] = (0.9, 0.999)"),
     ([], "data.calibration.bin_seconds", "data", "nominal", "data.py", "bin_seconds: Annotated[float"),
 ]
 

@@ -132,7 +132,7 @@ WHERE = [
     *["local.pin_memory=false", "local.persistent_workers=false", "local.mlflow.enabled=true"],
     *["local.mlflow.experiment_name=x", "local.mlflow.tracking_uri=x", "local.dev.log_every_n_steps=3"],
     *["local.dev.enable_progress_bar=false", "logger.style=plain", "trainer.console.refresh=throttled"],
-    *["trainer.offline=true", "trainer.num_nodes=2", "trainer.strategy=ddp", "trainer.max_time=01:00:00"],
+    *["trainer.offline=true", "trainer.max_time=01:00:00"],
 ]
 WHAT = [
     # Settings that change the result.
@@ -140,6 +140,8 @@ WHAT = [
     *["loss.nll=2", "data.batch_size=16", "data.calibration.bin_seconds=90", "local.max_epochs=3"],
     *["local.precision=32", "local.accumulate_grad_batches=2", "trainer.gradient_clip_val=0.5", "trainer.max_steps=9"],
     *["local.dev.limit_train_batches=3", "local.deterministic=false", "trainer.sync_batchnorm=true"],
+    # The batch is per device, so the number of processes decides how many planets a step sees.
+    *["trainer.num_nodes=2", "trainer.strategy=ddp", "local.devices=8"],
 ]
 
 

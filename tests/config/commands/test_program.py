@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,10 @@ import pytest
 import yaml
 
 import spectramind_config as sc
-from spectramind_train.cli import main
+from spectramind_train.cli import PROGRAM, main
+
+from ..engine import LEAVES, NAMES, ROOT, profiles
+from ..processes import spectramind
 
 HPC = ["trainer=multi_gpu", "local=hpc", "local.devices=8"]
 
@@ -25,18 +29,95 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
     return code, found.out, found.err
 
 
-def spectramind(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """A command in a process of its own."""
-    command = [sys.executable, "-m", "spectramind_train.cli", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
+COMMANDS = [command.words for command in PROGRAM._commands()]
+FOLDERS = sorted({words.partition(" ")[0] for words in COMMANDS if " " in words})
+LEVELS = ["", *FOLDERS, *COMMANDS]
 
 
-@pytest.mark.parametrize(
-    "arguments", [[], ["-h"], ["--help"], ["help"], ["config"], ["config", "--help"], ["profiles"]]
-)
+@pytest.mark.parametrize("arguments", [[], ["-h"], ["--help"], ["help"]])
 def test_the_usage_is_printed(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
-    """Asking for help, or for nothing, prints the usage and is no mistake."""
-    assert run(capsys, *arguments) == (0, USAGE, "")
+    """Asking for help, or for nothing, prints the usage with every command and is no mistake."""
+    code, out, err = run(capsys, *arguments)
+    assert (code, err) == (0, "")
+    assert out.startswith("usage: spectramind COMMAND [argument…]\n\nTyped training profiles, and")
+    for command in PROGRAM._commands():
+        assert f"  {command.words:<15}  {command.help}\n" in out
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.parametrize("flags", [[], ["-h"], ["--help"]])
+def test_a_folder_of_commands_lists_them(capsys: pytest.CaptureFixture[str], folder: str, flags: list[str]) -> None:
+    """Its own commands and no others."""
+    code, out, err = run(capsys, folder, *flags)
+    assert (code, err) == (0, "")
+    assert out.startswith(f"usage: spectramind {folder} COMMAND [argument…]\n")
+    listed = {line.strip().partition("  ")[0] for line in out.splitlines() if line.startswith("  ")}
+    assert listed == {words for words in COMMANDS if words.startswith(f"{folder} ")}
+
+
+def test_there_are_as_many_levels_of_help_as_commands() -> None:
+    """The program itself, its folders of commands, and each command."""
+    assert FOLDERS == ["config", "data", "profiles"]
+    assert len(LEVELS) >= 19
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+@pytest.mark.parametrize("words", LEVELS)
+def test_help_works_at_every_level(capsys: pytest.CaptureFixture[str], words: str, flag: str) -> None:
+    """Usage on stdout, nothing on stderr, exit code 0; beside other arguments as well."""
+    code, out, err = run(capsys, *words.split(), flag)
+    assert (code, err) == (0, "")
+    assert out.startswith(f"usage: {f'spectramind {words}'.strip()} ")
+    if words in COMMANDS:
+        assert run(capsys, *words.split(), "local=hpc", flag) == (0, out, "")
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_the_help_of_a_command_says_what_it_is_for_and_names_its_flags(
+    capsys: pytest.CaptureFixture[str], words: str
+) -> None:
+    """Each flag has a line of its own with a description."""
+    _, out, _ = run(capsys, *words.split(), "--help")
+    command = next(one for one in PROGRAM._commands() if one.words == words)
+    assert f"{command.help[0].upper()}{command.help[1:]}." in " ".join(out.split())
+    for action in command.parser("spectramind")._actions:
+        assert action.help, action
+        assert all(flag in out for flag in action.option_strings)
+
+
+def test_the_help_of_train_lists_groups_profiles_experiments_and_every_setting(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What a command line can say, with defaults, meanings and types."""
+    _, out, _ = run(capsys, "train", "--help")
+    for group, named in profiles().items():
+        names = ", ".join(f"{name}{'*' * (name == ROOT.groups[group].default)}" for name in named)
+        assert f"\n  {group}={names}\n" in out
+    assert "\n  experiment=narrow, overfit\n" in out
+    for path, leaf in LEAVES.items():
+        if path in NAMES:
+            assert f"\n  {path}=" not in out
+        else:
+            assert f"\n  {path}=" in out
+            assert leaf.description in " ".join(out.split())
+    assert '\n  local.devices="auto"\n      Accelerators: a number of GPUs' in out
+    assert "--multirun, -m" in out
+
+
+NARROW = [f"{words} --help".strip() for words in LEVELS] + ["config explain", "profiles list", "profiles show local=hpc"]
+NARROW += ["config explain trainer=kaggle_safe local=hpc local.devices=8", "config explain paths.run_manifest devices"]
+NARROW += ["profiles show kaggle_safe", "profiles show ci_fast debug", "profiles show v50"]
+
+
+@pytest.mark.parametrize("line", NARROW)
+def test_a_narrow_terminal_is_enough(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    """No line is wider than 60 columns unless it is one word."""
+    monkeypatch.setenv("COLUMNS", "60")
+    code, out, err = run(capsys, *line.split())
+    assert (code, err) == (0, "")
+    assert [one for one in out.splitlines() if len(one) > 60 and " " in one.strip()] == []
 
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,8 +185,12 @@ def test_explain_prints_the_origins_as_json(capsys: pytest.CaptureFixture[str]) 
 def test_profiles_are_listed_with_what_they_are_for(capsys: pytest.CaptureFixture[str]) -> None:
     """One line a profile: group, name, provider and the first line of its docstring."""
     code, out, err = run(capsys, "profiles", "list")
-    lines = [line.split(maxsplit=3) for line in out.splitlines()]
+    lines = [line.split(maxsplit=3) for line in re.sub(r"\n +", " ", out).splitlines()]
     assert (code, err) == (0, "")
+    assert [line[:3] for line in lines if line[0] == "experiment"] == [
+        ["experiment", "narrow", "spectramind"],
+        ["experiment", "overfit", "spectramind"],
+    ]
     assert [line[1] for line in lines if line[0] == "local"] == ["default", "debug", "hpc"]
     assert ["local", "hpc", "spectramind", "Multi-GPU workstation or DGX: bf16 first, high throughput."] in lines
     assert all(len(line) == 4 for line in lines)
@@ -182,7 +267,7 @@ def test_any_bytes_of_a_command_line_are_answered() -> None:
     command = [sys.executable, "-m", "spectramind_train.cli", "config", "show", b"local.paths.data_root='/\xff'"]
     done = subprocess.run(command, capture_output=True, check=False, env={**os.environ, "LC_ALL": "C.UTF-8"})
     assert done.returncode == 2
-    assert b"is not valid Unicode" in done.stderr
+    assert b"is not a valid Unicode text" in done.stderr
     assert b"Traceback" not in done.stderr
 
 

@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 import spectramind_config as sc
 
-from .engine import GROUPS, LEAVES, profiles
+from ..engine import GROUPS, LEAVES, profiles
 
 ENVIRONMENT = {
     "SM_T_WORD": "word",

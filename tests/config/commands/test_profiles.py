@@ -17,7 +17,7 @@ import spectramind_config as sc
 from spectramind_config.host import Host
 from spectramind_train.cli import main
 
-from .engine import VARIABLE, load, profiles
+from ..engine import VARIABLE, load, profiles
 
 OLD = """\
 _target_: spectramind.config.LocalConfig
@@ -107,10 +107,14 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 def test_the_list_is_aligned(capsys: pytest.CaptureFixture[str]) -> None:
     """Group, name, provider and description start in the same columns."""
-    lines = run(capsys, "list").splitlines()
+    out = run(capsys, "list")
+    lines = [line for line in out.splitlines() if not line.startswith(" ")]
     starts = [[found.start() for found in re.finditer(r"(?<=  )\S", line)][:3] for line in lines]
     assert len(lines) == sum(map(len, profiles().values())) + 2
     assert starts == [starts[0]] * len(lines)
+    wrapped = [line for line in out.splitlines() if line.startswith(" ")]
+    assert all(len(line) - len(line.lstrip()) == starts[0][2] for line in wrapped)
+    assert max(map(len, out.splitlines())) <= 120
     listed = json.loads(run(capsys, "list", "--json"))
     assert {"group", "name", "provider", "source", "summary"} == set(listed[0])
 
@@ -140,16 +144,16 @@ def test_a_profile_is_shown_by_its_differences(capsys: pytest.CaptureFixture[str
     [
         (["show", "local=hcp"], "nearest: local=hpc"),
         (["show"], "profiles show needs a profile"),
-        (["new"], "a name is missing: not understood here"),
-        (["new", "a", "b"], "b: not understood here"),
+        (["new"], "NAME is missing expected: what to call it"),
+        (["new", "a", "b"], "b: spectramind profiles new takes no more than NAME"),
         (["new", "3090"], "'3090' cannot be a profile's name"),
         (["new", "hpc"], "local=hpc: that name is taken by HpcLocal ("),
         (["new", "x", "--group", "locl"], "nearest: local"),
         (["new", "x", "--output", "x.yaml"], "x.yaml: a profile is a Python file"),
         (["new", "x", "--output", "no/such/x.py"], "no/such/x.py cannot be written: No such file or directory"),
         (["new", "x", "--grop", "local"], "nearest: --group"),
-        (["import"], "a file is missing: not understood here"),
-        (["import", "gone.yaml"], "gone.yaml cannot be read: No such file or directory"),
+        (["import"], "OLD.yaml is missing expected: a YAML overlay"),
+        (["import", "gone.yaml"], "gone.yaml: No such file or directory"),
     ],
 )
 def test_a_mistake_is_told_and_nothing_written(
@@ -225,7 +229,7 @@ def test_a_jobs_own_disk_holds_no_outputs(
     disk = tmp_path / "it's odd"
     disk.mkdir()
     monkeypatch.setenv("SLURM_TMPDIR", str(disk))
-    monkeypatch.setattr("spectramind_config.profile_commands.LASTING", ("SCRATCH",))
+    monkeypatch.setattr("spectramind_config.host._LASTING", ("SCRATCH",))
     run(capsys, "new", "lab")
     monkeypatch.setenv(VARIABLE, "lab.py")
     paths = sc.compose(["local=lab"]).paths
@@ -245,7 +249,7 @@ def test_an_imported_template_equals_the_shipped_profile(
     ours, theirs = sc.compose([f"local={name}"]).to_dict(), sc.compose(["local=imported"]).to_dict()
     assert (ours["local"].pop("name"), theirs["local"].pop("name")) == (name, "imported")
     assert ours == theirs
-    assert REGISTRY.profiles["local"]["imported"].instance.paths == REGISTRY.profiles["local"][name].instance.paths  # type: ignore[attr-defined]
+    assert vars(profiles()["local"]["imported"].instance)["paths"] == vars(profiles()["local"][name].instance)["paths"]
     assert "seed" not in Path("imported.py").read_text()
 
 
@@ -285,5 +289,5 @@ def test_what_is_written_passes_the_type_checkers(
     monkeypatch.setenv(VARIABLE, os.pathsep.join(files))
     config = sc.compose(["local=old", "data=other", "trainer=slow"])
     assert (config.devices, config.num_workers.train, config.precision) == (2, 5, "bf16-mixed")
-    assert isinstance(config.data, sc.data.NominalData)
+    assert isinstance(config.data, sc.NominalData)
     assert (config.data.calibration.airs_rows, config.data.calibration.adc_gain) == ((4, 30), "multiply")

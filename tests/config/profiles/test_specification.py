@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -56,7 +57,7 @@ TRAINER: list[tuple[str, Any, Any, Any, Any]] = [
     ("precision", None, "16-mixed", None, "16-mixed"),
     ("gradient_clip_val", 1.0, 1.0, 0.0, 1.0),
     ("log_grad_norm", False, False, False, False),
-    ("max_time", None, "08:30:00", "00:20:00", None),
+    ("max_time", None, timedelta(hours=8, minutes=30), timedelta(minutes=20), None),
     ("max_steps", None, None, 32, None),
     ("dev.limit_train_batches", None, None, 8, None),
     ("dev.limit_val_batches", None, None, 4, None),
@@ -67,7 +68,6 @@ TRAINER: list[tuple[str, Any, Any, Any, Any]] = [
     ("early_stopping.enabled", True, True, False, True),
     ("early_stopping.patience", 5, 5, 5, 6),
     ("console.refresh", "normal", "throttled", "throttled", "normal"),
-    ("console.rank_zero_only", False, False, False, True),
 ]
 OPTIMIZER: list[tuple[str, Any]] = [
     ("name", "adamw"),
@@ -260,7 +260,7 @@ ALLOWED = [
     ("local.dev.log_every_n_steps", ["1", "25"], ["0", "null"]),
     ("local.dev.enable_progress_bar", ["true", "false"], ["x"]),
     ("local.dev.check_val_every_n_epoch", ["1", "5"], ["0", "null"]),
-    ("trainer.max_time", ["00:00:01", "99:59:59", "100:00:00", "null"], ["8h", "1:00:00", "00:60:00"]),
+    ("trainer.max_time", ["00:00:01", "8:30:00", "12:30:00", "99:59:59", "100:00:00", "9h", "1h30m", "90m", "45s", "null"], ["8", "1.5", "8 x", "00:60:00", "8:30", "h", "-1h", "true", "''"]),
     ("trainer.max_steps", ["1", "null"], ["0", "1.5"]),
     ("trainer.checkpoint.save_top_k", ["-1", "0", "3"], ["-2"]),
 ]

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from spectramind_config.schema.registry import REGISTRY, SHIPPED, Registered
 from spectramind_config.schema.store import FOLDER, LazyNode
 
-from .engine import GROUPS, profiles
+from ..engine import GROUPS, profiles
 
 PROFILES = [one for group in GROUPS for one in profiles()[group].values() if one.provider == SHIPPED]
 

@@ -21,7 +21,7 @@ import spectramind_config as sc
 from spectramind_config import site_profiles
 from spectramind_train.cli import main
 
-from .engine import GROUPS, VARIABLE, load, profiles
+from ..engine import GROUPS, VARIABLE, load, profiles
 
 PROFILE = """\
 from dataclasses import dataclass

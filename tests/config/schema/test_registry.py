@@ -39,7 +39,7 @@ def refused(group: str, name: str, cls: type[Any]) -> str:
 class Site(sc.LocalConfig):
     """A workstation with two cards."""
 
-    devices: sc.local.Devices = 2
+    devices: sc.Devices = 2
     rack: Annotated[int, sc.about("Rack of the machine room", ge=1)] = 7
     tags: Annotated[list[str], sc.about("Labels")] = field(default_factory=lambda: ["a"])
     limits: Annotated[dict[str, float], sc.about("Limits by name")] = field(default_factory=dict)
@@ -95,10 +95,12 @@ def test_a_frozen_class_cannot_even_be_declared() -> None:
 
 
 def test_a_name_is_taken_once() -> None:
-    """Another class under a known name is refused and told who has it."""
+    """Another class under a known name is refused and told who has it; nobody runs with the one that was not meant."""
     text = refused("local", "hpc", Site)
     assert "that name is taken by HpcLocal (" in text
-    assert sc.compose(["local=hpc"]).devices == 4
+    with pytest.raises(sc.ConfigError, match=r"local=hpc cannot be chosen: .*that name is taken by HpcLocal \("):
+        sc.compose(["local=hpc"])
+    assert sc.compose(["local=debug"]).devices == "cpu"
 
 
 @pytest.mark.parametrize(
@@ -184,7 +186,7 @@ def test_contradictory_defaults_are_refused() -> None:
     assert "persistent_workers is true but num_workers.train is 0" in refused("local", "torn", Torn)
 
     @dataclass(kw_only=True)
-    class Odd(sc.model.V50Config):
+    class Odd(sc.V50Config):
         """Five heads cannot share 48 channels."""
 
         heads: int = 5
@@ -251,12 +253,18 @@ def test_added_fields_reach_hydra_too() -> None:
 
 
 def test_lists_and_dicts_of_a_profile_are_never_shared() -> None:
-    """Changing a list that one config holds leaves other configs and the profile alone."""
+    """A list or dict that a config holds is frozen; the profile's own stays plain, and a copy of it may change."""
     sc.profile("local", "site")(Site)
-    first = sc.compose(["local=site"])
-    first.local.tags.append("b")
-    assert sc.compose(["local=site"]).local.tags == ["a"]
-    assert first.to_dict()["local"]["tags"] == ["a"]
+    first = Site.of(sc.compose(["local=site", "+local.limits.gpu=0.5"]).local)
+    with pytest.raises(TypeError, match="an effective config is frozen"):
+        first.tags.append("b")
+    with pytest.raises(TypeError, match="an effective config is frozen"):
+        first.limits["gpu"] = 1.0
+    assert (first.tags, first.limits) == (["a"], {"gpu": 0.5})
+    [*first.tags].append("b")
+    mine = Site()
+    mine.tags.append("b")
+    assert (mine.tags, Site.of(sc.compose(["local=site"]).local).tags) == (["a", "b"], ["a"])
 
 
 def test_a_subclass_of_a_section_is_allowed() -> None:
@@ -282,7 +290,7 @@ def test_a_class_that_is_defined_again_takes_its_place() -> None:
         class Notebook(sc.LocalConfig):
             """Defined in a cell."""
 
-            devices: sc.local.Devices = seed
+            devices: sc.Devices = seed
 
     cell(1)
     first = sc.compose(["local=notebook"])

@@ -239,7 +239,7 @@ def test_runs_files_and_overrides_compare(capsys: pytest.CaptureFixture[str], tm
             ["local=hpc", "local=debug local.sed=3"],
             "run instead: spectramind config diff local=hpc 'local=debug local.seed=3'",
         ),
-        (["local=hcp", "--json", "local=debug"], "run instead: spectramind config diff local=hpc local=debug"),
+        (["local=hcp", "--json", "local=debug"], "run instead: spectramind config diff local=hpc --json local=debug"),
     ],
 )
 def test_a_side_that_is_no_config_is_refused(
@@ -310,7 +310,7 @@ def change(values: dict[str, Any], text: str, new: str) -> str:
         ("\n  name: hpc", "\n  name: hcp", "local.name: there is no profile 'hcp' in group local\n  from:     {}\n"),
         ("\npin_memory: true", "\npaths: 3", "paths stands on line {line} already"),
         ("\n  heads: 4", "\n  heads: 5", "model=v50: heads (5) does not divide width (48)\n  from:     {}\n"),
-        ("\nstrategy: ddp", "\nstrategy: [", "not YAML or JSON: line"),
+        ("\nstrategy: ddp", "\nstrategy: [", "not YAML or JSON: expected ',' or ']', but got"),
     ],
 )
 def test_a_files_mistake_is_told_with_file_line_and_key(
@@ -333,7 +333,8 @@ def test_a_files_mistake_is_told_with_file_line_and_key(
         (b"", "it holds nothing instead of settings"),
         (b"- local=hpc\n", "it holds a list instead of settings"),
         (b"\xff\xfe", "can't decode byte"),
-        (b'{"seed": }', "not YAML or JSON"),
+        (b'{"seed": ]', "not YAML or JSON: expected the node content"),
+        (b'{"seed": }', "seed: null is not allowed"),
         (b"paths: null\n", "paths: this is a section, not a setting"),
         (b"precision: null\n", "then nothing sets a precision"),
         (b"1: 2\n", "1: there is no such setting"),
@@ -357,7 +358,11 @@ def test_a_file_that_is_not_there(capsys: pytest.CaptureFixture[str], tmp_path: 
     """A missing file, a folder without a manifest, and a flag without its value."""
     assert "No such file" in run(capsys, "validate", "--file", str(tmp_path / "a.yaml"))[2]
     assert f"{tmp_path}/manifest.json: No such file" in run(capsys, "hash", "--file", str(tmp_path))[2]
-    assert "--file: it needs a value" in run(capsys, "hash", "--file")[2]
+    assert run(capsys, "hash", "--file")[2] == (
+        "error: --file: it needs a value\n"
+        "  expected: what config show wrote, instead of overrides\n"
+        "see: spectramind config hash --help\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -377,7 +382,9 @@ def test_a_file_that_is_not_there(capsys: pytest.CaptureFixture[str], tmp_path: 
         "show ~local",
         "show ~local.devices",
         "show local",
-        "show --jsn",
+        "show --zebra",
+        "show --file",
+        "schema local=hpc",
         "explain zebra",
         "schema --group zebra",
         "zebra",

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 import spectramind_config as sc
 from spectramind_config.compose.overrides import parse, write
+from spectramind_config.schema.values import Written, plain
 
-from .engine import LEAVES
+from ..engine import LEAVES
 
 FUZZ = 20_000 if "SPECTRAMIND_FUZZ" in os.environ else 2_000
 
@@ -52,8 +53,36 @@ PARSED = [
 def test_an_override_is_parsed(argument: str, key: str, value: object, sign: str) -> None:
     """Key, typed value and sign of one argument."""
     found = parse(argument)
-    assert (found.argument, found.key, found.value, found.sign) == (argument, key, value, sign)
-    assert type(found.value) is type(value)
+    assert (found.argument, found.key, plain(found.value), found.sign) == (argument, key, value, sign)
+    assert type(plain(found.value)) is type(value)
+
+
+WRITTEN = [
+    # text, value as YAML and Hydra have it
+    ("1_000", 1000),
+    ("7e12345", math.inf),
+    ("1.10", 1.1),
+    ("1e3", 1000.0),
+    ("True", True),
+    ("false", False),
+    ("-Inf", -math.inf),
+]
+
+
+@pytest.mark.parametrize(("text", "value"), WRITTEN)
+def test_a_number_or_truth_value_keeps_its_text(text: str, value: object) -> None:
+    """Outside of quotes and functions, in lists and dicts as well: what a string setting takes is the text."""
+    assert parse(f"x={text}").value == Written(value, text)
+    assert parse(f"x=[a,{text}]").value == ["a", Written(value, text)]
+    assert parse(f"x={{a:{text}}}").value == {"a": Written(value, text)}
+    assert parse(f"+x= {text} ").value == Written(value, text)
+    assert parse(f"x='{text}'").value == text
+
+
+def test_what_a_function_makes_has_no_text() -> None:
+    """``int(3.5)`` is 3 and nothing else."""
+    assert parse("x=int(3.5)").value == 3
+    assert parse("x=str(3)").value == "3"
 
 
 WORDS = st.text(st.sampled_from("abzE_xX0189./-+nulinftrue"), max_size=12)
@@ -70,7 +99,9 @@ def test_the_fast_path_gives_what_hydras_parser_gives(text: str) -> None:
             parse(argument)
         return
     ours = parse(argument).value
-    assert repr(ours) == repr(theirs)
+    assert repr(plain(ours)) == repr(theirs)
+    if not isinstance(theirs, str | None):
+        assert LEAVES["local.mlflow.experiment_name"].convert(ours) == text
 
 
 VALUES = st.recursive(
@@ -85,18 +116,17 @@ VALUES = st.recursive(
 @given(VALUES)
 def test_writing_is_the_inverse_of_parsing(value: object) -> None:
     """Any plain value, written as an override, is read back with its type."""
-    assert repr(parse(write("key", value)).value) == repr(value)
+    assert repr(plain(parse(write("key", value)).value)) == repr(value)
 
 
 def test_a_sweep_is_told_apart_from_a_value() -> None:
-    """Several values for one run are refused; for a sweep they are listed."""
+    """Several values for one run are refused, with the command that starts a run for each."""
+    with pytest.raises(sc.ConfigError, match="several values for one run") as caught:
+        sc.compose(["local.seed=1,2"])
+    assert str(caught.value).endswith("see: spectramind train --multirun local.seed=1,2")
     with pytest.raises(sc.ConfigError, match="several values for one run"):
         parse("local.seed=1,2")
-    assert alternatives("local.seed=1,2") == ["local.seed=1", "local.seed=2"]
-    assert alternatives("local.seed=1") == ["local.seed=1"]
-    assert alternatives("local.x='1,2'") == ["local.x='1,2'"]
-    with pytest.raises(sc.ConfigError, match="this is not an override"):
-        alternatives("local.seed=[1")
+    assert parse("local.x='1,2'").value == "1,2"
 
 
 SEEDS = ["local=hpc", "trainer=multi_gpu", "local.devices=8", "optimizer.betas=[0.9,0.99]", "optimizer.betas.0=3"]
