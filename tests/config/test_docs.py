@@ -45,6 +45,7 @@ def in_this_process(words: list[str], capsys: pytest.CaptureFixture[str], monkey
     """What ``spectramind …`` prints, stdout before stderr; it saves the start of a process."""
     with monkeypatch.context() as patch:
         patch.chdir(ROOT)
+        patch.delenv("COLUMNS", raising=False)
         while "=" in words[0]:
             patch.setenv(*words.pop(0).split("=", 1))
         main(words[1:])
