@@ -216,6 +216,62 @@ if isinstance(ours.data, sc.NominalData):
     assert_type(ours.data.calibration.adc_gain, sc.AdcGain)
     assert_type(ours.data.simulation, sc.Simulation)
 
+narrowed = sc.V50Config.of(ours.model)
+assert_type(narrowed, sc.V50Config)
+assert_type(Rack.of(ours.local).power.watts, int)
+
+# A root of one's own.
+
+
+@dataclass(kw_only=True)
+class SolverConfig(sc.Profile):
+    """How Kepler's equation is solved."""
+
+    tolerance: Annotated[float, sc.about("Where to stop", gt=0)] = 1e-12
+
+
+@sc.profile("solver", "newton")
+@dataclass(kw_only=True)
+class Newton(SolverConfig):
+    """Newton's method."""
+
+
+@sc.root("consumer")
+@dataclass(frozen=True, kw_only=True)
+class Kepler(sc.Config):
+    """Solves for planets."""
+
+    planets: Annotated[int, sc.about("Planets to solve for", ge=1)] = 100
+    solver: SolverConfig = sc.group("newton")
+    trainer: sc.TrainerConfig = sc.group("defaults")
+    local: sc.LocalConfig = sc.group("default", over="trainer")
+    precision: sc.Precision = sc.folded()
+
+
+@sc.experiment("coarse", root=Kepler)
+def coarse() -> list[str]:
+    """Good enough."""
+    return ["solver.tolerance=1e-3"]
+
+
+kepler = sc.compose(["planets=7", "experiment=coarse"], root=Kepler)
+assert_type(kepler, Kepler)
+assert_type(kepler.planets, int)
+assert_type(kepler.solver.tolerance, float)
+assert_type(kepler.precision, sc.Precision)
+assert_type(kepler.with_overrides(["planets=8"]), Kepler)
+assert_type(sc.from_dict(kepler.to_dict(), "consumer.py", root=Kepler), Kepler)
+assert_type(sc.from_hydra(OmegaConf.create(kepler.to_dict()), root=Kepler), Kepler)
+
+
+@sc.main(Kepler)
+def solve(config: Kepler) -> int:
+    """What runs."""
+    return 0 if config.planets == 7 else 1
+
+
+solve(["planets=7"])
+
 # Who set what.
 origin = cfg.origin("precision")
 assert_type(origin, sc.Origin)

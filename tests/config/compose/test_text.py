@@ -56,7 +56,9 @@ def test_on_the_command_line(text: str) -> None:
     for _ in range(2):
         assert sc.compose([f"{NAME}={text}"]).mlflow.experiment_name == text
         assert sc.compose([f"{NAME}='{text}'"]).mlflow.experiment_name == text
-    assert sc.compose(["local.mlflow={experiment_name:" + text.replace(":", "\\:") + "}"]).mlflow.experiment_name == text
+    assert (
+        sc.compose(["local.mlflow={experiment_name:" + text.replace(":", "\\:") + "}"]).mlflow.experiment_name == text
+    )
 
 
 @pytest.mark.parametrize("text", TEXTS)
