@@ -102,6 +102,68 @@ class Steady(sc.AdamW):
     schedule: sc.Schedule = "constant"
 
 
+@sc.experiment("steady_night")
+def steady_night() -> list[str]:
+    """All night at a constant rate."""
+    return ["trainer=overnight", "optimizer=steady"]
+
+
+@dataclass(kw_only=True)
+class Telescope(sc.Profile):
+    """The schema of a group of one's own."""
+
+    mirror: Annotated[float, sc.about("Diameter, in metres", gt=0)] = 1.1
+
+
+@sc.profile("telescope", "ariel")
+@dataclass(kw_only=True)
+class Ariel(Telescope):
+    """ESA's, from 2029."""
+
+
+@sc.profile("telescope", "jwst")
+@dataclass(kw_only=True)
+class Jwst(Telescope):
+    """The large one."""
+
+    mirror: float = 6.5
+    segments: int = 18
+
+
+@sc.root("survey")
+@dataclass(frozen=True, kw_only=True)
+class Survey(sc.Config):
+    """A root of one's own."""
+
+    targets: Annotated[int, sc.about("Stars to look at", ge=1)] = 100
+    telescope: Telescope = sc.group("ariel")
+    trainer: sc.TrainerConfig = sc.group("defaults")
+    local: sc.LocalConfig = sc.group("default", over="trainer")
+    precision: sc.Precision = sc.folded()
+
+
+@sc.experiment("deep", root=Survey)
+def deep() -> list[str]:
+    """Few stars, for long."""
+    return ["targets=3", "telescope=jwst"]
+
+
+@sc.main(Survey)
+def look(cfg: Survey) -> None:
+    """What a program does with it."""
+    assert_type(cfg.telescope.mirror, float)
+
+
+survey = sc.compose(["experiment=deep"], root=Survey)
+assert_type(survey, Survey)
+assert_type(survey.telescope, Telescope)
+assert_type(Jwst.of(survey.telescope).segments, int)
+assert_type(survey.precision, sc.Precision)
+assert_type(survey.with_overrides(["targets=4"]), Survey)
+assert_type(sc.from_hydra(OmegaConf.create({"targets": 5}), root=Survey), Survey)
+assert_type(sc.from_hydra(OmegaConf.create({"local": {"name": "rack"}})), sc.EffectiveConfig)
+look(["targets=2"])
+
 assert_type(Rack().row, int)
 assert_type(Rack().power.cooling, Cooling)
 
