@@ -181,11 +181,17 @@ def _set_one(layers: Layers, said: Said, mistakes: Mistakes) -> list[Problem]:
     if mistakes.is_name(path) and path in leaves:
         return [mistakes.fixed_name(override, REGISTRY.view(layers.stack.root)[path.partition(".")[0]])]
     if path in leaves:
-        if override.sign == "+":
+        value = override.value
+        if override.sign == "+" and not (isinstance(value, dict) and leaves[path].is_container):
             text = override.argument.removeprefix("+")
             return [mistakes.about(override, f"{path} exists already, so it cannot be added", instead=text)]
-        dictionary = isinstance(value, dict) and leaves[path].is_container
-        return _set_leaf(layers, path, merged(layers.raw(path), value) if dictionary else value, said, mistakes)
+        if isinstance(value, dict) and leaves[path].is_container:
+            try:
+                value = merged(layers.raw(path), value, add="+" in override.sign)
+            except ValueError as error:
+                fix = f"+{override.argument}"
+                return [mistakes.about(override, str(error), instead=fix, see=f"config explain {path}")]
+        return _set_leaf(layers, path, value, said, mistakes)
     if any(leaf.startswith(f"{path}.") for leaf in leaves):
         if not isinstance(value, dict):
             return [mistakes.section(override, path, leaves)]
