@@ -41,7 +41,24 @@ SPECIAL = {
     "optimizer.betas": st.sampled_from(["[0.9,0.999]", "[0.5,0.9]", "[0.0,1e-3]"]),
 }
 WORDS = st.sampled_from(
-    ["a", "a/b", "/x.y-z_1", "7", "0.5", "1.10", "7e12345", "010", "true", "on", "'a b'", "'it\\'s'", "'x=1,y:2'", "'é'", "a@b", "a b"]
+    [
+        "a",
+        "a/b",
+        "/x.y-z_1",
+        "7",
+        "0.5",
+        "1.10",
+        "7e12345",
+        "010",
+        "true",
+        "on",
+        "'a b'",
+        "'it\\'s'",
+        "'x=1,y:2'",
+        "'é'",
+        "a@b",
+        "a b",
+    ]
 )
 # Settings that contradict, or are hidden by, others; they have tests of their own.
 ENTANGLED = ("trainer.precision", "trainer.dev.", "local.persistent_workers", "local.num_workers.")

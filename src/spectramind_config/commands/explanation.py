@@ -79,7 +79,7 @@ def story(config: Config, origin: Origin) -> Iterator[str]:
         rows.append(("over", f"{shown(one.value)} of {setter(one)}"))
     if not is_name(config, origin.path):
         rows.append(("change", f"{origin.key}=<value>"))
-    for label, text in rows:
+    for label, text in rows if leaf.description else rows[1:]:
         yield wrapped(f"  {label + ':':<9} ", text, width())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fnmatch
 import itertools
 import math
@@ -102,13 +103,12 @@ def run(options: Namespace, root: type[Config], task: Task) -> int:
     checked = list(itertools.islice(found, MOST_POINTS + 1))
     if len(checked) > MOST_POINTS:
         checked = list(_each_once(overrides, root))
-    for point in checked:
-        compose(point, root)
-    if sweeps and not any(argument.lstrip("+").startswith("hydra/sweeper=") for argument in hydras):
-        for argument in overrides:
-            if re.match(r"[\w.]+=(tag\(.*)?interval\(", argument):
-                what = f"{argument}: a sweeper has to choose values in an interval, and Hydra's own takes lists only"
-                raise ConfigError(Problem(what=what, hint="hydra/sweeper=<one that can>, such as optuna", see="--hydra-help"))
+    if problems := _mistakes(checked, overrides, root):
+        raise root._root.error(problems)
+    if sweeps and not options.cfg and not any("hydra/sweeper=" in argument for argument in hydras):
+        intervals = [argument for argument in overrides if argument.partition("=")[2].startswith("interval(")]
+        if intervals:
+            raise root._root.error(list(map(_unsampled, intervals)))
     written = [_written_out(argument, root) for argument in overrides]
     if sweeps and options.cfg:
         codes = [0]
@@ -118,6 +118,36 @@ def run(options: Namespace, root: type[Config], task: Task) -> int:
             codes.append(_by_hydra(root, task, [*shown, *hydras, *(_written_out(one, root) for one in point)], names))
         return max(codes)
     return _by_hydra(root, task, [*flags, *hydras, *written], names)
+
+
+def _mistakes(checked: list[list[str]], overrides: Sequence[str], root: type[Config]) -> list[Problem]:
+    """What is wrong with some points of a sweep, in the words of its command line."""
+    found: dict[Problem, str | None] = {}
+    for point in checked:
+        try:
+            compose(point, root)
+        except ConfigError as error:
+            swept = dict(zip(point, overrides, strict=True))
+            found |= {one: swept.get(one.argument or "", one.argument) for one in error.problems}
+    mended: dict[str | None, str | None] = {}
+    for one, whole in found.items():
+        if whole != one.argument:
+            (key, _, before), (other, _, after) = ((text or "").partition("=") for text in (one.argument, one.instead))
+            text = mended.get(whole, whole)
+            mended[whole] = text.replace(before, after) if text and key == other and text.count(before) == 1 else None
+    return [
+        dataclasses.replace(one, argument=whole, instead=mended.get(whole, one.instead)) for one, whole in found.items()
+    ]
+
+
+def _unsampled(argument: str) -> Problem:
+    return Problem(
+        what=f"{argument}: Hydra's basic sweeper takes lists, and no interval",
+        origin="command line",
+        hint="choose a sweeper that samples, such as hydra/sweeper=optuna, or write some values: a=1,2,3",
+        argument=argument,
+        see="--help",
+    )
 
 
 def _written_out(argument: str, root: type[Config]) -> str:

@@ -115,6 +115,7 @@ class Program:
         except ConfigError as error:
             error.program = self.name
             error.command = f"{self.name} {words}".strip()
+            error.run = self.name if self.task else spec.command
             error.arguments = tuple(arguments)
             return error.tell()
         except BrokenPipeError:
@@ -179,7 +180,7 @@ class Program:
         if runs:
             parser = self._run().parser(self.name)
             parser.usage, parser.description = "", None
-            yield from (parser.format_help().partition("\n\n")[2].rstrip(), "")
+            yield from ("", parser.format_help().partition("\n\n")[2].rstrip(), "")
             yield from settings(self.root)
 
 

@@ -151,12 +151,17 @@ def _experiments(
     asked = [override for override in overrides if override.key == "experiment"]
     if not asked:
         return [], []
+    if signed := [mistakes.removed_experiment(override) for override in asked if override.sign]:
+        return [], signed
     known = REGISTRY.experiments(root)
-    names = (
-        [text_of(one) for one in asked[-1].value] if isinstance(asked[-1].value, list) else [text_of(asked[-1].value)]
-    )
-    names = [] if asked[-1].value is None else names
-    problems = [mistakes.unknown_experiment(asked[-1], name, known) for name in names if name not in known]
+    value = asked[-1].value
+    names = list(map(text_of, value if isinstance(value, list) else [] if value is None else [value]))
+    problems: list[Problem] = []
+    for name in names:
+        if refused := mistakes.refused_profile("experiment", name, asked[-1].argument):
+            problems.append(refused)
+        elif name not in known:
+            problems.append(mistakes.unknown_experiment(asked[-1], name, known))
     return [known[name] for name in names if name in known], problems
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -64,7 +64,7 @@ def from_dict(
     Raises:
         ConfigError: With every key that is unknown and every value that does not fit.
     """
-    spec, check = root._root, f"config validate --file {source}"
+    spec, check = root._root, "config explain" if unfolded else f"config validate --file {source}"
     load(spec)
     if not isinstance(values, Mapping):
         found = "nothing" if values is None else f"a {type(plain(values)).__name__}"
@@ -85,7 +85,7 @@ def from_dict(
             continue
         if setters is None:
             if path.partition(".")[0] not in choices.keys() - known.keys():
-                problem = _no_leaf(path, places.get(path, source), stack.setters, check)
+                problem = _no_leaf(path, places.get(path, source), [*stack.setters, *stack.leaves], check)
                 problems.append(dataclasses.replace(problem, nearest=stack.effective.get(path, problem.nearest)))
         elif value is None:
             paths |= {write(one, None): path for one in setters if stack.values[one] is not None}
@@ -104,7 +104,7 @@ def from_dict(
             paths[f"{add}{write(setters[0], escaped(raw))}"] = path
     origins = {override: places[path] for override, path in paths.items() if path in places}
     config, found_problems = composed(list(paths), root, Mistakes(spec, source, origins))
-    shown = {setter: path for path, setters in stack.setters.items() for setter in setters}
+    shown = {} if unfolded else {setter: path for path, setters in stack.setters.items() for setter in setters}
     problems += [_in_file(problem, paths, shown, spec.groups, check) for problem in found_problems]
     if config is None or problems:
         raise spec.error(problems)
@@ -172,7 +172,7 @@ def _flat(values: Mapping[str, Any], leaves: Container[str], prefix: str = "") -
             yield path, value
 
 
-def _no_leaf(path: str, origin: str, known: Mapping[str, object], check: str) -> Problem:
+def _no_leaf(path: str, origin: str, known: Collection[str], check: str) -> Problem:
     inside = [one.removeprefix(f"{path}.") for one in known if one.startswith(f"{path}.")]
     if inside:
         expected = f"its settings: {', '.join(inside)}"

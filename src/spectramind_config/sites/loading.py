@@ -99,7 +99,7 @@ def _load(root: Root, before: _Loaded | None) -> _Loaded:
 
 def _read(root: Root, before: _Loaded | None) -> _Loaded:
     variable = os.environ.get(root.variable, "")
-    __path__[:] = dict.fromkeys([*folders(variable), *__path__])
+    importable(root)
     watched: list[str] = []
     files: list[Path] = []
     failures: dict[str, tuple[Problem, ...]] = {}
@@ -228,6 +228,7 @@ def _claims(file: Path | None) -> set[tuple[str, str]]:
         with suppress(OSError):
             text = file.read_text(encoding="utf-8", errors="replace")
     claims = set(re.findall(r"""profile\(\s*["'](\w+)["']\s*,\s*["']([\w-]+)["']""", text))
+    claims |= {("experiment", name) for name in re.findall(r"""experiment\(\s*["']([\w-]+)["']""", text)}
     return claims | ({(file.parent.name, file.stem)} if file is not None and file.suffix == ".yaml" else set())
 
 
@@ -249,4 +250,9 @@ def folders(variable: str) -> list[str]:
     return [str(entry.parent if entry.suffix else entry) for entry in entries(variable)]
 
 
-__path__ = [folder for root in REGISTRY.known.roots.values() for folder in folders(os.environ.get(root.variable, ""))]
+def importable(root: Root) -> None:
+    """Let Python find a root's files as modules of this one: a pickle may be read before anything is loaded."""
+    __path__[:] = dict.fromkeys([*folders(os.environ.get(root.variable, "")), *__path__])
+
+
+__path__: list[str] = []

@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 
 import spectramind_config as sc
 from spectramind_config.commands.json_schema import config_schema, group_schema, leaf_schema
-from spectramind_train.cli import main
-
 from spectramind_config.schema.values import plain
+from spectramind_train.cli import main
 
 from ..engine import GROUPS, NAMES, default_stack, profiles
 
@@ -35,7 +34,29 @@ SCALARS = (
     | st.integers()
     | st.floats(-2, 12)
     | st.floats(allow_nan=False, allow_infinity=False)
-    | st.sampled_from([*WORDS, "", "???", "08:30:00", "8:30", "8:30:00", "9h", "1h 30m", "1.5d", "8 x", "h", "90", "1-00:00:00", "-1h", "true", "1", "0.5", "ddp\n", "08:30:00\n"])
+    | st.sampled_from(
+        [
+            *WORDS,
+            "",
+            "???",
+            "08:30:00",
+            "8:30",
+            "8:30:00",
+            "9h",
+            "1h 30m",
+            "1.5d",
+            "8 x",
+            "h",
+            "90",
+            "1-00:00:00",
+            "-1h",
+            "true",
+            "1",
+            "0.5",
+            "ddp\n",
+            "08:30:00\n",
+        ]
+    )
     | st.text(max_size=8)
 )
 JSON = SCALARS | st.lists(SCALARS, max_size=3) | st.dictionaries(st.text(max_size=3), SCALARS, max_size=2)
@@ -195,6 +216,9 @@ def test_the_command_prints_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out) == config_schema(sc.EffectiveConfig)
     assert main(["config", "schema", "--group", "local"]) == 0
     assert json.loads(capsys.readouterr().out) == group_schema(sc.EffectiveConfig, "local")
-    for arguments, words in ((["--group", "locl"], "nearest:  local"), (["local=hpc"], "local=hpc: spectramind config schema takes flags only")):
+    for arguments, words in (
+        (["--group", "locl"], "nearest:  local"),
+        (["local=hpc"], "local=hpc: spectramind config schema takes flags only"),
+    ):
         assert main(["config", "schema", *arguments]) == 2
         assert words in capsys.readouterr().err

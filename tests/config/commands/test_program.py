@@ -104,7 +104,11 @@ def test_the_help_of_train_lists_groups_profiles_experiments_and_every_setting(
     assert "--multirun, -m" in out
 
 
-NARROW = [f"{words} --help".strip() for words in LEVELS] + ["config explain", "profiles list", "profiles show local=hpc"]
+NARROW = [f"{words} --help".strip() for words in LEVELS] + [
+    "config explain",
+    "profiles list",
+    "profiles show local=hpc",
+]
 NARROW += ["config explain trainer=kaggle_safe local=hpc local.devices=8", "config explain paths.run_manifest devices"]
 NARROW += ["profiles show kaggle_safe", "profiles show ci_fast debug", "profiles show v50"]
 

@@ -84,7 +84,10 @@ BROKEN = [
     ("${optimizer.betas}", "the interpolation goes in a circle: optimizer.betas -> optimizer.betas"),
     ("${nope:1}", "Unsupported interpolation type nope"),
     ("'${oc.env:'", ""),
-    ("[${local.mlflow.experiment_name},1]", "'V50_local' is not a float from: command line expected: a list [float, float]"),
+    (
+        "[${local.mlflow.experiment_name},1]",
+        "'V50_local' is not a float from: command line expected: a list [float, float]",
+    ),
 ]
 
 

@@ -56,7 +56,9 @@ def test_on_the_command_line(text: str) -> None:
     for _ in range(2):
         assert sc.compose([f"{NAME}={text}"]).mlflow.experiment_name == text
         assert sc.compose([f"{NAME}='{text}'"]).mlflow.experiment_name == text
-    assert sc.compose(["local.mlflow={experiment_name:" + text.replace(":", "\\:") + "}"]).mlflow.experiment_name == text
+    assert (
+        sc.compose(["local.mlflow={experiment_name:" + text.replace(":", "\\:") + "}"]).mlflow.experiment_name == text
+    )
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -100,7 +102,7 @@ def test_in_every_place_for_a_text(text: str, texts: None) -> None:
 def test_in_a_closed_set(text: str, texts: None) -> None:
     """A choice that looks like a truth value or a number."""
     assert Texts.of(sc.compose(["local=texts", f"local.mode={text}"]).local).mode == text
-    with pytest.raises(sc.ConfigError, match="'1.1' does not fit"):
+    with pytest.raises(sc.ConfigError, match=r"'1\.1' does not fit"):
         sc.compose(["local=texts", "local.mode=1.1"])
 
 

@@ -260,7 +260,11 @@ ALLOWED = [
     ("local.dev.log_every_n_steps", ["1", "25"], ["0", "null"]),
     ("local.dev.enable_progress_bar", ["true", "false"], ["x"]),
     ("local.dev.check_val_every_n_epoch", ["1", "5"], ["0", "null"]),
-    ("trainer.max_time", ["00:00:01", "8:30:00", "12:30:00", "99:59:59", "100:00:00", "9h", "1h30m", "90m", "45s", "null"], ["8", "1.5", "8 x", "00:60:00", "8:30", "h", "-1h", "true", "''"]),
+    (
+        "trainer.max_time",
+        ["00:00:01", "8:30:00", "12:30:00", "99:59:59", "100:00:00", "9h", "1h30m", "90m", "45s", "null"],
+        ["8", "1.5", "8 x", "00:60:00", "8:30", "h", "-1h", "true", "''"],
+    ),
     ("trainer.max_steps", ["1", "null"], ["0", "1.5"]),
     ("trainer.checkpoint.save_top_k", ["-1", "0", "3"], ["-2"]),
 ]
