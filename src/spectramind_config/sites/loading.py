@@ -213,7 +213,9 @@ def _provided(group: str) -> bool:
 
 def _problems(error: BaseException, label: str, file: Path | None) -> tuple[Problem, ...]:
     if isinstance(error, ConfigError):
-        return tuple(dataclasses.replace(one, origin=one.origin or label) for one in error.problems)
+        places = [one.origin or label for one in error.problems]
+        places = [place if label in place or str(file) in place else f"{label}: {place}" for place in places]
+        return tuple(dataclasses.replace(one, origin=place) for one, place in zip(error.problems, places, strict=True))
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
     line = error.lineno if isinstance(error, SyntaxError) else frames[-1].lineno if frames else None
     reason = error.msg if isinstance(error, SyntaxError) else error
