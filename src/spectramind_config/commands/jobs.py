@@ -21,6 +21,7 @@ from spectramind_config.compose.composition import compose
 from spectramind_config.compose.config import Config
 from spectramind_config.errors import ConfigError, Problem, quoted
 from spectramind_config.schema import store
+from spectramind_config.schema.fields import leaves_of
 from spectramind_config.schema.registry import REGISTRY, Experiment, Registered
 
 MOST_POINTS = 2000
@@ -149,8 +150,20 @@ def _unsampled(argument: str) -> Problem:
 
 
 def _written_out(argument: str, root: type[Config]) -> str:
+    """An override that has been checked, as Hydra takes it: a part of what may be null has to be added."""
     key, equals, value = argument.partition("=")
-    return f"{root._root.short.get(key, key)}{equals}{value}"
+    leaves = {
+        f"{group}.{path}": leaf
+        for group, named in REGISTRY.view(root._root).items()
+        if key.startswith(f"{group}.")
+        for one in named.values()
+        for path, leaf in leaves_of(one.cls).items()
+    }
+    inside = any(
+        leaf.type.optional and leaf.is_container and key.startswith(f"{path}.")
+        for path, leaf in (leaves | dict(root._root.own)).items()
+    )
+    return f"{'++' * inside}{root._root.short.get(key, key)}{equals}{value}"
 
 
 def points(overrides: Sequence[str], root: type[Config]) -> Iterator[list[str]]:

@@ -14,6 +14,7 @@ from spectramind_config.compose.provenance import Origin
 from spectramind_config.errors import ConfigError, Problem, nearest
 from spectramind_config.schema.registry import REGISTRY
 from spectramind_config.schema.root import Root, define
+from spectramind_config.sites.loading import importable
 
 if TYPE_CHECKING:
     from spectramind_config.compose.layers import Layers
@@ -158,6 +159,7 @@ def root(
             taken=frozenset(dir(Config)),
         )
         REGISTRY.add_root(cls._root)
+        importable(cls._root)
         return cls
 
     return declare

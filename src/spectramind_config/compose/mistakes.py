@@ -98,6 +98,15 @@ class Mistakes:
             see="profiles list",
         )
 
+    def removed_experiment(self, override: Override) -> Problem:
+        """``~experiment`` or ``+experiment=narrow``."""
+        return self.about(
+            override,
+            "the last experiment= names all experiments of a run, so none can be added or removed",
+            instead=override.argument.lstrip("+") if override.sign != "~" else "",
+            see="profiles list",
+        )
+
     def fixed_name(self, override: Override, known: Mapping[str, object]) -> Problem:
         """``local.name=x``: the name follows from the choice."""
         group, name = override.key.partition(".")[0], text_of(override.value)

@@ -90,9 +90,18 @@ def from_dict(
         elif value is None:
             paths |= {write(one, None): path for one in setters if stack.values[one] is not None}
         else:
-            raw = _raw(stack.leaves[setters[0]], value)
-            if not same(plain(stack.values[setters[0]]), raw):
-                paths[write(setters[0], escaped(raw))] = path
+            leaf, usual = stack.leaves[setters[0]], plain(stack.values[setters[0]])
+            raw = _raw(leaf, value)
+            if same(usual, raw):
+                continue
+            if missing := _missing(usual, raw):
+                if not leaf.type.optional:
+                    what = f"{path}: '{missing}' is not in it, and an entry of a profile cannot be taken away"
+                    problems.append(Problem(what=what, origin=places.get(path, source), see=check))
+                    continue
+                paths[write(setters[0], None)] = path
+            add = "++" if isinstance(raw, dict) and any(kind.type is dict for kind in leaf.type.kinds) else ""
+            paths[f"{add}{write(setters[0], escaped(raw))}"] = path
     origins = {override: places[path] for override, path in paths.items() if path in places}
     config, found_problems = composed(list(paths), root, Mistakes(spec, source, origins))
     shown = {} if unfolded else {setter: path for path, setters in stack.setters.items() for setter in setters}
@@ -143,6 +152,15 @@ def _raw(leaf: Leaf, value: Any) -> Any:
         return plain(leaf.convert(value))
     except ValueError:
         return plain(value)
+
+
+def _missing(usual: Any, raw: Any) -> str:
+    """The first entry of a dict that a merge would keep, although it is not there."""
+    if not (isinstance(usual, dict) and isinstance(raw, dict)):
+        return ""
+    names = {str(name): name for name in raw}
+    inner = (_missing(item, raw[names[str(name)]]) if str(name) in names else str(name) for name, item in usual.items())
+    return next(filter(None, inner), "")
 
 
 def _flat(values: Mapping[str, Any], leaves: Container[str], prefix: str = "") -> Iterator[tuple[str, Any]]:

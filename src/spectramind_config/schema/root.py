@@ -10,8 +10,15 @@ from typing import Any
 
 from spectramind_config.errors import ConfigError, Problem, nearest
 from spectramind_config.schema import sources
-from spectramind_config.schema.fields import Leaf, UnsupportedTypeError, declared_leaves, leaves_of, type_of
-from spectramind_config.schema.sources import class_source, leaf_source, section_class
+from spectramind_config.schema.fields import (
+    Leaf,
+    UnsupportedTypeError,
+    declared_leaves,
+    hints_of,
+    leaves_of,
+    type_of,
+)
+from spectramind_config.schema.sources import leaf_source, section_class
 from spectramind_config.settings import Profile
 
 _ROLE = "spectramind"
@@ -121,7 +128,10 @@ def define(name: str, cls: Any, *, taken: frozenset[str], short: Mapping[str, st
         raise ConfigError(Problem(what=f"root {name}: {cls.__qualname__} is not a frozen dataclass", hint=hint))
     if re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) is None:
         raise ConfigError(Problem(what=f"root '{name}' cannot be called so", expected="letters, digits and '_'"))
-    hints = sources.hints(cls)
+    try:
+        hints = hints_of(cls)
+    except UnsupportedTypeError as error:
+        raise ConfigError(Problem(what=f"root {name}: {error}", origin=error.source)) from None
     roles = {field.name: field.metadata.get(_ROLE) for field in dataclasses.fields(cls)}
     problems = [
         Problem(
@@ -140,7 +150,7 @@ def define(name: str, cls: Any, *, taken: frozenset[str], short: Mapping[str, st
     try:
         own = dict(declared_leaves(cls, frozenset(field for field, role in roles.items() if not role)))
     except UnsupportedTypeError as error:
-        problems.append(Problem(what=f"root {name}: {error}", origin=class_source(cls)))
+        problems.append(Problem(what=f"root {name}: {error}", origin=error.source))
     for one in dataclasses.fields(cls):
         if not roles[one.name] and one.default is one.default_factory is dataclasses.MISSING:
             what = f"root {name}: '{one.name}' has no default"
@@ -164,6 +174,11 @@ def _group_problems(
         what = f"root {root}: group '{name}' is of type {getattr(annotation, '__name__', annotation)}"
         hint = f"write: class {name.title()}Config(sc.Profile), and {name}: {name.title()}Config = sc.group(…)"
         yield Problem(what=what, origin=leaf_source(cls, name), expected="a subclass of sc.Profile", hint=hint)
+    else:
+        try:
+            leaves_of(schema)
+        except UnsupportedTypeError as error:
+            yield Problem(what=f"root {root}: group '{name}': {error}", origin=error.source)
     if over is not None and over not in known:
         what = f"root {root}: group '{name}' is to be folded over '{over}', which is no group to the left of it"
         close = nearest(over, known)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, get_type_hints
 
 from spectramind_config.errors import Problem, nearest
-from spectramind_config.schema.fields import UnsupportedTypeError, leaves_of, sealed, type_of
+from spectramind_config.schema.fields import UnsupportedTypeError, hints_of, leaves_of, sealed, type_of
 from spectramind_config.schema.sources import class_source, declared_twice, leaf_source, section_class
 from spectramind_config.schema.values import is_interpolation, plain, quote, same, value_at
 from spectramind_config.settings import Profile, Settings
@@ -36,9 +36,9 @@ def refusals(label: str, cls: type[Profile]) -> Iterator[Problem]:
         yield refusal(f"its file declares two classes {cls.__qualname__}", hint="give one of them another name")
         return
     try:
-        hints = get_type_hints(cls, include_extras=True)
-    except Exception as error:  # noqa: BLE001 - an annotation may name anything; it is refused with the reason.
-        yield refusal(f"its annotations cannot be read: {error}", hint="import the names that annotations use")
+        hints = hints_of(cls)
+    except UnsupportedTypeError as error:
+        yield refusal(str(error))
         return
     found = [*_body(cls, refusal), *_types(cls, hints, refusal)] or list(_defaults(cls, refusal))
     yield from found
@@ -69,10 +69,8 @@ def _types(cls: type, hints: dict[str, Any], refusal: Refusal) -> Iterator[Probl
             section = section_class(hints[field.name])
             leaves_of(section) if section else type_of(hints[field.name])
         except UnsupportedTypeError as error:
-            yield refusal(f"{field.name}: {error}", at=field.name)
-            return
-        if section and "__slots__" in vars(section):
-            yield refusal(f"{field.name}: {section.__name__} has __slots__", hint="leave out slots=True")
+            found = error.of(cls, field.name)
+            yield dataclasses.replace(refusal(str(found)), origin=found.source)
             return
         declared = [
             (parent, get_type_hints(parent, include_extras=True)[field.name])

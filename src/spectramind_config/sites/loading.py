@@ -99,7 +99,7 @@ def _load(root: Root, before: _Loaded | None) -> _Loaded:
 
 def _read(root: Root, before: _Loaded | None) -> _Loaded:
     variable = os.environ.get(root.variable, "")
-    __path__[:] = dict.fromkeys([*folders(variable), *__path__])
+    importable(root)
     watched: list[str] = []
     files: list[Path] = []
     failures: dict[str, tuple[Problem, ...]] = {}
@@ -249,4 +249,9 @@ def folders(variable: str) -> list[str]:
     return [str(entry.parent if entry.suffix else entry) for entry in entries(variable)]
 
 
-__path__ = [folder for root in REGISTRY.known.roots.values() for folder in folders(os.environ.get(root.variable, ""))]
+def importable(root: Root) -> None:
+    """Let Python find a root's files as modules of this one: a pickle may be read before anything is loaded."""
+    __path__[:] = dict.fromkeys([*folders(os.environ.get(root.variable, "")), *__path__])
+
+
+__path__: list[str] = []

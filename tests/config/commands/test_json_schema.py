@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 
 import spectramind_config as sc
 from spectramind_config.commands.json_schema import config_schema, group_schema, leaf_schema
-from spectramind_train.cli import main
-
 from spectramind_config.schema.values import plain
+from spectramind_train.cli import main
 
 from ..engine import GROUPS, NAMES, default_stack, profiles
 

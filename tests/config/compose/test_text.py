@@ -102,7 +102,7 @@ def test_in_every_place_for_a_text(text: str, texts: None) -> None:
 def test_in_a_closed_set(text: str, texts: None) -> None:
     """A choice that looks like a truth value or a number."""
     assert Texts.of(sc.compose(["local=texts", f"local.mode={text}"]).local).mode == text
-    with pytest.raises(sc.ConfigError, match="'1.1' does not fit"):
+    with pytest.raises(sc.ConfigError, match=r"'1\.1' does not fit"):
         sc.compose(["local=texts", "local.mode=1.1"])
 
 

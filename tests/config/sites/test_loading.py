@@ -8,99 +8,20 @@ import pickle
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from importlib.machinery import PathFinder
 from pathlib import Path
 
 import pytest
-from hydra import compose as hydra_compose
-from hydra import initialize
 from omegaconf import OmegaConf
 
 import spectramind_config as sc
-from spectramind_config import site_profiles
+from spectramind_config.schema.registry import REGISTRY
+from spectramind_config.sites import loading
 from spectramind_train.cli import main
 
-from ..engine import GROUPS, VARIABLE, load, profiles
-
-PROFILE = """\
-from dataclasses import dataclass
-
-import spectramind_config as sc
-from spectramind_config.settings import Devices
-
-
-@sc.profile("local", "{name}")
-@dataclass(kw_only=True)
-class Site(sc.LocalConfig):
-    \"\"\"{name} of a lab.\"\"\"
-
-    devices: Devices = {devices}
-"""
-
-OVERLAY = """\
-defaults: [hpc, _self_]
-name: workstation
-devices: 2
-num_workers: {train: 6}
-max_epochs: ${oc.decode:${oc.env:SITE_EPOCHS,30}}
-
-paths:
-  run_manifest: ${paths.output_dir}/m.json  # As old files write it, from their own top.
-"""
-
-
-@pytest.fixture(autouse=True)
-def unload(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Starts without a variable, and afterwards forgets what a test loaded."""
-    monkeypatch.delenv(VARIABLE, raising=False)
-    yield
-    monkeypatch.delenv(VARIABLE, raising=False)
-    load()
-
-
-def write(file: Path, name: str, devices: object = 2) -> Path:
-    """A file of one profile."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(PROFILE.format(name=name, devices=devices))
-    return file
-
-
-def overlay(folder: Path, text: str = OVERLAY, name: str = "workstation", group: str = "local") -> Path:
-    """An overlay in a config directory."""
-    file = folder / group / f"{name}.yaml"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text)
-    return file
-
-
-def spectramind(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own."""
-    command = [sys.executable, "-m", "spectramind_train.cli", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
-
-
-def refusal(*overrides: str) -> str:
-    """What a command line is told."""
-    with pytest.raises(sc.ConfigError) as caught:
-        sc.compose(overrides)
-    return flat(str(caught.value))
-
-
-def flat(text: str) -> str:
-    """A message on one line."""
-    return " ".join(text.split())
-
-
-def use(monkeypatch: pytest.MonkeyPatch, *paths: Path) -> None:
-    """Set the variable."""
-    monkeypatch.setenv(VARIABLE, os.pathsep.join(map(str, paths)))
-
-
-def hydras(*overrides: str) -> object:
-    """What Hydra itself composes."""
-    with initialize(version_base="1.3", config_path=None):
-        return OmegaConf.to_container(hydra_compose("train", list(overrides)), resolve=True)
+from ..engine import GROUPS, ROOT, VARIABLE, load, profiles
+from ..processes import environment, python, spectramind
+from .files import PROFILE, flat, hydras, overlay, refusal, use, write
 
 
 def test_the_variable_names_files_and_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -153,12 +74,12 @@ def test_nothing_is_loaded_twice_and_a_check_is_cheap(monkeypatch: pytest.Monkey
     """A composition of the same files registers nothing, and the check takes microseconds."""
     use(monkeypatch, write(tmp_path / "a.py", "site_a"))
     load()
-    generation = REGISTRY.generation
+    before = REGISTRY.known
     started = time.perf_counter()
     for _ in range(1000):
         load()
     assert time.perf_counter() - started < 0.05
-    assert REGISTRY.generation == generation
+    assert REGISTRY.known is before
 
 
 def test_a_config_with_a_sites_class_crosses_processes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -169,10 +90,7 @@ def test_a_config_with_a_sites_class_crosses_processes(monkeypatch: pytest.Monke
     configs = [sc.compose(["local=site_a"]), sc.compose(["local=workstation"])]
     (tmp_path / "pickled").write_bytes(pickle.dumps(configs))
     code = "import pickle, sys; print(*(one.fingerprint for one in pickle.load(open(sys.argv[1], 'rb'))))"
-    done = subprocess.run(
-        [sys.executable, "-c", code, tmp_path / "pickled"], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.split() == [config.fingerprint for config in configs]
+    assert python(code, tmp_path / "pickled").split() == [config.fingerprint for config in configs]
 
 
 BROKEN = {
@@ -201,7 +119,7 @@ def test_a_broken_file_stops_only_those_who_choose_it(
     assert reason in flat(record.getMessage())
     assert f"{broken}:1" in flat(record.getMessage())
     text = refusal("local=shattered")
-    assert text.startswith(f"local=shattered could not be loaded: {reason}")
+    assert text.startswith(f"local=shattered cannot be chosen: {reason}")
     assert f"{broken}:1" in text
 
 
@@ -210,78 +128,13 @@ def test_a_refused_profile_is_reported_with_the_registers_words(
 ) -> None:
     """A wrong default, a taken name, a variable that leads nowhere: each keeps its own reason."""
     use(monkeypatch, write(tmp_path / "a.py", "wrong", -3), write(tmp_path / "b.py", "hpc"), tmp_path / "gone.py")
-    assert sc.compose(["local=hpc"]).devices == 4
+    assert sc.compose(["local=debug"]).devices == "cpu"
     text = flat(" ".join(record.getMessage() for record in caplog.records))
     assert "profile local=wrong: devices: -3 is not an int >= 1" in text
     assert "profile local=hpc: that name is taken by HpcLocal (" in text
     assert f"SM_PROFILES: there is no file or folder {tmp_path / 'gone.py'}" in text
     assert "devices: -3 is not an int" in refusal("local=wrong")
-
-
-def test_an_overlay_is_a_profile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Its values over its base's, with file and line as their origin, and Hydra composes the same."""
-    file = overlay(tmp_path)
-    overlay(tmp_path, "seed: 5\n", "bare")
-    overlay(tmp_path, "defaults: [workstation]\nseed: 6\n", "above")
-    use(monkeypatch, tmp_path)
-    config = sc.compose(["local=workstation"])
-    assert (config.devices, config.num_workers.train, config.num_workers.val, config.precision) == (
-        2,
-        6,
-        8,
-        "bf16-mixed",
-    )
-    assert config.paths.run_manifest == "/scratch/outputs/hpc/m.json"
-    assert config.origin("devices").source == f"{file}:3"
-    assert config.origin("num_workers.train").source == f"{file}:4"
-    assert config.origin("num_workers.val").source == sc.compose(["local=hpc"]).origin("num_workers.val").source
-    bare, default = sc.compose(["local=bare"]).to_dict(), sc.compose(["local.seed=5"]).to_dict()
-    assert bare["local"].pop("name") == "bare"
-    assert default["local"].pop("name") == "default"
-    assert bare == default
-    above = sc.compose(["local=above"])
-    assert (above.seed, above.devices, above.origin("devices").source) == (6, 2, f"{file}:3")
-    found = hydras("local=workstation")
-    assert isinstance(found, dict)
-    for path, value in (("devices", 2), ("max_epochs", 30), ("name", "workstation")):
-        assert found["local"][path] == value
-    assert found["local"]["paths"]["run_manifest"] == "/scratch/outputs/hpc/m.json"
-
-
-MISTAKES = [
-    ("devices: many\n", "devices: 'many' is not an int >= 1, or one of auto, cpu, mps", 1, None),
-    ("seed: 1\ndevcies: 2\n", "devcies: there is no such setting in group local", 2, "devices"),
-    ("cache_dir: /x\n", "cache_dir: there is no such setting in group local", 1, "paths.cache_dir"),
-    ("_target_: os.system\n", "_target_: a config never says what to import", 1, None),
-    ("paths:\n  _target_: os.system\n", "_target_: a config never says what to import", 2, None),
-    ("paths: /x\n", "paths='/x': paths is a section, not a setting", 1, None),
-    ("seed: null\n", "seed: null is not allowed", 1, None),
-    ("dev:\n  limit_val_batches: 1.5\n", "dev.limit_val_batches: 1.5 is not", 2, None),
-    ("seed: 1\nseed: 2\n", "this is not YAML: found duplicate key seed", 2, None),
-    ("seed: [1\n", "this is not YAML: ", 2, None),
-    ("- seed\n", "the file holds no settings", 1, None),
-    ("seed: 1\ndefaults: [hcp, _self_]\n", "defaults: there is no profile 'hcp' in group local", 2, "hpc"),
-    ("defaults: [hpc, debug]\n", "defaults: ['hpc', 'debug'] is not one profile to start from", 1, None),
-    ("defaults: [_self_, hpc]\n", "is not one profile to start from", 1, None),
-    ("# @package _global_\nseed: 1\n", "@package _global_: an overlay sets its own group only", 1, None),
-    ("name: other\n", "name: an overlay is called as its file, 'workstation'", 1, None),
-    ("num_workers: {train: 0}\n", "persistent_workers is true but num_workers.train is 0", 1, None),
-]
-
-
-@pytest.mark.parametrize(("text", "words", "line", "close"), MISTAKES, ids=range(len(MISTAKES)))
-def test_an_overlays_mistake_is_told_with_its_line(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str, words: str, line: int, close: str | None
-) -> None:
-    """Choosing the overlay says what is wrong in it and where; nothing of it is registered."""
-    file = overlay(tmp_path, text)
-    use(monkeypatch, tmp_path)
-    message = refusal("local=workstation")
-    assert message.startswith("local=workstation could not be loaded: ")
-    assert words in message
-    assert f"{file}:{line}" in message
-    assert close is None or f"nearest: {close}" in message
-    assert REGISTRY.get("local", "workstation") is None
+    assert "local=hpc cannot be chosen: profile local=hpc: that name is taken by HpcLocal (" in refusal("local=hpc")
 
 
 @pytest.fixture(scope="module")
@@ -300,7 +153,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_package_provides_profiles(package: Path) -> None:
     """Found by its entry point; the broken one beside it is a warning that names package, file and line."""
-    done = spectramind("profiles", "list", "--json", PYTHONPATH=str(package))
+    done = spectramind("profiles", "list", "--json", folders=(package,))
     listed = {one["name"]: one for one in json.loads(done.stdout)}
     assert (listed["good_lab"]["provider"], listed["good_lab"]["summary"]) == ("good-lab", "good_lab of a lab.")
     assert listed["good_lab"]["source"] == f"{package}/good_lab/__init__.py:7"
@@ -314,9 +167,9 @@ def test_a_package_provides_profiles(package: Path) -> None:
 @pytest.mark.parametrize("name", ["bad_lab", "anything_bad_lab"])
 def test_a_broken_packages_profile_says_why(package: Path, name: str) -> None:
     """By the profile's own name, or by the entry point's."""
-    done = spectramind("config", "show", f"local={name}", PYTHONPATH=str(package))
+    done = spectramind("config", "show", f"local={name}", folders=(package,))
     assert (done.returncode, done.stdout) == (2, "")
-    assert f"error: local={name} could not be loaded: ModuleNotFoundError" in flat(done.stderr)
+    assert f"error: local={name} cannot be chosen: ModuleNotFoundError" in flat(done.stderr)
     assert "Traceback" not in done.stderr
 
 
@@ -327,17 +180,13 @@ def test_hydra_alone_finds_a_packages_profiles(package: Path) -> None:
         "hydra.initialize(version_base='1.3', config_path=None)\n"
         "print(hydra.compose('train', ['local=good_lab']).local.devices)"
     )
-    environment = {**os.environ, "PYTHONPATH": str(package)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
-    assert done.stdout == "5\n"
+    assert python(code, folders=(package,)) == "5"
 
 
 def test_importing_loads_nothing(package: Path) -> None:
     """No scan of packages, no file: that is paid by the first composition."""
     code = "import sys, spectramind_config; print(sorted({'importlib.metadata', 'good_lab'} & sys.modules.keys()))"
-    environment = {**os.environ, "PYTHONPATH": str(package)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
-    assert done.stdout == "[]\n"
+    assert python(code, folders=(package,)) == "[]"
 
 
 @pytest.mark.parametrize("before", [True, False])
@@ -385,14 +234,13 @@ def test_a_sweep_reaches_the_sites_profiles(package: Path, tmp_path: Path) -> No
     overlay(tmp_path)
     write(tmp_path / "a.py", "site_a", 3)
     code = (
-        "import sys; from spectramind_config import hydra_app\n"
-        "command = hydra_app.read(sys.argv[1:]); hydra_app.check(command)\n"
-        "hydra_app.run(lambda config: print('devices', config.devices) or 0, command, 'spectramind')"
+        "import spectramind_config as sc\n"
+        "sc.main(sc.EffectiveConfig)(lambda config: print('devices', config.devices) or 0)()"
     )
     choices = "local=good_lab,site_a,workstation"
     command = [sys.executable, "-c", code, "--multirun", choices, f"hydra.sweep.dir={tmp_path}/sweep"]
-    environment = {**os.environ, "PYTHONPATH": str(package), VARIABLE: str(tmp_path)}
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, cwd=tmp_path)
+    environ = environment(package, **{VARIABLE: str(tmp_path)})
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environ, cwd=tmp_path)
     assert [line for line in done.stdout.splitlines() if line.startswith("devices")] == [
         "devices 5",
         "devices 3",
@@ -408,12 +256,12 @@ def test_only_packages_that_mention_the_entry_points_are_looked_up(
     folder.mkdir()
     monkeypatch.setattr(sys, "path", [str(tmp_path), str(tmp_path / "missing")])
     monkeypatch.setattr(sys, "meta_path", [PathFinder])
-    assert not site_profiles._provided()
+    assert not loading._provided(ROOT.entry_points)
     (folder / "entry_points.txt").write_text("[console_scripts]\nsite = site:main\n", encoding="utf-8")
-    assert not site_profiles._provided()
-    (folder / "entry_points.txt").write_text(f"[{site_profiles.ENTRY_POINTS}]\nsite = site\n", encoding="utf-8")
-    assert site_profiles._provided()
+    assert not loading._provided(ROOT.entry_points)
+    (folder / "entry_points.txt").write_text(f"[{ROOT.entry_points}]\nsite = site\n", encoding="utf-8")
+    assert loading._provided(ROOT.entry_points)
     archive = tmp_path / "site.zip"
     archive.touch()
     monkeypatch.setattr(sys, "path", [str(archive)])
-    assert site_profiles._provided()
+    assert loading._provided(ROOT.entry_points)
