@@ -23,6 +23,7 @@ from spectramind_config.errors import ConfigError, Problem, quoted
 from spectramind_config.schema import store
 from spectramind_config.schema.fields import leaves_of
 from spectramind_config.schema.registry import REGISTRY, Experiment, Registered
+from spectramind_config.schema.values import Written
 
 MOST_POINTS = 2000
 """A sweep of as many points is checked whole before its first job; of a larger one, each value once."""
@@ -92,10 +93,10 @@ def run(options: Namespace, root: type[Config], task: Task) -> int:
     """
     hydras = [argument for argument in options.overrides if _is_hydras(argument)]
     overrides = [argument for argument in options.overrides if argument not in hydras]
-    flags = _flags(options)
+    flags, names = _flags(options), (options.program, options.command)
     sweeps = options.multirun or any("hydra.mode=MULTIRUN" in argument for argument in hydras)
     if options.shell_completion:
-        return _by_hydra(root, task, [*flags, *overrides])
+        return _by_hydra(root, task, [*flags, *overrides], names)
     if not (flags or hydras):
         return Finished.of(task(compose(overrides, root))).exit_code
     found = points(overrides, root) if sweeps else iter([overrides])
@@ -114,9 +115,9 @@ def run(options: Namespace, root: type[Config], task: Task) -> int:
         for point in checked:
             out(f"# {' '.join(map(quoted, point))}")
             shown = [flag for flag in flags if flag != "--multirun"]
-            codes.append(_by_hydra(root, task, [*shown, *hydras, *(_written_out(one, root) for one in point)]))
+            codes.append(_by_hydra(root, task, [*shown, *hydras, *(_written_out(one, root) for one in point)], names))
         return max(codes)
-    return _by_hydra(root, task, [*flags, *hydras, *written])
+    return _by_hydra(root, task, [*flags, *hydras, *written], names)
 
 
 def _mistakes(checked: list[list[str]], overrides: Sequence[str], root: type[Config]) -> list[Problem]:
@@ -152,6 +153,9 @@ def _unsampled(argument: str) -> Problem:
 def _written_out(argument: str, root: type[Config]) -> str:
     """An override that has been checked, as Hydra takes it: a part of what may be null has to be added."""
     key, equals, value = argument.partition("=")
+    if key == "experiment" and "null" in value:  # Hydra takes a list of none for none.
+        names = [one.removeprefix("experiment=") for one in _alternatives(argument, root)]
+        return f"{key}={','.join('[]' if name == 'null' else name for name in names)}"
     leaves = {
         f"{group}.{path}": leaf
         for group, named in REGISTRY.view(root._root).items()
@@ -195,17 +199,54 @@ def _alternatives(argument: str, root: type[Config]) -> list[str]:
             matching = [name for name in names if any(fnmatch.fnmatch(name, one) for one in include)]
             return [f"{key}={name}" for name in matching if not any(fnmatch.fnmatch(name, one) for one in exclude)]
         if parsed.is_discrete_sweep():
-            return [f"{key}={one}" for one in parsed.sweep_string_iterator()]
+            return [ours for _, ours in _spellings(argument)]
     except HydraException:
         pass  # The composition tells what is wrong.
     return [argument]
 
 
+def _spellings(argument: str) -> list[tuple[str, str]]:
+    """What Hydra makes of each value of an override, and as it was written: Hydra has 1.1 for 1.10, inf for 7e12345."""
+    from hydra.errors import HydraException
+
+    from spectramind_config.compose import grammar
+
+    try:
+        parsed = grammar.parser_of_hydra().parse_override(argument)
+        written = grammar.parsed(argument)._value
+        key = parsed.get_key_element()
+        if not parsed.is_sweep_override():
+            return [(f"{key}={parsed.get_value_element_as_str()}", argument)]
+        theirs = [f"{key}={one}" for one in parsed.sweep_string_iterator()] if parsed.is_discrete_sweep() else []
+        elements = getattr(written, "list", None)
+        if not getattr(written, "simple_form", False) or not isinstance(elements, list):
+            return [(one, one) for one in theirs]
+        return [(one, f"{key}={_spelled(item)}") for one, item in zip(theirs, elements, strict=True)]
+    except (HydraException, ValueError):
+        return []  # The composition tells what is wrong.
+
+
+def _spelled(value: Any) -> str:
+    from hydra.core.override_parser.types import Override
+
+    if isinstance(value, Written):
+        return value.text
+    if isinstance(value, list):
+        return f"[{','.join(map(_spelled, value))}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{_spelled(key)}:{_spelled(item)}' for key, item in value.items())}}}"
+    return str(Override._get_value_element_as_str(value))
+
+
 class _Job:
     """What Hydra calls in each job, in this process or in another one."""
 
-    def __init__(self, root: type[Config], task: Task, folder: str) -> None:
+    def __init__(
+        self, root: type[Config], task: Task, folder: str, names: tuple[str, str], words: Sequence[str]
+    ) -> None:
         self.root = root
+        self.program, self.command = names
+        self.written = {theirs: ours for word in words if "=" in word for theirs, ours in _spellings(word)}
         self.task = task
         self.folder = folder
         view = REGISTRY.view(root._root)
@@ -221,16 +262,17 @@ class _Job:
         code.write_text("1", encoding="ascii")
         REGISTRY.adopt(self.root._root, self.profiles, self.experiments)
         try:
-            finished = Finished.of(self.task(compose(list(job.overrides.task), self.root)))
+            overrides = [self.written.get(one, one) for one in job.overrides.task]
+            finished = Finished.of(self.task(compose(overrides, self.root)))
         except ConfigError as error:
-            error.program, error.command = self.root._root.program, self.root._root.command
+            error.program, error.command = self.program, self.command
             error.arguments = tuple(job.overrides.task)
             finished = Finished(error.tell(), math.nan)
         code.write_text(str(finished.exit_code), encoding="ascii")
         return finished.value
 
 
-def _by_hydra(root: type[Config], task: Task, words: Sequence[str]) -> int:
+def _by_hydra(root: type[Config], task: Task, words: Sequence[str], names: tuple[str, str]) -> int:
     import shutil
     import tempfile
 
@@ -240,15 +282,16 @@ def _by_hydra(root: type[Config], task: Task, words: Sequence[str]) -> int:
         folder = tempfile.mkdtemp(prefix=".exit-codes-", dir=".")
     except OSError:
         folder = tempfile.mkdtemp(prefix="exit-codes-")
-    job = _Job(root, task, str(Path(folder).absolute()))
+    job = _Job(root, task, str(Path(folder).absolute()), names, words)
 
     def start(config: object) -> float | None:
         return job(config)
 
     if line := os.environ.get("COMP_LINE"):
         # The shell asks Hydra to complete `program command …`, and Hydra knows of no commands.
-        command = root._root.command.partition(" ")[2]
-        os.environ["COMP_LINE"] = re.sub(rf"^(\S+\s+){command}\s+", r"\1", line) if command else line
+        command = root._root.command.partition(" ")[2] or r"config\s+\S+"
+        before = rf"^((?:python\S*\s+)?\S+\s+)(?:{command}|(?:config|profiles)\s+\S+)\s+"
+        os.environ["COMP_LINE"] = re.sub(before, r"\1", line)
     named = [] if any("hydra.job.name=" in word for word in words) else [f"hydra.job.name={root._root.name}"]
     argv, sys.argv = sys.argv, [sys.argv[0], *words, *named]
     store.ACTIVE.append(root._root.name)

@@ -156,7 +156,12 @@ def _experiments(
     known = REGISTRY.experiments(root)
     value = asked[-1].value
     names = list(map(text_of, value if isinstance(value, list) else [] if value is None else [value]))
-    problems = [mistakes.unknown_experiment(asked[-1], name, known) for name in names if name not in known]
+    problems: list[Problem] = []
+    for name in names:
+        if refused := mistakes.refused_profile("experiment", name, asked[-1].argument):
+            problems.append(refused)
+        elif name not in known:
+            problems.append(mistakes.unknown_experiment(asked[-1], name, known))
     return [known[name] for name in names if name in known], problems
 
 

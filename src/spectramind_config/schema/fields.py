@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from spectramind_config.errors import nearest
 from spectramind_config.schema import sources
-from spectramind_config.schema.types import LIMITS, SCALARS, SIZES, Kind, Type
+from spectramind_config.schema.types import LIMITS, SCALARS, SIZES, Kind, SelfCheckError, Type
 from spectramind_config.schema.values import by_first_name, quote, same
 from spectramind_config.settings import Settings
 
@@ -250,7 +250,10 @@ def built(cls: type[_S], raw: Any) -> _S:
             changes[name] = inner[""].convert(given) if "" in inner else built(type(getattr(default, name)), given)
         except ValueError as error:
             raise ValueError(f"{name}: {error}" if "is not" in str(error) else f"{name} {error}") from None
-    return sealed(default, changes)
+    try:
+        return sealed(default, changes)
+    except ValueError as error:
+        raise SelfCheckError(f"{cls.__name__}: {error}") from None
 
 
 def sealed(node: _S, values: Mapping[str, Any]) -> _S:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -341,7 +340,7 @@ def _related(cls: Any, schema: type[Profile]) -> bool:
 
 def _interactive(cls: type) -> bool:
     """Whether a class was typed into a notebook or an interpreter, where it is defined over and over."""
-    return cls.__module__ == "__main__" and not hasattr(sys.modules.get("__main__"), "__file__")
+    return cls.__module__ == "__main__" and class_source(cls) == f"__main__.{cls.__qualname__}"
 
 
 def _drop_renamed(named: dict[str, tuple[Registered, ...]], one: Registered) -> None:

@@ -51,7 +51,7 @@ def _body(cls: type, refusal: Refusal) -> Iterator[Problem]:
     parents = {field.name for base in cls.__mro__[1:] for field in getattr(base, "__dataclass_fields__", {}).values()}
     annotated = inspect.get_annotations(cls)
     for name in annotated:
-        if name not in parents and (close := nearest(name, parents, 0.85)):
+        if name not in parents and (close := nearest(name, parents - {"name"}, 0.85)):
             yield refusal(f"{name}: this resembles the inherited '{close}'", hint=f"write {close}", at=name)
     for name, value in vars(cls).items():
         inert = not name.startswith("_") and name not in annotated and not hasattr(value, "__get__")

@@ -76,8 +76,16 @@ def section_class(annotation: Any) -> type[Settings] | None:
 
 @functools.cache
 def hints(cls: Any) -> Mapping[str, Any]:
-    """The annotations of a class and its parents, evaluated."""
-    return get_type_hints(cls, include_extras=True)
+    """The annotations of a class and its parents, evaluated.
+
+    A class of ``__main__`` keeps them so: in a process that a launcher starts, the names in them are not known.
+    """
+    found = get_type_hints(cls, include_extras=True)
+    for base in cls.__mro__:
+        if base.__module__ == "__main__" and (annotated := inspect.get_annotations(base)):
+            own = get_type_hints(base, include_extras=True)
+            base.__annotations__ = {name: own[name] for name in annotated}
+    return found
 
 
 @functools.cache

@@ -222,7 +222,9 @@ def _provided(group: str) -> bool:
 
 def _problems(error: BaseException, label: str, file: Path | None) -> tuple[Problem, ...]:
     if isinstance(error, ConfigError):
-        return tuple(dataclasses.replace(one, origin=one.origin or label) for one in error.problems)
+        places = [one.origin or label for one in error.problems]
+        places = [place if label in place or str(file) in place else f"{label}: {place}" for place in places]
+        return tuple(dataclasses.replace(one, origin=place) for one, place in zip(error.problems, places, strict=True))
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
     line = error.lineno if isinstance(error, SyntaxError) else frames[-1].lineno if frames else None
     reason = error.msg if isinstance(error, SyntaxError) else error
@@ -237,6 +239,7 @@ def _claims(file: Path | None) -> set[tuple[str, str]]:
         with suppress(OSError):
             text = file.read_text(encoding="utf-8", errors="replace")
     claims = set(re.findall(r"""profile\(\s*["'](\w+)["']\s*,\s*["']([\w-]+)["']""", text))
+    claims |= {("experiment", name) for name in re.findall(r"""experiment\(\s*["']([\w-]+)["']""", text)}
     return claims | ({(file.parent.name, file.stem)} if file is not None and file.suffix == ".yaml" else set())
 
 
