@@ -21,6 +21,7 @@ from spectramind_config.schema.fields import leaves_of
 from spectramind_config.schema.sources import declaring, field_statements
 from spectramind_config.schema.values import plain, same, value_at
 from spectramind_config.settings import Profile, Settings
+from spectramind_config.sites.loading import script
 
 _TEMPLATE = '''\
 """{title}"""
@@ -82,7 +83,7 @@ def source_of(
         body.append(f"    {path}: {ast.unparse(annotation)} = {text}")
     modules: dict[str, list[str]] = {}
     for imported, module in imports.items():
-        modules.setdefault(module, []).append(imported)
+        modules.setdefault(script() or module if module == "__main__" else module, []).append(imported)
     lines = [f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(modules.items())]
     return _TEMPLATE.format(
         title=_docstring(title),

@@ -155,12 +155,21 @@ def _module(file: Path) -> None:
     if spec is None or file.suffix != ".py":
         raise ConfigError(Problem(what="neither a Python file nor a YAML overlay", expected=".py or .yaml"))
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    if script():  # Or a profile that imports a schema from it would run it a second time, with a second schema.
+        sys.modules.setdefault(script(), sys.modules["__main__"])
     try:
         # Compiled here, not imported: a byte-code cache takes no notice of a second change within a second.
         exec(compile(file.read_bytes(), file, "exec"), module.__dict__)  # noqa: S102
     except BaseException:
         del sys.modules[name]
         raise
+
+
+def script() -> str:
+    """The name that the script which is run has as a module; empty where none is."""
+    main = sys.modules.get("__main__")
+    file = getattr(main, "__file__", None)
+    return Path(file).stem if file and getattr(main, "__spec__", None) is None else ""
 
 
 def _overlay(file: Path, root: Root) -> None:
