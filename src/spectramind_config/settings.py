@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from msgspec import Meta
 
-
 _META = ("title", "description", "ge", "gt", "le", "lt", "multiple_of", "pattern", "min_length", "max_length", "extra")
 
 

@@ -239,7 +239,8 @@ def _sites(options: Namespace, groups: Sequence[str]) -> list[Path]:
         if not os.path.exists(file):  # noqa: PTH110 - Path.exists raises where a text is no path.
             raise ConfigError(Problem(what=f"--profiles {file}: there is no such file or folder"))
     for folder in options.config_dir:
-        overlays = [file.absolute() for group in groups for file in sorted(Path(folder, group).glob("*.yaml"))]
+        found = [Path(folder, group) for group in groups if os.path.isdir(Path(folder, group))]  # noqa: PTH112 - likewise.
+        overlays = [file.absolute() for one in found for file in sorted(one.glob("*.yaml"))]
         if not overlays:
             what = f"--config-dir {folder}: there is no YAML overlay in it"
             expected = f"{folder}/GROUP/NAME.yaml, with a group of {', '.join(groups)}"

@@ -118,7 +118,14 @@ def _expression(value: Any, indent: str, imports: dict[str, str]) -> str:
         arguments = [f"{name}={_expression(getattr(value, name), inner, imports)}" for name in _changed(value, cls())]
         return f"{cls.__name__}({''.join(f'{chr(10)}{inner}{one},' for one in arguments)}\n{indent})"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_expression(key, indent, imports)}: {_expression(one, indent, imports)}" for key, one in value.items()) + "}"
+        return (
+            "{"
+            + ", ".join(
+                f"{_expression(key, indent, imports)}: {_expression(one, indent, imports)}"
+                for key, one in value.items()
+            )
+            + "}"
+        )
     if isinstance(value, list | tuple):
         items = ", ".join(_expression(one, indent, imports) for one in value)
         return f"[{items}]" if isinstance(value, list) else f"({items}{',' * (len(value) == 1)})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Collection, Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,7 +33,7 @@ def from_file(path: Path, root: type[C]) -> C:
     Raises:
         ConfigError: With every mistake in the file, each with its line.
     """
-    file = path / "manifest.json" if path.is_dir() else path
+    file = path / "manifest.json" if os.path.isdir(path) else path  # noqa: PTH112 - Path.is_dir raises for no path.
     expected = "what config show prints, or a run's manifest"
     try:
         _, values, lines = yaml.read(file, expected=expected, see="config show")

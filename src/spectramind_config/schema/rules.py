@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, get_type_hints
 
 from spectramind_config.errors import Problem, nearest
@@ -59,7 +59,7 @@ def _body(cls: type, refusal: Refusal) -> Iterator[Problem]:
         yield refusal("a class with __slots__ cannot be a profile", hint="leave out slots=True")
 
 
-def _types(cls: type, hints: dict[str, Any], refusal: Refusal) -> Iterator[Problem]:
+def _types(cls: type, hints: Mapping[str, Any], refusal: Refusal) -> Iterator[Problem]:
     """Every type is one that settings can have; a subclass may narrow a type, not change it."""
     for field in dataclasses.fields(cls):
         try:
