@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import dataclasses
+import functools
 import inspect
 import json
 import re
@@ -154,10 +155,15 @@ def _annotation(owner: type, name: str) -> ast.expr:
     return found
 
 
+@functools.lru_cache(maxsize=8)
+def _parsed(text: str) -> ast.Module:
+    return ast.parse(text)
+
+
 def _imports(annotation: ast.expr, owner: type) -> dict[str, str]:
     """Where the names in an annotation come from: the module that the owner's module imports them from, or itself."""
     names = {node.id for node in ast.walk(annotation) if isinstance(node, ast.Name)} - vars(builtins).keys()
-    tree = ast.parse(inspect.getsource(sys.modules[owner.__module__])) if names else ast.Module([], [])
+    tree = _parsed(inspect.getsource(sys.modules[owner.__module__])) if names else ast.Module([], [])
     origins = {
         alias.asname or alias.name: node.module
         for node in tree.body
