@@ -130,7 +130,7 @@ def hydra_started() -> Iterator[None]:
         yield
 
 
-@settings(max_examples=settings.default.max_examples)
+@settings(max_examples=settings.default.max_examples * 2 // 3)
 @given(plans())
 def test_a_generated_root_composes_as_hydra_composes_it_and_folds_as_the_rule_says(plan: Plan) -> None:
     """Groups and own settings equal Hydra's; what stands at the top is the rightmost opinion that is not null."""
