@@ -354,8 +354,12 @@ def _frozen(cls: type[C], fields: dict[str, Any], layers: Layers) -> C:
 
 
 def _check_root(config: Config, check: Callable[[Config], None]) -> None:
+    before = dict(config.__dict__)
     try:
         check(config)
+        for name, value in before.items():
+            if config.__dict__.get(name) is not value:
+                raise ValueError(f"__post_init__ changes '{name}'; write a property for a derived value")  # noqa: TRY301
     except ValueError as error:
         mistakes = Mistakes(config._root)
         layers: Layers = config.__dict__["_layers"]

@@ -75,7 +75,10 @@ def from_dict(
     sections = {group: one for group in spec.groups if isinstance(one := values.get(group), Mapping) and "name" in one}
     choices = {group: str(plain(one["name"])) for group, one in sections.items()}
     known = {group: view[group][name] for group, name in choices.items() if name in view[group]}
-    defaults = {name: view[name][one.default] for name, one in spec.groups.items() if one.default in view[name]}
+    try:
+        defaults = {name: REGISTRY.default(spec, name) for name in spec.groups if name not in known}
+    except ConfigError as error:
+        raise spec.error(list(error.problems)) from None
     paths = {write(group, name): f"{group}.name" for group, name in choices.items()}
     places = {path: f"{source}:{line}" for path, line in (lines or {}).items()}
     stack = stack_of(spec, defaults | known)

@@ -18,7 +18,8 @@ from spectramind_config.schema.fields import (
     leaves_of,
     type_of,
 )
-from spectramind_config.schema.sources import leaf_source, section_class
+from spectramind_config.schema.sources import class_source, leaf_source, section_class
+from spectramind_config.schema.values import is_interpolation, plain, quote, same, value_at
 from spectramind_config.settings import Profile
 
 _ROLE = "spectramind"
@@ -155,15 +156,42 @@ def define(name: str, cls: Any, *, taken: frozenset[str], short: Mapping[str, st
         if not roles[one.name] and one.default is one.default_factory is dataclasses.MISSING:
             what = f"root {name}: '{one.name}' has no default"
             problems.append(Problem(what=what, origin=leaf_source(cls, one.name), hint="every setting has one"))
+    for inert, value in sources.inert(cls):
+        what = f"root {name}: {inert} = {value!r} has no annotation, so it sets nothing"
+        problems.append(Problem(what=what, origin=class_source(cls), hint=f"write {inert}: <type> = {value!r}"))
     root = Root(name=name, cls=cls, short=short, groups=groups, own=own, folds={}, **words)
     folds: dict[str, Fold] = {}
     if not problems:
+        problems += [*_unfit_defaults(root), *_unfit_names(root)]
         for field, role in roles.items():
             if role == "folded":
                 problems += _fold(root, field, hints[field], folds)
     if problems:
         raise ConfigError(problems)
     return dataclasses.replace(root, folds=folds)
+
+
+def _unfit_defaults(root: Root) -> Iterator[Problem]:
+    values = root.values()
+    for path, leaf in root.own.items():
+        first, _, rest = path.partition(".")
+        value = value_at(values[first], rest) if rest else values[first]
+        if is_interpolation(value):
+            continue
+        try:
+            if not same(plain(leaf.convert(value)), plain(value)):
+                raise ValueError(f"{quote(value)} is not {leaf.type.words}")  # noqa: TRY301
+        except ValueError as error:
+            what = f"root {root.name}: {path}: {error}"
+            yield Problem(what=what, origin=leaf_source(root.cls, path), expected=leaf.words)
+
+
+def _unfit_names(root: Root) -> Iterator[Problem]:
+    known = [*root.own, *(f"{one.name}.{path}" for one in root.groups.values() for path in leaves_of(one.schema))]
+    for short, path in root.short.items():
+        if path not in known:
+            what = f"root {root.name}: the short name {short} stands for '{path}', and there is no such setting"
+            yield Problem(what=what, origin=class_source(root.cls), nearest=nearest(path, known))
 
 
 def _group_problems(

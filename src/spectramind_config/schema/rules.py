@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, get_type_hints
 
 from spectramind_config.errors import Problem, nearest
 from spectramind_config.schema.fields import UnsupportedTypeError, hints_of, leaves_of, sealed, type_of
-from spectramind_config.schema.sources import class_source, declared_twice, leaf_source, section_class
+from spectramind_config.schema.sources import class_source, declared_twice, inert, leaf_source, section_class
 from spectramind_config.schema.values import is_interpolation, plain, quote, same, value_at
 from spectramind_config.settings import Profile, Settings
 
@@ -53,11 +52,9 @@ def _body(cls: type, refusal: Refusal) -> Iterator[Problem]:
     for name in annotated:
         if name not in parents and (close := nearest(name, parents - {"name"}, 0.85)):
             yield refusal(f"{name}: this resembles the inherited '{close}'", hint=f"write {close}", at=name)
-    for name, value in vars(cls).items():
-        inert = not name.startswith("_") and name not in annotated and not hasattr(value, "__get__")
-        if inert and not isinstance(value, type | types.GenericAlias):
-            hint = f"write {name}: <type> = {value!r}"
-            yield refusal(f"{name} = {value!r} has no annotation, so it sets nothing", hint=hint)
+    for name, value in inert(cls):
+        hint = f"write {name}: <type> = {value!r}"
+        yield refusal(f"{name} = {value!r} has no annotation, so it sets nothing", hint=hint)
     if "__slots__" in vars(cls):
         yield refusal("a class with __slots__ cannot be a profile", hint="leave out slots=True")
 

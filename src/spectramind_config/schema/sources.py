@@ -8,6 +8,7 @@ import functools
 import inspect
 import linecache
 import sys
+import types
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args, get_type_hints
 
@@ -97,6 +98,15 @@ def field_statements(cls: type) -> Mapping[str, ast.AnnAssign]:
         for statement in (node.body if node else ())
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
     }
+
+
+def inert(cls: type) -> Iterator[tuple[str, Any]]:
+    """The assignments in a class's body that are no fields, for want of an annotation."""
+    annotated = inspect.get_annotations(cls)
+    for name, value in vars(cls).items():
+        assigned = not name.startswith("_") and name not in annotated and not hasattr(value, "__get__")
+        if assigned and not isinstance(value, type | types.GenericAlias):
+            yield name, value
 
 
 @functools.cache
