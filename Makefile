@@ -1,10 +1,12 @@
 # make train   installs what is needed and trains V50 on simulated planets; ARGS="local=debug" passes overrides
 # make test    linters, type checks and tests
+# make docs    the site, in build/site; a warning is an error
+# make reference   writes anew what follows from declarations: reference pages, outputs on pages, error texts
 PYTHON ?= $(if $(shell command -v python3.11),python3.11,python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test lint clean
+.PHONY: train test lint docs reference clean
 
 train: $(VENV)/train.stamp
 	$(strip $(BIN)/spectramind train $(ARGS))
@@ -17,7 +19,15 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pyright
-	$(BIN)/lint-imports --no-cache
+	$(BIN)/lint-imports --no-logo --no-cache
+
+docs: $(VENV)/docs.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# The tests that compare such files write them when they are told to; then all of them are compared.
+reference: $(VENV)/dev.stamp
+	$(BIN)/python docs/reference.py
+	UPDATE_DOCS=1 UPDATE_ERRORS=1 $(BIN)/pytest -n 2 tests/config/test_docs.py tests/config/test_errors.py
 
 $(VENV)/pip.stamp:
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +42,10 @@ $(VENV)/train.stamp: pyproject.toml constraints.txt | $(VENV)/pip.stamp
 
 $(VENV)/dev.stamp: $(VENV)/train.stamp
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[train,dev]"
+	touch $@
+
+$(VENV)/docs.stamp: pyproject.toml constraints.txt | $(VENV)/pip.stamp
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[docs]"
 	touch $@
 
 clean:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import datetime
+import datetime as dt
 import functools
 import importlib
 import importlib.util
@@ -103,7 +103,7 @@ def _type_text(kind: Any) -> str:
 
 
 def _literal(value: Any) -> str:
-    if isinstance(value, datetime.timedelta):
+    if isinstance(value, dt.timedelta):
         return repr(str(value))  # The peers hold a length of time as text.
     if not dataclasses.is_dataclass(value):
         return repr(value)

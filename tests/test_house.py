@@ -8,9 +8,13 @@ import pytest
 import spectramind_config as sc
 
 SOURCE = Path(sc.__file__).parent
-ENGINE = [file for floor in ("schema", "sites", "compose", "commands") for file in sorted((SOURCE / floor).glob("*.py"))]
+ENGINE = [
+    file for floor in ("schema", "sites", "compose", "commands") for file in sorted((SOURCE / floor).glob("*.py"))
+]
 GROUPS = "|".join(sc.EffectiveConfig._root.groups)
-NAMES = re.compile(rf"""["'](?:{GROUPS})["']|["'](?:{GROUPS})[.=]|\b(?:Local|Trainer|Model|Data|Loss|Logger|Optimizer)Config\b""")
+NAMES = re.compile(
+    rf"""["'](?:{GROUPS})["']|["'](?:{GROUPS})[.=]|\b(?:Local|Trainer|Model|Data|Loss|Logger|Optimizer)Config\b"""
+)
 
 
 @pytest.mark.parametrize("file", ENGINE, ids=lambda file: f"{file.parent.name}/{file.name}")

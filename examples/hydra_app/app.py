@@ -1,7 +1,8 @@
 """Another Hydra application, about Kepler's equation, that borrows machine profiles from ``spectramind_config``.
 
 It has its own ``@hydra.main``, its own structured root, its own YAML (``conf/``) and a group of its own, ``solver``.
-Importing ``spectramind_config`` is what puts ``local`` and ``trainer`` within its reach:
+``spectramind://train`` in the ``hydra.searchpath`` of ``conf/config.yaml`` puts ``local`` and ``trainer`` within its
+reach, and ``sc.from_hydra`` checks what they were given and makes typed objects of them:
 
     python examples/hydra_app/app.py
     python examples/hydra_app/app.py local=debug solver=fixed_point solver.tolerance=1e-6
@@ -17,12 +18,11 @@ import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import hydra
 from hydra.core.config_store import ConfigStore
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 import spectramind_config as sc
 
@@ -38,16 +38,13 @@ class Solver:
 
 @dataclass(kw_only=True)
 class App:
-    """The root: our own settings, and a node for each group that is borrowed.
-
-    A borrowed node's default is its group's schema; the profile that ``conf/config.yaml`` lists is merged over it.
-    """
+    """The root: our own settings, and a place for each group that is borrowed; its profile brings the types."""
 
     planets: int = 100
     eccentricity: float = 0.3
     solver: Solver = field(default_factory=Solver)
-    trainer: sc.TrainerConfig = field(default_factory=sc.TrainerConfig)
-    local: sc.LocalConfig = field(default_factory=sc.LocalConfig)
+    trainer: Any = MISSING
+    local: Any = MISSING
 
 
 ConfigStore.instance().store(name="app", node=App)
@@ -77,34 +74,20 @@ def steps(solver: Solver, eccentricity: float, anomaly: float) -> int:
     return solver.max_iterations
 
 
-def check_borrowed() -> None:
-    """Have ``spectramind_config`` check what was said about its groups.
-
-    Hydra checks names and types, but not ranges and closed sets (``local.precision=bf17``), and a key that ``+`` adds
-    passes for one that exists (``+local.devcies=8``).
-    """
-    given = HydraConfig.get()
-    groups = ("trainer", "local")
-    chosen = [f"{group}={given.runtime.choices[group]}" for group in groups]
-    settings = [one for one in given.overrides.task if one.lstrip("+~").partition(".")[0] in groups]
-    try:
-        sc.compose([*chosen, *settings])
-    except sc.ConfigError as error:
-        error.command = f"python {sys.argv[0]}"
-        sys.exit(f"error: {error}")
-
-
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(config: DictConfig) -> None:
     """Solve for planets all around their orbits; say how long it took and what the machine profile says."""
-    check_borrowed()
+    try:
+        borrowed = sc.from_hydra(config)
+    except sc.ConfigError as error:
+        sys.exit(error.tell())
     app = cast("App", OmegaConf.to_object(config))
-    local = cast("sc.LocalConfig", OmegaConf.to_object(config.local))
     anomalies = [math.tau * number / app.planets for number in range(app.planets)]
     mean = sum(steps(app.solver, app.eccentricity, anomaly) for anomaly in anomalies) / app.planets
     print(f"{app.solver.method}: {mean:.1f} steps a planet")
-    print(f"local={local.name}: {type(local).__name__} with devices {local.devices}, precision {local.precision}")
-    print(f"trainer={app.trainer.name}: strategy {app.trainer.strategy}, seed {local.seed}")
+    local = borrowed.local
+    print(f"local={local.name}: {type(local).__name__} with devices {borrowed.devices}, precision {borrowed.precision}")
+    print(f"trainer={borrowed.trainer.name}: strategy {borrowed.strategy}, seed {borrowed.seed}")
 
 
 if __name__ == "__main__":

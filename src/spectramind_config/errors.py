@@ -79,6 +79,7 @@ class ConfigError(Exception):
         self.arguments = tuple(arguments)
         self.program = program
         self.command = command
+        self.run = command
         super().__init__(self.problems, self.arguments, program, command)
 
     def __str__(self) -> str:
@@ -97,7 +98,7 @@ class ConfigError(Exception):
         return "\n".join(paragraphs)
 
     def _command(self, see: str) -> str:
-        return see.replace("{run}", self.command, 1) if see.startswith("{run}") else f"{self.program} {see}"
+        return see.replace("{run}", self.run, 1) if see.startswith("{run}") else f"{self.program} {see}"
 
     def corrected(self) -> list[str] | None:
         """The command line with every mistake mended, or None where that needs a decision of the user's."""

@@ -22,7 +22,9 @@ def examples() -> Path:
 @pytest.fixture
 def python(tmp_path: Path) -> Run:
     """``python ARGUMENTS`` in an empty directory, with the given variables and none of the tester's own."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SM_", "PYTHONPATH"))}
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("SM_", "PYTHONPATH", "COLUMNS"))
+    }
 
     def run(*arguments: str | Path, **variables: str | Path) -> subprocess.CompletedProcess[str]:
         environment = inherited | {name: str(value) for name, value in variables.items()}

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, assert_type
+
+from omegaconf import OmegaConf
 
 import spectramind_config as sc
 
@@ -50,7 +53,7 @@ class Overnight(sc.TrainerConfig):
     """Until the morning."""
 
     strategy: sc.Strategy = "auto"
-    max_time: str | None = "10:00:00"
+    max_time: sc.Duration | None = timedelta(hours=10)
     dev: sc.BatchLimits = field(default_factory=lambda: sc.BatchLimits(limit_test_batches=1))
     checkpoint: sc.Checkpoint = field(default_factory=lambda: sc.Checkpoint(save_top_k=1))
     early_stopping: sc.EarlyStopping = field(default_factory=lambda: sc.EarlyStopping(patience=9))
@@ -99,9 +102,70 @@ class Steady(sc.AdamW):
     schedule: sc.Schedule = "constant"
 
 
+@sc.experiment("steady_night")
+def steady_night() -> list[str]:
+    """All night at a constant rate."""
+    return ["trainer=overnight", "optimizer=steady"]
+
+
+@dataclass(kw_only=True)
+class Telescope(sc.Profile):
+    """The schema of a group of one's own."""
+
+    mirror: Annotated[float, sc.about("Diameter, in metres", gt=0)] = 1.1
+
+
+@sc.profile("telescope", "ariel")
+@dataclass(kw_only=True)
+class Ariel(Telescope):
+    """ESA's, from 2029."""
+
+
+@sc.profile("telescope", "jwst")
+@dataclass(kw_only=True)
+class Jwst(Telescope):
+    """The large one."""
+
+    mirror: float = 6.5
+    segments: int = 18
+
+
+@sc.root("survey")
+@dataclass(frozen=True, kw_only=True)
+class Survey(sc.Config):
+    """A root of one's own."""
+
+    targets: Annotated[int, sc.about("Stars to look at", ge=1)] = 100
+    telescope: Telescope = sc.group("ariel")
+    trainer: sc.TrainerConfig = sc.group("defaults")
+    local: sc.LocalConfig = sc.group("default", over="trainer")
+    precision: sc.Precision = sc.folded()
+
+
+@sc.experiment("deep", root=Survey)
+def deep() -> list[str]:
+    """Few stars, for long."""
+    return ["targets=3", "telescope=jwst"]
+
+
+@sc.main(Survey)
+def look(cfg: Survey) -> None:
+    """What a program does with it."""
+    assert_type(cfg.telescope.mirror, float)
+
+
+survey = sc.compose(["experiment=deep"], root=Survey)
+assert_type(survey, Survey)
+assert_type(survey.telescope, Telescope)
+assert_type(Jwst.of(survey.telescope).segments, int)
+assert_type(survey.precision, sc.Precision)
+assert_type(survey.with_overrides(["targets=4"]), Survey)
+assert_type(sc.from_hydra(OmegaConf.create({"targets": 5}), root=Survey), Survey)
+assert_type(sc.from_hydra(OmegaConf.create({"local": {"name": "rack"}})), sc.EffectiveConfig)
+look(["targets=2"])
+
 assert_type(Rack().row, int)
 assert_type(Rack().power.cooling, Cooling)
-assert_type(sc.TrainRoot().local, sc.LocalConfig)
 
 cfg = sc.compose(["trainer=multi_gpu", "local=hpc", "local.devices=8", "local.dev.limit_train_batches=10"])
 assert_type(cfg, sc.EffectiveConfig)
@@ -110,7 +174,7 @@ assert_type(cfg, sc.EffectiveConfig)
 assert_type(cfg.devices, sc.Devices)
 assert_type(cfg.precision, sc.Precision)
 assert_type(cfg.seed, int)
-assert_type(cfg.max_time, str | None)
+assert_type(cfg.max_time, timedelta | None)
 assert_type(cfg.max_steps, int | None)
 assert_type(cfg.gradient_clip_val, float)
 assert_type(cfg.strategy, sc.Strategy)
@@ -151,6 +215,62 @@ if isinstance(ours.model, sc.V50Config):
 if isinstance(ours.data, sc.NominalData):
     assert_type(ours.data.calibration.adc_gain, sc.AdcGain)
     assert_type(ours.data.simulation, sc.Simulation)
+
+narrowed = sc.V50Config.of(ours.model)
+assert_type(narrowed, sc.V50Config)
+assert_type(Rack.of(ours.local).power.watts, int)
+
+# A root of one's own.
+
+
+@dataclass(kw_only=True)
+class SolverConfig(sc.Profile):
+    """How Kepler's equation is solved."""
+
+    tolerance: Annotated[float, sc.about("Where to stop", gt=0)] = 1e-12
+
+
+@sc.profile("solver", "newton")
+@dataclass(kw_only=True)
+class Newton(SolverConfig):
+    """Newton's method."""
+
+
+@sc.root("consumer")
+@dataclass(frozen=True, kw_only=True)
+class Kepler(sc.Config):
+    """Solves for planets."""
+
+    planets: Annotated[int, sc.about("Planets to solve for", ge=1)] = 100
+    solver: SolverConfig = sc.group("newton")
+    trainer: sc.TrainerConfig = sc.group("defaults")
+    local: sc.LocalConfig = sc.group("default", over="trainer")
+    precision: sc.Precision = sc.folded()
+
+
+@sc.experiment("coarse", root=Kepler)
+def coarse() -> list[str]:
+    """Good enough."""
+    return ["solver.tolerance=1e-3"]
+
+
+kepler = sc.compose(["planets=7", "experiment=coarse"], root=Kepler)
+assert_type(kepler, Kepler)
+assert_type(kepler.planets, int)
+assert_type(kepler.solver.tolerance, float)
+assert_type(kepler.precision, sc.Precision)
+assert_type(kepler.with_overrides(["planets=8"]), Kepler)
+assert_type(sc.from_dict(kepler.to_dict(), "consumer.py", root=Kepler), Kepler)
+assert_type(sc.from_hydra(OmegaConf.create(kepler.to_dict()), root=Kepler), Kepler)
+
+
+@sc.main(Kepler)
+def solve(config: Kepler) -> int:
+    """What runs."""
+    return 0 if config.planets == 7 else 1
+
+
+solve(["planets=7"])
 
 # Who set what.
 origin = cfg.origin("precision")

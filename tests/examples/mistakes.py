@@ -25,6 +25,11 @@ class Wrong(sc.LocalConfig):
     dev: sc.Dev = field(default_factory=lambda: sc.Dev(limit_batches=1))  # refused: call-arg, reportCallIssue
 
 
+@sc.main(sc.EffectiveConfig)  # refused: arg-type, reportArgumentType
+def wrong(config: sc.LocalConfig) -> None:
+    """Takes something else than it is given."""
+
+
 class Unrelated:
     """Not below a schema."""
 

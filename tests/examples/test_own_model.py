@@ -20,7 +20,7 @@ SHORT = ("local.max_epochs=5", "optimizer.lr=0.03", "optimizer.schedule=constant
 def places(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Outputs of its own, and the cache that all tests share."""
     cache = tmp_path_factory.getbasetemp().parent / "spectramind-cache"
-    return {"SM_CACHE_DIR": cache, "SM_DATA_ROOT": tmp_path / "no-data", "SM_OUTPUT_DIR": tmp_path / "outputs"}
+    return {"SM_CACHE_DIR": cache, "SM_OUTPUT_DIR": tmp_path / "outputs"}
 
 
 def test_it_is_trained_scored_and_used(python: Run, spectramind: Run, examples: Path, places: dict[str, Path]) -> None:

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from spectramind_config import Simulation
-from spectramind_train.cli import main
 from spectramind_config.host import Host
-from spectramind_train.cli import _usable
+from spectramind_train.cli import _usable, main
 from spectramind_train.run.terminal import Terminal
 from spectramind_train.simulated.data_set import simulate
 

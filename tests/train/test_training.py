@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from spectramind_config import ConfigError, EffectiveConfig, compose, from_dict
-from spectramind_train.cli import main
 from spectramind_config.host import Host
+from spectramind_train.cli import main
 from spectramind_train.run.directory import Run
 from spectramind_train.run.manifest import read_manifest
 from spectramind_train.run.plan import plan

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from spectramind_config.commands.reporting import setter, shown, width
 from spectramind_config.compose.composition import compose
 from spectramind_config.compose.config import Config
 from spectramind_config.compose.interpolation import Reference, segments
 from spectramind_config.compose.provenance import Origin, Setter
-from spectramind_config.errors import wrapped
+from spectramind_config.errors import ConfigError, wrapped
 from spectramind_config.schema.registry import REGISTRY
 from spectramind_config.schema.values import plain, same
 
 
 def table(config: Config) -> Iterator[str]:
     """Every setting on a line, by group; ``*`` marks those that differ from the default profiles."""
-    default = compose([], type(config))._layers
-    usual = {path: default.effective_value(path) for path in default.paths()}
+    usual: dict[str, Any] = {}
+    with suppress(ConfigError):  # Nobody may bring a default profile.
+        default = compose([], type(config))._layers
+        usual = {path: default.effective_value(path) for path in default.paths()}
     groups = config._root.groups
     origins = [one for one in config.origins() if not is_name(config, one.path)]
     yield "* differs from the default profile of its group"
@@ -79,7 +83,7 @@ def story(config: Config, origin: Origin) -> Iterator[str]:
         rows.append(("over", f"{shown(one.value)} of {setter(one)}"))
     if not is_name(config, origin.path):
         rows.append(("change", f"{origin.key}=<value>"))
-    for label, text in rows:
+    for label, text in rows if leaf.description else rows[1:]:
         yield wrapped(f"  {label + ':':<9} ", text, width())
 
 

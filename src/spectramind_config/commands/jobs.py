@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fnmatch
 import itertools
 import math
@@ -18,9 +19,11 @@ from spectramind_config.commands.parsing import Parser
 from spectramind_config.commands.reporting import out
 from spectramind_config.compose.composition import compose
 from spectramind_config.compose.config import Config
-from spectramind_config.errors import ConfigError, quoted
+from spectramind_config.errors import ConfigError, Problem, quoted
 from spectramind_config.schema import store
+from spectramind_config.schema.fields import leaves_of
 from spectramind_config.schema.registry import REGISTRY, Experiment, Registered
+from spectramind_config.schema.values import Written
 
 MOST_POINTS = 2000
 """A sweep of as many points is checked whole before its first job; of a larger one, each value once."""
@@ -90,32 +93,81 @@ def run(options: Namespace, root: type[Config], task: Task) -> int:
     """
     hydras = [argument for argument in options.overrides if _is_hydras(argument)]
     overrides = [argument for argument in options.overrides if argument not in hydras]
-    flags = _flags(options)
+    flags, names = _flags(options), (options.program, options.command)
     sweeps = options.multirun or any("hydra.mode=MULTIRUN" in argument for argument in hydras)
     if options.shell_completion:
-        return _by_hydra(root, task, [*flags, *overrides])
+        return _by_hydra(root, task, [*flags, *overrides], names)
     if not (flags or hydras):
         return Finished.of(task(compose(overrides, root))).exit_code
     found = points(overrides, root) if sweeps else iter([overrides])
     checked = list(itertools.islice(found, MOST_POINTS + 1))
     if len(checked) > MOST_POINTS:
         checked = list(_each_once(overrides, root))
-    for point in checked:
-        compose(point, root)
+    if problems := _mistakes(checked, overrides, root):
+        raise root._root.error(problems)
+    if sweeps and not options.cfg and not any("hydra/sweeper=" in argument for argument in hydras):
+        intervals = [argument for argument in overrides if argument.partition("=")[2].startswith("interval(")]
+        if intervals:
+            raise root._root.error(list(map(_unsampled, intervals)))
     written = [_written_out(argument, root) for argument in overrides]
     if sweeps and options.cfg:
         codes = [0]
         for point in checked:
             out(f"# {' '.join(map(quoted, point))}")
             shown = [flag for flag in flags if flag != "--multirun"]
-            codes.append(_by_hydra(root, task, [*shown, *hydras, *(_written_out(one, root) for one in point)]))
+            codes.append(_by_hydra(root, task, [*shown, *hydras, *(_written_out(one, root) for one in point)], names))
         return max(codes)
-    return _by_hydra(root, task, [*flags, *hydras, *written])
+    return _by_hydra(root, task, [*flags, *hydras, *written], names)
+
+
+def _mistakes(checked: list[list[str]], overrides: Sequence[str], root: type[Config]) -> list[Problem]:
+    """What is wrong with some points of a sweep, in the words of its command line."""
+    found: dict[Problem, str | None] = {}
+    for point in checked:
+        try:
+            compose(point, root)
+        except ConfigError as error:
+            swept = dict(zip(point, overrides, strict=True))
+            found |= {one: swept.get(one.argument or "", one.argument) for one in error.problems}
+    mended: dict[str | None, str | None] = {}
+    for one, whole in found.items():
+        if whole != one.argument:
+            (key, _, before), (other, _, after) = ((text or "").partition("=") for text in (one.argument, one.instead))
+            text = mended.get(whole, whole)
+            mended[whole] = text.replace(before, after) if text and key == other and text.count(before) == 1 else None
+    return [
+        dataclasses.replace(one, argument=whole, instead=mended.get(whole, one.instead)) for one, whole in found.items()
+    ]
+
+
+def _unsampled(argument: str) -> Problem:
+    return Problem(
+        what=f"{argument}: Hydra's basic sweeper takes lists, and no interval",
+        origin="command line",
+        hint="choose a sweeper that samples, such as hydra/sweeper=optuna, or write some values: a=1,2,3",
+        argument=argument,
+        see="--help",
+    )
 
 
 def _written_out(argument: str, root: type[Config]) -> str:
+    """An override that has been checked, as Hydra takes it: a part of what may be null has to be added."""
     key, equals, value = argument.partition("=")
-    return f"{root._root.short.get(key, key)}{equals}{value}"
+    if key == "experiment" and "null" in value:  # Hydra takes a list of none for none.
+        names = [one.removeprefix("experiment=") for one in _alternatives(argument, root)]
+        return f"{key}={','.join('[]' if name == 'null' else name for name in names)}"
+    leaves = {
+        f"{group}.{path}": leaf
+        for group, named in REGISTRY.view(root._root).items()
+        if key.startswith(f"{group}.")
+        for one in named.values()
+        for path, leaf in leaves_of(one.cls).items()
+    }
+    inside = any(
+        leaf.type.optional and leaf.is_container and key.startswith(f"{path}.")
+        for path, leaf in (leaves | dict(root._root.own)).items()
+    )
+    return f"{'++' * inside}{root._root.short.get(key, key)}{equals}{value}"
 
 
 def points(overrides: Sequence[str], root: type[Config]) -> Iterator[list[str]]:
@@ -147,17 +199,54 @@ def _alternatives(argument: str, root: type[Config]) -> list[str]:
             matching = [name for name in names if any(fnmatch.fnmatch(name, one) for one in include)]
             return [f"{key}={name}" for name in matching if not any(fnmatch.fnmatch(name, one) for one in exclude)]
         if parsed.is_discrete_sweep():
-            return [f"{key}={one}" for one in parsed.sweep_string_iterator()]
+            return [ours for _, ours in _spellings(argument)]
     except HydraException:
         pass  # The composition tells what is wrong.
     return [argument]
 
 
+def _spellings(argument: str) -> list[tuple[str, str]]:
+    """What Hydra makes of each value of an override, and as it was written: Hydra has 1.1 for 1.10, inf for 7e12345."""
+    from hydra.errors import HydraException
+
+    from spectramind_config.compose import grammar
+
+    try:
+        parsed = grammar.parser_of_hydra().parse_override(argument)
+        written = grammar.parsed(argument)._value
+        key = parsed.get_key_element()
+        if not parsed.is_sweep_override():
+            return [(f"{key}={parsed.get_value_element_as_str()}", argument)]
+        theirs = [f"{key}={one}" for one in parsed.sweep_string_iterator()] if parsed.is_discrete_sweep() else []
+        elements = getattr(written, "list", None)
+        if not getattr(written, "simple_form", False) or not isinstance(elements, list):
+            return [(one, one) for one in theirs]
+        return [(one, f"{key}={_spelled(item)}") for one, item in zip(theirs, elements, strict=True)]
+    except (HydraException, ValueError):
+        return []  # The composition tells what is wrong.
+
+
+def _spelled(value: Any) -> str:
+    from hydra.core.override_parser.types import Override
+
+    if isinstance(value, Written):
+        return value.text
+    if isinstance(value, list):
+        return f"[{','.join(map(_spelled, value))}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{_spelled(key)}:{_spelled(item)}' for key, item in value.items())}}}"
+    return str(Override._get_value_element_as_str(value))
+
+
 class _Job:
     """What Hydra calls in each job, in this process or in another one."""
 
-    def __init__(self, root: type[Config], task: Task, folder: str) -> None:
+    def __init__(
+        self, root: type[Config], task: Task, folder: str, names: tuple[str, str], words: Sequence[str]
+    ) -> None:
         self.root = root
+        self.program, self.command = names
+        self.written = {theirs: ours for word in words if "=" in word for theirs, ours in _spellings(word)}
         self.task = task
         self.folder = folder
         view = REGISTRY.view(root._root)
@@ -173,16 +262,17 @@ class _Job:
         code.write_text("1", encoding="ascii")
         REGISTRY.adopt(self.root._root, self.profiles, self.experiments)
         try:
-            finished = Finished.of(self.task(compose(list(job.overrides.task), self.root)))
+            overrides = [self.written.get(one, one) for one in job.overrides.task]
+            finished = Finished.of(self.task(compose(overrides, self.root)))
         except ConfigError as error:
-            error.program, error.command = self.root._root.program, self.root._root.command
+            error.program, error.command = self.program, self.command
             error.arguments = tuple(job.overrides.task)
             finished = Finished(error.tell(), math.nan)
         code.write_text(str(finished.exit_code), encoding="ascii")
         return finished.value
 
 
-def _by_hydra(root: type[Config], task: Task, words: Sequence[str]) -> int:
+def _by_hydra(root: type[Config], task: Task, words: Sequence[str], names: tuple[str, str]) -> int:
     import shutil
     import tempfile
 
@@ -192,15 +282,16 @@ def _by_hydra(root: type[Config], task: Task, words: Sequence[str]) -> int:
         folder = tempfile.mkdtemp(prefix=".exit-codes-", dir=".")
     except OSError:
         folder = tempfile.mkdtemp(prefix="exit-codes-")
-    job = _Job(root, task, str(Path(folder).absolute()))
+    job = _Job(root, task, str(Path(folder).absolute()), names, words)
 
     def start(config: object) -> float | None:
         return job(config)
 
     if line := os.environ.get("COMP_LINE"):
         # The shell asks Hydra to complete `program command …`, and Hydra knows of no commands.
-        command = root._root.command.partition(" ")[2]
-        os.environ["COMP_LINE"] = re.sub(rf"^(\S+\s+){command}\s+", r"\1", line) if command else line
+        command = root._root.command.partition(" ")[2] or r"config\s+\S+"
+        before = rf"^((?:python\S*\s+)?\S+\s+)(?:{command}|(?:config|profiles)\s+\S+)\s+"
+        os.environ["COMP_LINE"] = re.sub(before, r"\1", line)
     named = [] if any("hydra.job.name=" in word for word in words) else [f"hydra.job.name={root._root.name}"]
     argv, sys.argv = sys.argv, [sys.argv[0], *words, *named]
     store.ACTIVE.append(root._root.name)

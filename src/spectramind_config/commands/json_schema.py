@@ -32,8 +32,7 @@ def config_schema(root: type[Config]) -> Schema:
     """The schema of what ``config show`` prints, whichever of the registered profiles are chosen."""
     spec = root._root
     load(spec)
-    view = REGISTRY.view(spec)
-    stack = stack_of(spec, {name: view[name][group.default] for name, group in spec.groups.items()})
+    stack = stack_of(spec, {name: REGISTRY.default(spec, name) for name in spec.groups})
     top = {path: setters[0] for path, setters in stack.setters.items() if _stands_at_top(stack, path)}
     leaves = {path: leaf_schema(stack.leaves[one], stack.values[one]) for path, one in top.items()}
     for name, fold in spec.folds.items():
@@ -108,7 +107,7 @@ def _group(root: type[Config], group: str, stack: Stack | None) -> Schema:
     folded = {name for name, fold in spec.folds.items() if group in fold.groups} if stack else set()
     shapes: dict[str, tuple[Schema, list[str]]] = {}
     profiles = REGISTRY.view(spec)[group]
-    default = profiles[spec.groups[group].default]
+    default = REGISTRY.default(spec, group)
     known = leaves_of(default.cls)
     for one in profiles.values():
         shape = _tree(

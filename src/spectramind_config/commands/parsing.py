@@ -46,11 +46,12 @@ class Parser(argparse.ArgumentParser):
             raise ConfigError(Problem(what=f"{found[1]}: {self.prog} takes {limit}", see=see))
         if found := re.match(r"the following arguments are required: ([^,]+)", message):
             action = self._named(found[1])
-            raise ConfigError(Problem(what=f"{found[1]} is missing", expected=action and action.help, see=see))
+            expected = action.help if action else None
+            raise ConfigError(Problem(what=f"{found[1]} is missing", expected=expected, see=see))
         if found := re.match(r"argument (\S+): (.*)", message):
             flag, reason = max(found[1].split("/"), key=len), found[2]
             action = self._named(flag)
-            expected, close = action and action.help, None
+            expected, close = action.help if action else None, None
             if reason.startswith("expected"):
                 reason = "it needs a value"
             elif action and action.choices and (word := re.match(r"invalid choice: '(.*?)'", reason)):

@@ -99,7 +99,7 @@ def _new(options: Namespace, root: type[Config]) -> int:
     commands = root._root.program
     title = f"Profile {group}={name}; edit it freely.\n\nWhat is not here keeps the base's value: "
     title += f"``{commands} profiles show {group}={default}`` and ``config explain`` tell which.\n"
-    values, reasons, about = REGISTRY.view(root._root)[group][default].cls.suggested(name)
+    values, reasons, about = REGISTRY.default(root._root, group).cls.suggested(name)
     summary, _, notes = about.partition("\n\n")
     _write(options, root._root, group, name, source_of(group, name, values, title, summary, notes, reasons))
     return 0

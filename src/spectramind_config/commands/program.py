@@ -105,6 +105,7 @@ class Program:
                 return 0
             options = self._options(command, arguments)
             options.command = spec.command if self.task is None else self.name
+            options.program = self.name
             found = [*entries(variable or ""), *_sites(options, list(spec.groups))]
             if found:  # Absolute, and in the environment, for the processes that a command starts.
                 os.environ[spec.variable] = os.pathsep.join(map(str, found))
@@ -114,6 +115,7 @@ class Program:
         except ConfigError as error:
             error.program = self.name
             error.command = f"{self.name} {words}".strip()
+            error.run = self.name if self.task else spec.command
             error.arguments = tuple(arguments)
             return error.tell()
         except BrokenPipeError:
@@ -178,7 +180,7 @@ class Program:
         if runs:
             parser = self._run().parser(self.name)
             parser.usage, parser.description = "", None
-            yield from (parser.format_help().partition("\n\n")[2].rstrip(), "")
+            yield from ("", parser.format_help().partition("\n\n")[2].rstrip(), "")
             yield from settings(self.root)
 
 

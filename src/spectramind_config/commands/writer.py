@@ -21,6 +21,7 @@ from spectramind_config.schema.fields import leaves_of
 from spectramind_config.schema.sources import declaring, field_statements
 from spectramind_config.schema.values import plain, same, value_at
 from spectramind_config.settings import Profile, Settings
+from spectramind_config.sites.loading import script
 
 _TEMPLATE = '''\
 """{title}"""
@@ -82,7 +83,7 @@ def source_of(
         body.append(f"    {path}: {ast.unparse(annotation)} = {text}")
     modules: dict[str, list[str]] = {}
     for imported, module in imports.items():
-        modules.setdefault(module, []).append(imported)
+        modules.setdefault(script() or module if module == "__main__" else module, []).append(imported)
     lines = [f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(modules.items())]
     return _TEMPLATE.format(
         title=_docstring(title),
@@ -117,7 +118,7 @@ def _expression(value: Any, indent: str, imports: dict[str, str]) -> str:
         arguments = [f"{name}={_expression(getattr(value, name), inner, imports)}" for name in _changed(value, cls())]
         return f"{cls.__name__}({''.join(f'{chr(10)}{inner}{one},' for one in arguments)}\n{indent})"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_text(key)}: {_expression(one, indent, imports)}" for key, one in value.items()) + "}"
+        return "{" + ", ".join(f"{_expression(key, indent, imports)}: {_expression(one, indent, imports)}" for key, one in value.items()) + "}"
     if isinstance(value, list | tuple):
         items = ", ".join(_expression(one, indent, imports) for one in value)
         return f"[{items}]" if isinstance(value, list) else f"({items}{',' * (len(value) == 1)})"
