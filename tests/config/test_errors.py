@@ -15,6 +15,7 @@ import pytest
 import spectramind_config as sc
 from spectramind_config.errors import ConfigError, Problem, nearest, quoted
 from spectramind_config.profiles.local import Dev
+from spectramind_config.schema.registry import REGISTRY
 from spectramind_train.cli import main
 
 CATALOGUE = Path(__file__).with_name("errors.txt")
@@ -44,11 +45,13 @@ COMMANDS = {
         "optimizer.learning_rate=0.1",
         "local._target_=os.system",
         "whatever=1",
+        "task_name=x",
         "=1",
     ],
     "A value that does not fit": [
         "local.devices=0",
         "local.devices=fast",
+        "local.devices=gpu",
         "local.precision=16",
         "local.precision=bf16",
         "local.seed=-1",
@@ -57,7 +60,7 @@ COMMANDS = {
         "local.deterministic=ture",
         "local.paths.data_root=",
         "local.dev.limit_train_batches=1.5",
-        "trainer.max_time=8h",
+        "trainer.max_time=8",
         "trainer.strategy=dpp",
         "optimizer.lr=0",
         "optimizer.lr=nan",
@@ -66,6 +69,7 @@ COMMANDS = {
         "optimizer.betas.0=x",
         "local.mlflow.experiment_name='???'",
     ],
+    "Experiments": ["experiment=narow", "experiment=[narrow,fast]", "+experiment=narrow", "~experiment"],
     "A section instead of a setting": [
         "local.paths=/scratch",
         "local.paths={cache_dir:/x,cash_dir:/y}",
@@ -129,6 +133,12 @@ CLI = [
     "profiles show local=hcp",
     "profiles show deflaut",
     "profiles list --all",
+    "profiles new",
+    "profiles new a b",
+    "config hash --file",
+    "config schema local=hpc",
+    "train --cfg jub",
+    "train --multirun local=hpc,debgu --cfg job hydra.job.chdir=true",
 ]
 
 
@@ -202,9 +212,13 @@ def catalogue(capsys: pytest.CaptureFixture[str]) -> str:
         parts.append(f"\n{title}\n")
         parts.append(indented(message(lambda values=values: sc.from_dict(values, "run/config.yaml"))))  # type: ignore[misc]
     parts.append("\n== Registering a profile ==\n")
+    known = REGISTRY._known
     for group, name, cls in PROFILES:
         parts.append(f'\n@profile("{group}", "{name}") class {cls.__name__}\n')
         parts.append(indented(message(lambda group=group, name=name, cls=cls: sc.profile(group, name)(cls))))  # type: ignore[misc]
+        if name == "hpc":
+            parts.append("\n$ spectramind train local=hpc\n" + indented(message(lambda: sc.compose(["local=hpc"]))))
+        REGISTRY._known = known
     parts.append("\n== Commands ==\n")
     for text in CLI:
         code = main(text.split())

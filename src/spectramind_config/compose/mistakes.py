@@ -150,7 +150,8 @@ class Mistakes:
     def unknown_setting(self, override: Override, path: str, known: Mapping[str, Leaf]) -> Problem:
         """A key that does not exist: in a group that does not, in another group, or misspelt."""
         if override.is_hydra:
-            return self.about(override, "settings of Hydra itself are taken where runs are started only", instead="")
+            what = f"settings of Hydra itself are taken by {self.root.command} only"
+            return self.about(override, what, instead="")
         text = override.argument.partition("=")[2]
         groups = self.root.groups
         group = nearest(path, groups) if "." not in path else None

@@ -34,7 +34,7 @@ def from_file(path: Path, root: type[C]) -> C:
         ConfigError: With every mistake in the file, each with its line.
     """
     file = path / "manifest.json" if os.path.isdir(path) else path  # noqa: PTH112 - Path.is_dir raises for no path.
-    expected = "what config show prints, or a run's manifest"
+    expected = f"what {root._root.program} config show prints, or a run's manifest"
     try:
         _, values, lines = yaml.read(file, expected=expected, see="config show")
     except ConfigError as error:
@@ -70,7 +70,7 @@ def from_dict(
     if not isinstance(values, Mapping):
         found = "nothing" if values is None else f"a {type(plain(values)).__name__}"
         what = f"{source}: it holds {found} instead of settings"
-        raise spec.error(Problem(what=what, expected="what config show prints", see=check))
+        raise spec.error(Problem(what=what, expected=f"what {spec.program} config show prints", see=check))
     view = REGISTRY.view(spec)
     sections = {group: one for group in spec.groups if isinstance(one := values.get(group), Mapping) and "name" in one}
     choices = {group: str(plain(one["name"])) for group, one in sections.items()}

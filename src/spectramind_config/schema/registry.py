@@ -328,7 +328,7 @@ class Registry:
             else:
                 known = list(groups) or [one for root in self.known.roots.values() for one in root.groups]
                 what = f"profile {label}: there is no config group '{group}'"
-                expected = "one of " + ", ".join(dict.fromkeys(known))
+                expected = "one of " + ", ".join(dict.fromkeys(known)) if len(known) > 1 else known[0]
                 close = nearest(group, known)
                 yield dataclasses.replace(problem, what=what, expected=expected, nearest=close)
             return

@@ -116,6 +116,8 @@ class Kind:
             value = Path(raw) if isinstance(raw, str) else _no(raw)
         else:
             value = _no(raw) if exact else SCALARS[kind](raw)._value()
+            if not isinstance(value, kind):  # OmegaConf lets every node hold the text of an interpolation.
+                raise TypeError
         if isinstance(value, str | float):
             _refuse_unfit(value)
         if not all(_WITHIN[limit](value, bound) for limit, bound in self.limits):

@@ -120,47 +120,6 @@ def test_fingerprints_are_the_same_in_every_process(seed: str) -> None:
     assert len(config.fingerprint) == len(config.science_fingerprint) == 64
 
 
-WHERE = [
-    # Settings that say where or how visibly a run happens, not what it computes.
-    *[
-        "local.paths.data_root=/d",
-        "local.paths.cache_dir=/c",
-        "local.paths.output_dir=/o",
-        "local.paths.run_manifest=/m",
-    ],
-    *["local.devices=1", "local.num_workers.train=3", "local.num_workers.val=3", "local.prefetch_factor=7"],
-    *["local.pin_memory=false", "local.persistent_workers=false", "local.mlflow.enabled=true"],
-    *["local.mlflow.experiment_name=x", "local.mlflow.tracking_uri=x", "local.dev.log_every_n_steps=3"],
-    *["local.dev.enable_progress_bar=false", "logger.style=plain", "trainer.console.refresh=throttled"],
-    *["trainer.offline=true", "trainer.max_time=01:00:00"],
-]
-WHAT = [
-    # Settings that change the result.
-    *["optimizer.lr=1e-3", "local.seed=7", "model.width=64", "model.dropout=0.2", "optimizer.betas=[0.9,0.99]"],
-    *["loss.nll=2", "data.batch_size=16", "data.calibration.bin_seconds=90", "local.max_epochs=3"],
-    *["local.precision=32", "local.accumulate_grad_batches=2", "trainer.gradient_clip_val=0.5", "trainer.max_steps=9"],
-    *["local.dev.limit_train_batches=3", "local.deterministic=false", "trainer.sync_batchnorm=true"],
-    # The batch is per device, so the number of processes decides how many planets a step sees.
-    *["trainer.num_nodes=2", "trainer.strategy=ddp", "local.devices=8"],
-]
-
-
-@pytest.mark.parametrize("override", WHERE)
-def test_the_science_fingerprint_ignores_where_a_run_happens(override: str) -> None:
-    """The full fingerprint changes, the scientific one does not."""
-    before, after = sc.compose(), sc.compose([override])
-    assert before.fingerprint != after.fingerprint
-    assert before.science_fingerprint == after.science_fingerprint
-
-
-@pytest.mark.parametrize("override", WHAT)
-def test_the_science_fingerprint_follows_what_decides_the_result(override: str) -> None:
-    """Both fingerprints change."""
-    before, after = sc.compose(), sc.compose([override])
-    assert before.fingerprint != after.fingerprint
-    assert before.science_fingerprint != after.science_fingerprint
-
-
 @given(data=st.data())
 def test_a_saved_config_is_read_back(data: st.DataObject, valid_choices: Overrides, valid_settings: Overrides) -> None:
     """``to_dict`` and ``to_yaml`` lead back to an equal config."""

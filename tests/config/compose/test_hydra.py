@@ -121,7 +121,10 @@ EXPERIMENTS = st.sampled_from(["narrow", "overfit", "[narrow,overfit]", "[overfi
 SETTINGS = st.sampled_from(list(LEAVES)).flatmap(lambda path: st.tuples(st.just(path), texts(path)))
 ODD = st.tuples(st.sampled_from(ODD_KEYS), st.sampled_from(TEXTS))
 KEYS = st.lists(
-    st.one_of(CHOICES, SETTINGS, SETTINGS, SETTINGS, EXPERIMENTS, ODD), min_size=1, max_size=3, unique_by=lambda pair: pair[0]
+    st.one_of(CHOICES, SETTINGS, SETTINGS, SETTINGS, EXPERIMENTS, ODD),
+    min_size=1,
+    max_size=3,
+    unique_by=lambda pair: pair[0],
 )
 OVERRIDES = KEYS.flatmap(
     lambda pairs: st.tuples(*(SIGNS.map(lambda sign, pair=pair: f"{sign}{pair[0]}={pair[1]}") for pair in pairs)).map(

@@ -91,7 +91,7 @@ def test_in_an_overlay_and_what_is_imported_of_it(
 def test_in_every_place_for_a_text(text: str, texts: None) -> None:
     """Paths, optional strings, and the elements of lists, dicts and tuples."""
     overrides = [f"local.place={text}", f"local.maybe={text}", f"local.tags=[{text},a]", f"local.pair=[{text},3]"]
-    config = sc.compose(["local=texts", *overrides, f"local.labels={{x:{text}}}", f"+local.labels.y={text}"])
+    config = sc.compose(["local=texts", *overrides, f"+local.labels={{x:{text}}}", f"+local.labels.y={text}"])
     mine = Texts.of(config.local)
     assert (mine.place, mine.maybe, mine.tags, mine.pair) == (Path(text), text, [text, "a"], (text, 3))
     assert mine.labels == {"x": text, "y": text}

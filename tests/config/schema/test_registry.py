@@ -229,7 +229,7 @@ def test_added_fields_are_typed_overridable_and_saved() -> None:
     assert config.to_dict()["local"] == {"name": "site", "rack": 9, "tags": ["x", "y"], "limits": {"gpu": 0.5}}
     assert config.origin("local.rack").option == "local.rack=9"
     assert sc.from_dict(config.to_dict(), "a.yaml") == config
-    for wrong in ("local.rack=0", "local.rack=x", "local.tags=3", "local.limits={a:x}", "local.tags=[[1]]"):
+    for wrong in ("local.rack=0", "local.rack=x", "local.tags=3", "+local.limits={a:x}", "local.tags=[[1]]"):
         with pytest.raises(sc.ConfigError, match="expected"):
             sc.compose(["local=site", wrong])
 
@@ -237,7 +237,7 @@ def test_added_fields_are_typed_overridable_and_saved() -> None:
 def test_the_order_of_a_dicts_keys_is_no_difference() -> None:
     """A dict that is written in another order is the same value, with the same fingerprints."""
     sc.profile("local", "site")(Site)
-    one = sc.compose(["local=site", "local.limits={a:1,b:2}"])
+    one = sc.compose(["local=site", "+local.limits={a:1,b:2}"])
     other = sc.compose(["local=site", "+local.limits.b=2", "+local.limits.a=1"])
     assert one == other
     assert one.science_fingerprint == other.science_fingerprint
