@@ -16,8 +16,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -31,23 +31,27 @@ _LOG = logging.getLogger(__name__)
 _LOCK = threading.RLock()
 _YOUNG_S = 0.1
 _PATIENCE = 20
+_CLAIM = re.compile(r"""(?:profile\(\s*["'](\w+)["']\s*,|experiment\()\s*["']([\w-]+)["']""")
+_Failures = dict[str, tuple[Problem, ...]]
 _Stamp = tuple[int, int] | None
 
 
 @dataclass(frozen=True)
 class _Loaded:
-    """What the profiles of a root were loaded from."""
+    """What the profiles of a root were loaded from; the variable is None before anything was."""
 
-    variable: str = ""
-    stamps: tuple[tuple[str, _Stamp], ...] = ()
+    variable: str | None = None
+    stamps: dict[str, _Stamp] = field(default_factory=dict)
     files: frozenset[str] = frozenset()
-    failures: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
+    failures: _Failures = field(default_factory=dict)
 
-    @property
+    def unchanged(self) -> bool:
+        return all(_stamp(path) == stamp for path, stamp in self.stamps.items())
+
     def settled(self) -> bool:
         """Whether nobody seems to be writing a file right now: then it fails, or holds half, until it is whole."""
-        young = any(time.time() - (_stamp(label) or (0,))[0] / 1e9 < _YOUNG_S for label in self.failures)
-        return not young and all(_stamp(path) == stamp for path, stamp in self.stamps)
+        newest = max((_stamp(label) or (0, 0) for label in self.failures), default=(0, 0))
+        return time.time() - newest[0] / 1e9 >= _YOUNG_S and self.unchanged()
 
 
 class _UnsettledError(Exception):
@@ -62,89 +66,83 @@ _TOLD: set[str] = set()
 def load(root: Root) -> None:
     """Load what is new: everything at the first call, later only what changed in the variable or in its files."""
     loaded = _LOADED.get(root.name)
-    if loaded is not None and os.environ.get(root.variable, "") == loaded.variable:
-        for path, stamp in loaded.stamps:
-            if _stamp(path) != stamp:
-                break
-        else:
-            return
+    if loaded and os.environ.get(root.variable, "") == loaded.variable and loaded.unchanged():
+        return
     with _LOCK:
         if root.name in _LOADING:  # A profile's own module may compose.
             return
         _LOADING.add(root.name)
         try:
-            found = _load(root, _LOADED.get(root.name))
+            found = _LOADED[root.name] = _settled(root, _LOADED.get(root.name, _Loaded()))
         finally:
             _LOADING.discard(root.name)
-        _LOADED[root.name] = found
         for label, problems in found.failures.items():
             for problem in problems:
-                if f"{label}{problem}" not in _TOLD:
-                    _TOLD.add(f"{label}{problem}")
+                if (told := f"{label}{problem}") not in _TOLD:
+                    _TOLD.add(told)
                     _LOG.warning("warning: a profile was not loaded: %s", problem)
 
 
-def _load(root: Root, before: _Loaded | None) -> _Loaded:
-    for attempt in range(_PATIENCE):
-        try:
-            with REGISTRY.change():
-                found = _read(root, before)
-                if not found.settled and attempt < _PATIENCE - 1:
-                    raise _UnsettledError  # noqa: TRY301 - it takes back the change.
-                return found
-        except _UnsettledError:
-            time.sleep(0.02)
+def _settled(root: Root, before: _Loaded) -> _Loaded:
+    for patience in reversed(range(_PATIENCE)):
+        with suppress(_UnsettledError), REGISTRY.change():
+            found = _read(root, before)
+            if patience and not found.settled():
+                raise _UnsettledError
+            return found
+        time.sleep(0.02)
     raise AssertionError
 
 
-def _read(root: Root, before: _Loaded | None) -> _Loaded:
+def _read(root: Root, before: _Loaded) -> _Loaded:
     variable = os.environ.get(root.variable, "")
     importable(root)
-    watched: list[str] = []
-    files: list[Path] = []
-    failures: dict[str, tuple[Problem, ...]] = {}
-    absent: list[Path] = []
+    watched, found = entries(variable), list[Path]()
     for entry in entries(variable):
-        watched.append(str(entry))
         if os.path.isdir(entry):  # noqa: PTH112 - Path.is_dir raises where a folder above cannot be read.
-            watched += [str(entry / group) for group in root.groups if _stamp(str(entry / group))]
-            files += sorted(entry.glob("*.py"))
-            files += [file for group in root.groups for file in sorted((entry / group).glob("*.yaml"))]
+            groups = [group for name in root.groups if _stamp(str(group := entry / name))]
+            watched += groups
+            found += [*sorted(entry.glob("*.py")), *(file for one in groups for file in sorted(one.glob("*.yaml")))]
         else:
-            (files if _stamp(str(entry)) else absent).append(entry)
-    files = list(dict.fromkeys(files))
-    stamps = tuple((path, _stamp(path)) for path in dict.fromkeys([*watched, *map(str, files)]))
-    sources = frozenset(map(str, [*files, *absent]))
-    REGISTRY.discard(sources | (before.files if before else frozenset()))
+            found.append(entry)
+    stamps = {path: _stamp(path) for path in map(str, [*watched, *found])}
+    files = {str(file): file for file in found}
+    stale = files.keys() | before.files
+    REGISTRY.discard(stale)
     for name, module in list(sys.modules.items()):
-        if name.startswith(f"{__name__}.") and getattr(module, "__file__", "") in sources | (before or _Loaded()).files:
+        if name.startswith(f"{__name__}.") and getattr(module, "__file__", "") in stale:
             del sys.modules[name]
-    for entry in absent:
-        what = f"{root.variable}: there is no file or folder {entry}"
-        failures[str(entry)] = (Problem(what=what, hint="correct the variable"),)
-        REGISTRY.refuse({("", entry.stem)}, str(entry), failures[str(entry)])
-    failures |= _attempt([file for file in files if file.suffix != ".yaml"], _module)
-    if before is None:
-        failures |= dict(_packages(root))
-    overlays = [file for file in files if file.suffix == ".yaml"]
-    while len(pending := _attempt(overlays, lambda file: _overlay(file, root))) not in (0, len(overlays)):
-        overlays = [Path(label) for label in pending]  # One may change another that has been loaded after it.
-    return _Loaded(variable, stamps, sources, failures | pending)
+    failures: _Failures = {}
+    for label, file in files.items():
+        if not stamps[label]:
+            what = f"{root.variable}: there is no file or folder {file}"
+            failures[label] = (Problem(what=what, hint="correct the variable"),)
+            REGISTRY.refuse({("", file.stem)}, label, failures[label])
+        elif file.suffix != ".yaml":
+            with _attempt(failures, label, [file]):
+                _run(file)
+    if before.variable is None and _provided(root.entry_points):
+        _load_packages(root.entry_points, failures)
+    overlays = [file for label, file in files.items() if stamps[label] and file.suffix == ".yaml"]
+    return _Loaded(variable, stamps, frozenset(files), failures | _overlays(overlays, root))
 
 
-def _attempt(files: list[Path], loader: Callable[[Path], None]) -> dict[str, tuple[Problem, ...]]:
-    failures: dict[str, tuple[Problem, ...]] = {}
-    for file in files:
-        try:
-            loader(file)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a site's code may fail in any way.
-            problems = failures[str(file)] = _problems(error, str(file), file)
-            REGISTRY.discard({str(file)})
-            REGISTRY.refuse(_claims(file), str(file), problems)
-    return failures
+@contextmanager
+def _attempt(failures: _Failures, label: str, files: Iterable[Path], *claims: tuple[str, str]) -> Iterator[None]:
+    """Load from a source; where it fails, note why, and refuse what it claims or the first of its files mentions."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a site's code may fail in any way.
+        file, text = next(iter(files), None), ""
+        with suppress(OSError):
+            text = file.read_text(encoding="utf-8", errors="replace") if file else ""
+        failures[label] = _problems(error, label, file)
+        mentioned = {(group or "experiment", name) for group, name in _CLAIM.findall(text)}
+        REGISTRY.discard({label})
+        REGISTRY.refuse({*claims, *mentioned}, label, failures[label])
 
 
-def _module(file: Path) -> None:
+def _run(file: Path) -> None:
     """Run a Python file as a module of this one, so that pickles of its classes find it in other processes too."""
     name = f"{__name__}.{file.stem}"
     while (known := sys.modules.get(name)) is not None:
@@ -172,33 +170,29 @@ def script() -> str:
     return Path(file).stem if file and getattr(main, "__spec__", None) is None else ""
 
 
-def _overlay(file: Path, root: Root) -> None:
-    group = file.parent.name
-    if group not in root.groups:
-        expected = "; ".join(root.groups)
-        raise ConfigError(Problem(what="an overlay lies in a folder named as its group", expected=expected))
-    Overlay(file, group, root).register()
+def _overlays(files: list[Path], root: Root) -> _Failures:
+    failures: _Failures = {}
+    for file in files:
+        with _attempt(failures, str(file), [file], (file.parent.name, file.stem)):
+            if (group := file.parent.name) not in root.groups:
+                expected = "; ".join(root.groups)
+                raise ConfigError(Problem(what="an overlay lies in a folder named as its group", expected=expected))
+            Overlay(file, group, root).register()
+    if len(failures) in (0, len(files)):
+        return failures
+    return _overlays([Path(label) for label in failures], root)  # One may change another that was loaded after it.
 
 
-def _packages(root: Root) -> Iterator[tuple[str, tuple[Problem, ...]]]:
-    if not _provided(root.entry_points):
-        return
+def _load_packages(group: str, failures: _Failures) -> None:
     from importlib.metadata import entry_points
 
-    for entry in entry_points(group=root.entry_points):
-        distribution = entry.dist.name if entry.dist else entry.module
-        try:
-            with REGISTRY.provided_by(distribution):
-                entry.load()
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a third party's code may fail in any way.
-            parts = entry.module.split(".")
-            found = [Path(folder, *parts[:-1], parts[-1]) for folder in sys.path]
-            files = [file for one in found for file in (one.with_suffix(".py"), one / "__init__.py") if file.is_file()]
-            file = files[0] if files else None
-            label = f"package {distribution}, entry point {entry.name} = {entry.value}"
-            problems = _problems(error, label, file)
-            REGISTRY.refuse({("", entry.name), *_claims(file)}, label, problems)
-            yield label, problems
+    for entry in entry_points(group=group):
+        package = entry.dist.name if entry.dist else entry.module
+        found = [Path(folder, *entry.module.split(".")) for folder in sys.path]
+        files = (file for one in found for file in (one.with_suffix(".py"), one / "__init__.py") if file.is_file())
+        label = f"package {package}, entry point {entry.name} = {entry.value}"
+        with _attempt(failures, label, files, ("", entry.name)), REGISTRY.provided_by(package):
+            entry.load()
 
 
 def _provided(group: str) -> bool:
@@ -232,17 +226,6 @@ def _problems(error: BaseException, label: str, file: Path | None) -> tuple[Prob
     return (Problem(what=f"{type(error).__name__}: {reason}", origin=where),)
 
 
-def _claims(file: Path | None) -> set[tuple[str, str]]:
-    """The groups and names that a source mentions."""
-    text = ""
-    if file is not None:
-        with suppress(OSError):
-            text = file.read_text(encoding="utf-8", errors="replace")
-    claims = set(re.findall(r"""profile\(\s*["'](\w+)["']\s*,\s*["']([\w-]+)["']""", text))
-    claims |= {("experiment", name) for name in re.findall(r"""experiment\(\s*["']([\w-]+)["']""", text)}
-    return claims | ({(file.parent.name, file.stem)} if file is not None and file.suffix == ".yaml" else set())
-
-
 def _stamp(path: str) -> _Stamp:
     try:
         found = os.stat(path)  # noqa: PTH116 - a Path costs more than the call, at every composition.
@@ -256,14 +239,10 @@ def entries(variable: str) -> list[Path]:
     return [Path(entry).absolute() for entry in variable.split(os.pathsep) if entry]
 
 
-def folders(variable: str) -> list[str]:
-    """The folders that hold the files of a variable."""
-    return [str(entry.parent if entry.suffix else entry) for entry in entries(variable)]
-
-
 def importable(root: Root) -> None:
     """Let Python find a root's files as modules of this one: a pickle may be read before anything is loaded."""
-    __path__[:] = dict.fromkeys([*folders(os.environ.get(root.variable, "")), *__path__])
+    files = entries(os.environ.get(root.variable, ""))
+    __path__[:] = dict.fromkeys([*(str(file.parent if file.suffix else file) for file in files), *__path__])
 
 
 __path__: list[str] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,7 @@ _MOST_NODES = 200_000
 def read(file: Path, *, expected: str, see: str) -> tuple[str, Any, dict[str, int]]:
     """A file's text, its values with ``Written`` for unquoted ones, and the line of every dotted path.
 
-    Args:
-        file: YAML, or JSON, which is YAML.
-        expected: What should be in it, for messages.
-        see: The command that prints such a file.
+    It is YAML, or JSON, which is YAML. A message says what is ``expected`` in it and which command to ``see``.
 
     Raises:
         ConfigError: It cannot be read, is no YAML, is a bomb of aliases, or says one thing twice.
@@ -46,32 +44,28 @@ def read(file: Path, *, expected: str, see: str) -> tuple[str, Any, dict[str, in
     except (ValueError, RecursionError) as error:
         raise unreadable(f"not YAML or JSON: {error}") from None
     lines: dict[str, int] = {}
-    visited = 0
+    visits = count(1)
 
     def value(node: yaml.Node, prefix: str, above: tuple[int, ...]) -> Any:
-        nonlocal visited
-        visited += 1
         if id(node) in above:
             raise unreadable("a value in it holds itself", node.start_mark.line + 1)
-        if visited > _MOST_NODES or len(above) > 100:
+        if next(visits) > _MOST_NODES or len(above) > 100:
             raise unreadable("it holds more than any configuration does", node.start_mark.line + 1)
-        inside = (*above, id(node))
+        above = (*above, id(node))
         if isinstance(node, yaml.MappingNode):
             found: dict[Any, Any] = {}
             for key, item in node.value:
-                name = f"{prefix}{key.value}"
+                name, line = f"{prefix}{key.value}", key.start_mark.line + 1
                 if key.value in found:
-                    raise unreadable(f"{name} stands on line {lines[name]} already", key.start_mark.line + 1)
-                lines[name] = key.start_mark.line + 1
-                found[str(key.value)] = value(item, f"{name}.", inside)
+                    raise unreadable(f"{name} stands on line {lines[name]} already", line)
+                lines[name] = line
+                found[str(key.value)] = value(item, f"{name}.", above)
             return found
         if isinstance(node, yaml.SequenceNode):
-            return [value(item, f"{prefix}{number}.", inside) for number, item in enumerate(node.value)]
+            return [value(item, f"{prefix}{number}.", above) for number, item in enumerate(node.value)]
         made = loader.construct_object(node, deep=True)
-        written = (
-            made is not None and not isinstance(made, str) and isinstance(node, yaml.ScalarNode) and node.style is None
-        )
-        return Written(made, node.value) if written else made
+        unquoted = isinstance(node, yaml.ScalarNode) and node.style is None
+        return Written(made, node.value) if unquoted and not isinstance(made, str | None) else made
 
     try:
         return text, None if root is None else value(root, "", ()), lines
