@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any
 
 from spectramind_config.compose import composition, experiments, saved
 from spectramind_config.compose.config import Config, root
+from spectramind_config.compose.experiments import Listing
 from spectramind_config.profiles.data import DataConfig
 from spectramind_config.profiles.local import Dev, LocalConfig, MLflow, NumWorkers, Paths
 from spectramind_config.profiles.logger import LoggerConfig
@@ -21,8 +22,9 @@ from spectramind_config.settings import Devices, Duration, Precision
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+    from typing_extensions import TypeVar
 
-C = TypeVar("C", bound=Config)
+    C = TypeVar("C", bound=Config, default="EffectiveConfig")
 
 
 @root(
@@ -82,20 +84,12 @@ class EffectiveConfig(Config):
         return {"processes": "all" if everything else processes * self.num_nodes}
 
 
-@overload
-def compose(overrides: Sequence[str] = ()) -> EffectiveConfig: ...
-@overload
-def compose(overrides: Sequence[str] = (), *, root: type[C]) -> C: ...
-def compose(overrides: Sequence[str] = (), *, root: type[Config] = EffectiveConfig) -> Config:
-    """Compose the config of a root from a list of overrides in Hydra's grammar.
+def compose(overrides: Sequence[str] = (), *, root: type[C] = EffectiveConfig) -> C:  # type: ignore[assignment]
+    """Compose the config of a root from overrides in Hydra's grammar, ``["local=hpc", "local.devices=8"]``.
 
     Layers are folded left to right: profiles in the order of the root's groups (``trainer`` under ``local``: where
     both set a value, ``local`` wins unless it says null), then experiments, then the overrides, the last of several.
     The result is frozen and knows the origin of every value.
-
-    Args:
-        overrides: Such as ``["trainer=multi_gpu", "local=hpc", "local.devices=8"]``.
-        root: The class to compose.
 
     Raises:
         ConfigError: With every mistake in the overrides, not only the first.
@@ -103,17 +97,10 @@ def compose(overrides: Sequence[str] = (), *, root: type[Config] = EffectiveConf
     return composition.compose(overrides, root)
 
 
-@overload
-def from_dict(values: Mapping[str, Any], source: str) -> EffectiveConfig: ...
-@overload
-def from_dict(values: Mapping[str, Any], source: str, *, root: type[C]) -> C: ...
-def from_dict(values: Mapping[str, Any], source: str, *, root: type[Config] = EffectiveConfig) -> Config:
+def from_dict(values: Mapping[str, Any], source: str, *, root: type[C] = EffectiveConfig) -> C:  # type: ignore[assignment]
     """Rebuild a config from what ``to_dict`` gave, checked like a command line.
 
-    Args:
-        values: The nested values; ``trainer.name``, ``model.name`` and so on choose the profiles.
-        source: Where they come from, for messages: a file's path.
-        root: The class to rebuild.
+    In the nested values ``trainer.name``, ``model.name`` and so on choose the profiles; messages name the ``source``.
 
     Raises:
         ConfigError: With every key that is unknown and every value that does not fit.
@@ -121,11 +108,7 @@ def from_dict(values: Mapping[str, Any], source: str, *, root: type[Config] = Ef
     return saved.from_dict(values, source, root)
 
 
-@overload
-def from_file(path: Path) -> EffectiveConfig: ...
-@overload
-def from_file(path: Path, *, root: type[C]) -> C: ...
-def from_file(path: Path, *, root: type[Config] = EffectiveConfig) -> Config:
+def from_file(path: Path, *, root: type[C] = EffectiveConfig) -> C:  # type: ignore[assignment]
     """Rebuild the config that a YAML or JSON file, a run's manifest or its directory holds.
 
     Raises:
@@ -134,17 +117,10 @@ def from_file(path: Path, *, root: type[Config] = EffectiveConfig) -> Config:
     return saved.from_file(path, root)
 
 
-@overload
-def from_hydra(config: DictConfig) -> EffectiveConfig: ...
-@overload
-def from_hydra(config: DictConfig, *, root: type[C]) -> C: ...
-def from_hydra(config: DictConfig, *, root: type[Config] = EffectiveConfig) -> Config:
+def from_hydra(config: DictConfig, *, root: type[C] = EffectiveConfig) -> C:  # type: ignore[assignment]
     """The typed config of what another Hydra application composed from our groups, wherever its values came from.
 
-    Args:
-        config: All that the application composed, or some groups of it; what no group or setting of the root is called
-            belongs to the application and is left alone. A group that is not there has its default profile.
-        root: The class to build.
+    A group that is not in it has its default profile, and what no group or setting of the root is called is left alone.
 
     Raises:
         ConfigError: With every value that breaks a range, every setting that does not exist, every contradiction.
@@ -152,9 +128,7 @@ def from_hydra(config: DictConfig, *, root: type[Config] = EffectiveConfig) -> C
     return saved.from_hydra(config, root)
 
 
-def experiment(
-    name: str, *, root: type[Config] = EffectiveConfig
-) -> Callable[[Callable[[], Sequence[str]]], Callable[[], Sequence[str]]]:
+def experiment(name: str, *, root: type[Config] = EffectiveConfig) -> Callable[[Listing], Listing]:
     """Register a function that returns a list of overrides as an experiment, chosen by ``experiment=name``.
 
     Its docstring says what it is for. It may choose profiles, wins over them, and loses against the command line.
