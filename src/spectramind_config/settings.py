@@ -66,7 +66,7 @@ Batches = Annotated[int, Meta(ge=0)] | Annotated[float, Meta(ge=0.0, le=1.0)]
 class Settings:
     """A node of the configuration tree; inside a composed config it is sealed, and assigning to it raises."""
 
-    # No frozen dataclass: OmegaConf makes that read-only, which would forbid overrides.
+    # It is no frozen dataclass, for OmegaConf makes one read-only, which would forbid overrides.
     if not TYPE_CHECKING:  # They take a class with a __setattr__ for one whose every attribute may be assigned.
 
         def __setattr__(self, name: str, value: object) -> None:

@@ -39,8 +39,7 @@ if TYPE_CHECKING:
 class EffectiveConfig(Config):
     """What a run uses, after ``trainer``, ``local`` and the command line have been folded into one.
 
-    The settings of ``trainer`` and ``local`` stand at the top (``cfg.precision``, ``cfg.paths.output_dir``); the
-    layers themselves, with the fields that a site's own profile adds, at ``cfg.trainer`` and ``cfg.local``.
+    What both groups set stands at the top (``cfg.precision``); what a site's own profile adds, at ``cfg.local``.
     """
 
     trainer: TrainerConfig = group("defaults")
@@ -50,7 +49,6 @@ class EffectiveConfig(Config):
     loss: LossConfig = group("composite")
     logger: LoggerConfig = group("rich_console")
     optimizer: OptimizerConfig = group("adamw")
-
     devices: Devices = folded()
     precision: Precision = folded()
     seed: int = folded()
@@ -89,21 +87,15 @@ def compose(overrides: Sequence[str] = (), *, root: type[C] = EffectiveConfig) -
 
     Layers are folded left to right: profiles in the order of the root's groups (``trainer`` under ``local``: where
     both set a value, ``local`` wins unless it says null), then experiments, then the overrides, the last of several.
-    The result is frozen and knows the origin of every value.
-
-    Raises:
-        ConfigError: With every mistake in the overrides, not only the first.
+    The result is frozen and knows the origin of every value. A ConfigError has every mistake, not only the first.
     """
     return composition.compose(overrides, root)
 
 
 def from_dict(values: Mapping[str, Any], source: str, *, root: type[C] = EffectiveConfig) -> C:  # type: ignore[assignment]
-    """Rebuild a config from what ``to_dict`` gave, checked like a command line.
+    """Rebuild a config from what ``to_dict`` gave, which chooses the profiles too; checked like a command line.
 
-    In the nested values ``trainer.name``, ``model.name`` and so on choose the profiles; messages name the ``source``.
-
-    Raises:
-        ConfigError: With every key that is unknown and every value that does not fit.
+    Where the values come from, such as a file's path, is told in the ConfigError with every mistake in them.
     """
     return saved.from_dict(values, source, root)
 
@@ -111,8 +103,7 @@ def from_dict(values: Mapping[str, Any], source: str, *, root: type[C] = Effecti
 def from_file(path: Path, *, root: type[C] = EffectiveConfig) -> C:  # type: ignore[assignment]
     """Rebuild the config that a YAML or JSON file, a run's manifest or its directory holds.
 
-    Raises:
-        ConfigError: With every mistake in the file, each with its line.
+    A ConfigError has every mistake in the file, each with its line.
     """
     return saved.from_file(path, root)
 
@@ -121,9 +112,7 @@ def from_hydra(config: DictConfig, *, root: type[C] = EffectiveConfig) -> C:  # 
     """The typed config of what another Hydra application composed from our groups, wherever its values came from.
 
     A group that is not in it has its default profile, and what no group or setting of the root is called is left alone.
-
-    Raises:
-        ConfigError: With every value that breaks a range, every setting that does not exist, every contradiction.
+    A ConfigError has every value that breaks a range, every setting that does not exist, every contradiction.
     """
     return saved.from_hydra(config, root)
 
@@ -131,9 +120,7 @@ def from_hydra(config: DictConfig, *, root: type[C] = EffectiveConfig) -> C:  # 
 def experiment(name: str, *, root: type[Config] = EffectiveConfig) -> Callable[[Listing], Listing]:
     """Register a function that returns a list of overrides as an experiment, chosen by ``experiment=name``.
 
-    Its docstring says what it is for. It may choose profiles, wins over them, and loses against the command line.
-
-    Raises:
-        ConfigError: With every mistake in the overrides.
+    Its docstring says what it is for. It may choose profiles, wins over them, and loses against the command line. A
+    ConfigError has every mistake in the overrides.
     """
     return experiments.experiment(name, root)

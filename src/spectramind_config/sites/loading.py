@@ -1,8 +1,7 @@
 """Profiles from elsewhere: installed packages, and the files that a root's environment variable names.
 
-Nothing is loaded before the first composition; after that, a look at the variable and at the files' times is all that
-a composition pays. What is loaded is published whole, so that other threads see all of it or none. A source that cannot
-be loaded is told once, and stops the runs that choose a profile which it claims.
+Nothing is loaded before the first composition; a later one looks at the variable and the files' times. What is loaded
+is published whole. A source that cannot be loaded is told once, and stops the runs that choose what it claims.
 """
 
 from __future__ import annotations
@@ -48,11 +47,6 @@ class _Loaded:
     def unchanged(self) -> bool:
         return all(_stamp(path) == stamp for path, stamp in self.stamps.items())
 
-    def settled(self) -> bool:
-        """Whether nobody seems to be writing a file right now: then it fails, or holds half, until it is whole."""
-        newest = max((_stamp(label) or (0, 0) for label in self.failures), default=(0, 0))
-        return time.time() - newest[0] / 1e9 >= _YOUNG_S and self.unchanged()
-
 
 class _UnsettledError(Exception):
     """A file changes while it is read."""
@@ -84,10 +78,12 @@ def load(root: Root) -> None:
 
 
 def _settled(root: Root, before: _Loaded) -> _Loaded:
+    """What is loaded once nobody seems to be writing a file: till then it fails, or holds half."""
     for patience in reversed(range(_PATIENCE)):
         with suppress(_UnsettledError), REGISTRY.change():
             found = _read(root, before)
-            if patience and not found.settled():
+            young = any(time.time() - (_stamp(label) or (0,))[0] / 1e9 < _YOUNG_S for label in found.failures)
+            if patience and (young or not found.unchanged()):
                 raise _UnsettledError
             return found
         time.sleep(0.02)
@@ -206,11 +202,10 @@ def _provided(group: str) -> bool:
             return True
         except OSError:
             continue
-        for name in names:
-            if name.lower().endswith("-info"):
-                with suppress(OSError):
-                    if group.encode() in Path(folder, name, "entry_points.txt").read_bytes():
-                        return True
+        for name in (name for name in names if name.lower().endswith("-info")):
+            with suppress(OSError):
+                if group.encode() in Path(folder, name, "entry_points.txt").read_bytes():
+                    return True
     return False
 
 
@@ -241,8 +236,8 @@ def entries(variable: str) -> list[Path]:
 
 def importable(root: Root) -> None:
     """Let Python find a root's files as modules of this one: a pickle may be read before anything is loaded."""
-    files = entries(os.environ.get(root.variable, ""))
-    __path__[:] = dict.fromkeys([*(str(file.parent if file.suffix else file) for file in files), *__path__])
+    folders = [one.parent if one.suffix else one for one in entries(os.environ.get(root.variable, ""))]
+    __path__[:] = dict.fromkeys([*map(str, folders), *__path__])
 
 
 __path__: list[str] = []

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from spectramind_config.errors import ConfigError, Problem, nearest
-from spectramind_config.schema.fields import leaves_of, sealed
+from spectramind_config.schema.fields import Leaf, leaves_of, sealed
 from spectramind_config.schema.registry import REGISTRY, Registered
 from spectramind_config.schema.root import Root
 from spectramind_config.schema.values import children, is_interpolation, merged, plain, quote, value_at
@@ -20,13 +20,10 @@ _PACKAGE = re.compile(r"\s*#\s*@package\s+(\S+)")
 
 
 class Overlay:
-    """A YAML file that changes some settings of a profile, the ``base``: that in its ``defaults``, or the default one.
+    """A YAML file that changes some settings of a profile, its ``base``; ConfigError with every mistake in it.
 
-    All the values are in ``instance``, and ``name`` is what the file calls itself. No typed profile needs the
-    ``_target_`` lines, which are ``dropped``; a ``partial`` reading lists what it does not understand as the ``rest``.
-
-    Raises:
-        ConfigError: It cannot be read; or every key that is unknown and every value that does not fit.
+    All the values are in ``instance``, and ``name`` is what the file calls itself. ``_target_`` lines, which no typed
+    profile needs, are ``dropped``; a ``partial`` reading lists what it does not understand as the ``rest``.
     """
 
     def __init__(self, file: Path, group: str, root: Root, *above: Path, partial: bool = False) -> None:
@@ -64,17 +61,18 @@ class Overlay:
     def _line(self, path: str) -> str:
         return f"{self.file}:{self._numbers.get(f'{self._prefix}{path}', 1)}"
 
+    def _refused(self, what: str, path: str = "", **told: str | None) -> ConfigError:
+        origin = self._line(path) if path else f"{self.file}:1"
+        return ConfigError(Problem(what=what, origin=origin, **told))
+
     def _unwrapped(self, text: str, content: Any) -> Any:
         """The settings of the group: the whole file, or what stands below the group's name."""
-        top = f"{self.file}:1"
         if not isinstance(content, dict | None):
-            what = "the file holds no settings"
-            raise ConfigError(Problem(what=what, origin=top, expected="lines of key: value"))
+            raise self._refused("the file holds no settings", expected="lines of key: value")
         content = content or {}
         package = found[1] if (found := _PACKAGE.match(text)) else ""
         if package not in ("", "_global_", "_group_", self.group):
-            what = f"@package {package}: an overlay sets its own group only"
-            raise ConfigError(Problem(what=what, origin=top, hint="remove the line"))
+            raise self._refused(f"@package {package}: an overlay sets its own group only", hint="remove the line")
         if isinstance(inner := content.get(self.group), dict):
             self._prefix = f"{self.group}."
             outer = {name: content[name] for name in ("defaults", "name") if name in content}
@@ -82,24 +80,22 @@ class Overlay:
             return outer | inner | {f"/{name}": value for name, value in content.items() if name in others}
         if package == "_global_" and content.keys() - {"defaults"}:
             hint = next((f"--group {name}" for name in content if name in self.root.groups), None)
-            what = f"@package _global_: there is nothing for {self.group} in the file"
-            raise ConfigError(Problem(what=what, origin=top, hint=hint))
+            raise self._refused(f"@package _global_: there is nothing for {self.group} in the file", hint=hint)
         return content
 
     def _base(self, listed: Any, above: set[Path]) -> Registered:
-        default, origin = self.root.groups[self.group].default, self._line("defaults")
+        default, known = self.root.groups[self.group].default, REGISTRY.view(self.root)[self.group]
         entries = [default] if listed is None else listed if isinstance(listed, list) else []
         names = [name for name in map(self._listed, entries) if name not in (None, "_self_")]
         if len(names) != 1 or entries[0] == "_self_":
             what = f"defaults: {quote(listed)} is not one profile to start from"
-            raise ConfigError(Problem(what=what, origin=origin, expected=f"such as [{default}, _self_]"))
-        name, known = str(names[0]), REGISTRY.view(self.root)[self.group]
-        if name in known:
+            raise self._refused(what, "defaults", expected=f"such as [{default}, _self_]")
+        if (name := str(names[0])) in known:
             return known[name]
         if (beside := self.file.with_name(f"{name}.yaml")).is_file() and beside not in above:
             return Overlay(beside, self.group, self.root, *above)._registered()
-        what, expected = f"defaults: there is no profile '{name}' in group {self.group}", f"one of {', '.join(known)}"
-        raise ConfigError(Problem(what=what, origin=origin, expected=expected, nearest=nearest(name, known)))
+        what = f"defaults: there is no profile '{name}' in group {self.group}"
+        raise self._refused(what, "defaults", expected=f"one of {', '.join(known)}", nearest=nearest(name, known))
 
     def _listed(self, entry: Any) -> str | None:
         """The profile of this group that an entry of a defaults list names; None for another group's."""
@@ -112,8 +108,12 @@ class Overlay:
             path = f"{prefix}{key}"
             if key == "_target_":
                 self.dropped.append(self._line(path))
-            elif path in self._leaves:
-                yield from self._set(path, value)
+            elif leaf := self._leaves.get(path):
+                try:
+                    self._set(leaf, value)
+                except ValueError as error:
+                    expected = f"{leaf.type.words}: {leaf.description}"
+                    yield Problem(what=f"{path}: {error}", origin=self._line(path), expected=expected)
             elif not (section := children(self._leaves, path)):
                 yield self._unknown(path)
             elif isinstance(value, dict):
@@ -122,23 +122,18 @@ class Overlay:
                 what, expected = f"{path}={quote(value)}: {path} is a section, not a setting", ", ".join(section)
                 yield Problem(what=what, origin=self._line(path), expected=f"its settings: {expected}")
 
-    def _set(self, path: str, raw: Any) -> Iterator[Problem]:
-        leaf, (section, _, name) = self._leaves[path], path.rpartition(".")
+    def _set(self, leaf: Leaf, raw: Any) -> None:
+        section, _, name = leaf.path.rpartition(".")
         holder = value_at(self.instance, section) if section else self.instance
         if isinstance(raw, str):
             raw = _REFERENCE.sub(lambda found: self._reference(found[1], section), raw)
         elif isinstance(raw, dict):
             raw = merged(getattr(holder, name), raw)
-        try:
-            value = plain(raw) if is_interpolation(raw) else leaf.convert(raw)
-        except ValueError as error:
-            expected = f"{leaf.type.words}: {leaf.description}"
-            yield Problem(what=f"{path}: {error}", origin=self._line(path), expected=expected)
-            return
-        if path == "name":
+        value = plain(raw) if is_interpolation(raw) else leaf.convert(raw)
+        if leaf.path == "name":
             self.name = str(value)
         else:
-            self._lines[path] = self._line(path)
+            self._lines[leaf.path] = self._line(leaf.path)
             setattr(holder, name, value)
 
     def _reference(self, target: str, section: str) -> str:
@@ -152,8 +147,8 @@ class Overlay:
         if path.startswith("/"):
             first = path[1:].partition(".")[0]
             hint = f"import it by itself: --group {first}" if first in self.root.groups else "leave it out"
-            origin = f"{self.file}:{self._numbers.get(first, 1)}"
-            return Problem(what=f"{first}: this is not a part of {self.group}", origin=origin, hint=hint)
+            what, origin = f"{first}: this is not a part of {self.group}", f"{self.file}:{self._numbers.get(first, 1)}"
+            return Problem(what=what, origin=origin, hint=hint)
         known = [leaf for leaf in self._leaves if leaf != "name"]
         others = [group for group, one in self.root.groups.items() if path in leaves_of(one.schema)]
         close = [f"{group}.{path}" for group in others if group != self.group]

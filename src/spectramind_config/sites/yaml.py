@@ -19,10 +19,7 @@ _MOST_NODES = 200_000
 def read(file: Path, *, expected: str, see: str) -> tuple[str, Any, dict[str, int]]:
     """A file's text, its values with ``Written`` for unquoted ones, and the line of every dotted path.
 
-    It is YAML, or JSON, which is YAML. A message says what is ``expected`` in it and which command to ``see``.
-
-    Raises:
-        ConfigError: It cannot be read, is no YAML, is a bomb of aliases, or says one thing twice.
+    ConfigError, with what is ``expected`` and to ``see``, where it is no YAML or JSON, a bomb, or says one thing twice.
     """
 
     def unreadable(reason: str, line: int | None = None) -> ConfigError:
