@@ -109,7 +109,7 @@ def _read(root: Root, before: _Loaded) -> _Loaded:
         if name.startswith(f"{__name__}.") and getattr(module, "__file__", "") in stale:
             del sys.modules[name]
     failures: _Failures = {}
-    for label, file in files.items():
+    for label, file in sorted(files.items(), key=lambda item: bool(stamps[item[0]])):  # What is absent is told first.
         if not stamps[label]:
             what = f"{root.variable}: there is no file or folder {file}"
             failures[label] = (Problem(what=what, hint="correct the variable"),)

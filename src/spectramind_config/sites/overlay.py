@@ -42,8 +42,7 @@ class Overlay:
             raise ConfigError(problems)
 
     def _registered(self) -> Registered:
-        self.instance.name = self.file.stem
-        base = self.base
+        self.instance.name, base = self.file.stem, self.base
         return Registered(self.group, self.file.stem, base.cls, self.instance, str(self.file), base, self._lines)
 
     def register(self) -> None:
@@ -54,7 +53,6 @@ class Overlay:
         if self.name != name:
             problems.append(Problem(what=f"name: an overlay is called as its file, '{name}'", origin=origin))
         if problems:
-            REGISTRY.refuse({(self.group, name)}, str(self.file), problems)
             raise ConfigError(problems)
         REGISTRY.put(self._registered())
 
@@ -166,7 +164,6 @@ class Overlay:
         except ValueError as error:
             yield Problem(what=str(error), origin=f"{self.file}:1")
             return
-        for found in instance.contradictions():
-            if found.fatal:
-                hint = f"set {found.path} to {found.remedy}" if found.remedy else None
-                yield Problem(what=found.reason, origin=self._line(found.path), hint=hint)
+        for one in (one for one in instance.contradictions() if one.fatal):
+            hint = f"set {one.path} to {one.remedy}" if one.remedy else None
+            yield Problem(what=one.reason, origin=self._line(one.path), hint=hint)
