@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import shlex
 from argparse import Namespace
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from spectramind_config.commands.parsing import Command, Parser
-from spectramind_config.commands.reporting import out, out_json, rows, short, shown, width
+from spectramind_config.commands.command import JSON, Command, fitted, out, out_json, short, shown, width
 from spectramind_config.commands.writer import source_of
 from spectramind_config.compose.config import Config
-from spectramind_config.errors import ConfigError, Problem, nearest, unknown, wrapped
+from spectramind_config.errors import ConfigError, Problem, nearest, unknown
 from spectramind_config.schema.fields import leaves_of
 from spectramind_config.schema.registry import REGISTRY, Registered
 from spectramind_config.schema.root import Root
@@ -22,40 +22,47 @@ from spectramind_config.sites.loading import load
 from spectramind_config.sites.overlay import Overlay
 
 
-def _list(options: Namespace, root: type[Config]) -> int:
+def _list(options: Namespace, root: type[Config]) -> None:
     load(root._root)
-    names = ("group", "name", "provider", "summary", *["source"] * options.json)
     found = [one for group in REGISTRY.view(root._root).values() for one in group.values()]
-    table = [{name: str(getattr(one, name)) for name in names} for one in found]
+    names = ("group", "name", "provider", "summary", *["source"] * options.json)
     experiments = REGISTRY.experiments(root._root).values()
-    table += [{name: str(getattr(one, name, "experiment")) for name in names} for one in experiments]
+    table = [{name: str(getattr(one, name, "experiment")) for name in names} for one in (*found, *experiments)]
     if options.json:
         out_json(table)
-    else:
-        cells = [(one["group"], one["name"], short(one["provider"]), one["summary"]) for one in table]
-        out(*rows(cells))
-    return 0
+        return
+    cells = [[one["group"], one["name"], short(one["provider"])] for one in table]
+    sizes = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for first, one in zip(cells, table, strict=True):
+        padded = "  ".join(text.ljust(size) for text, size in zip(first, sizes, strict=True))
+        if len(padded) + 32 <= width():
+            out(fitted(f"{padded}  ", one["summary"]).rstrip())
+        else:
+            out("  ".join(first).rstrip(), fitted("    ", one["summary"]).rstrip())
 
 
-def _show_profile(options: Namespace, root: type[Config]) -> int:
+def _show(options: Namespace, root: type[Config]) -> None:
     load(root._root)
     if not options.names:
         raise ConfigError(Problem(what="profiles show needs a profile", expected="GROUP=NAME", see="profiles list"))
     found = [_differences(_named(argument, root._root)) for argument in options.names]
     if options.json:
         out_json(found[0] if len(found) == 1 else found)
-        return 0
+        return
     for number, one in enumerate(found):
-        out("\n" * bool(number) + wrapped(f"{one['group']}={one['name']}: ", one["summary"], width()))
-        out(wrapped("  ", f"changes {one['parent']}; from {short(one['provider'])}, {short(one['source'])}", width()))
+        out("\n" * bool(number) + fitted(f"{one['group']}={one['name']}: ", one["summary"]))
+        out(fitted("  ", f"changes {one['parent']}; from {short(one['provider'])}, {short(one['source'])}"))
         for change in one["changes"]:
-            was = f" instead of {shown(change['parent'])}" if "parent" in change else " (added)"
-            setting = f"  {change['path']} = {shown(change['value'])}"
-            if len(setting) > width():
-                setting = f"  {change['path']} =\n      {shown(change['value'])}"
-            out(setting + was if len(setting + was) <= min(100, width()) else f"{setting}\n     {was}")
-            out(wrapped("      ", f"{change['description'] or 'no description'}; {short(change['source'])}", width()))
-    return 0
+            out(*_told(change))
+
+
+def _told(change: dict[str, Any]) -> Iterator[str]:
+    was = f" instead of {shown(change['parent'])}" if "parent" in change else " (added)"
+    setting = f"  {change['path']} = {shown(change['value'])}"
+    if len(setting) > width():
+        setting = f"  {change['path']} =\n      {shown(change['value'])}"
+    yield setting + was if len(setting + was) <= min(100, width()) else f"{setting}\n     {was}"
+    yield fitted("      ", f"{change['description'] or 'no description'}; {short(change['source'])}")
 
 
 def _differences(chosen: Registered) -> dict[str, Any]:
@@ -84,7 +91,7 @@ def _named(text: str, root: Root) -> Registered:
         return found[0]
     if found:
         choices = ", ".join(f"{one.group}={name}" for one in found)
-        raise ConfigError(Problem(what=f"'{text}' is a profile of several groups: {choices}"))
+        raise ConfigError(f"'{text}' is a profile of several groups: {choices}")
     known = [f"{one}={other}" for one in root.groups for other in view[one]]
     by_name = {one.partition("=")[2]: one for one in known}
     close = nearest(text, known) if equals else by_name.get(nearest(text, by_name) or "")
@@ -92,32 +99,27 @@ def _named(text: str, root: Root) -> Registered:
     raise ConfigError(problem if close else Problem(what=problem.what, see="profiles list"))
 
 
-def _new(options: Namespace, root: type[Config]) -> int:
+def _new(options: Namespace, root: type[Config]) -> None:
     load(root._root)
     group, name = _group(options, root._root), options.name
     default = root._root.groups[group].default
-    commands = root._root.program
     title = f"Profile {group}={name}; edit it freely.\n\nWhat is not here keeps the base's value: "
-    title += f"``{commands} profiles show {group}={default}`` and ``config explain`` tell which.\n"
+    title += f"``{root._root.program} profiles show {group}={default}`` and ``config explain`` tell which.\n"
     values, reasons, about = REGISTRY.view(root._root)[group][default].cls.suggested(name)
     summary, _, notes = about.partition("\n\n")
-    _write(options, root._root, group, name, source_of(group, name, values, title, summary, notes, reasons))
-    return 0
+    _write(options, root._root, group, name, source_of(group, name, values, (title, summary, notes), reasons))
 
 
-def _import(options: Namespace, root: type[Config]) -> int:
+def _import(options: Namespace, root: type[Config]) -> None:
     load(root._root)
     group, file = _group(options, root._root), Path(options.file).absolute()
     overlay = Overlay(file, group, root._root, partial=options.partial)
     name = options.name or overlay.name
     title = f"Profile {group}={name}, imported from {file.name}."
     summary = f"{group}={overlay.base.name} with the settings of {file.name}."
-    _write(options, root._root, group, name, source_of(group, name, overlay.instance, title, summary))
-    for line in overlay.dropped:
-        out(f"dropped: _target_ ({short(line)}), for the class itself says what it is")
-    for problem in overlay.rest:
-        out(f"left out: {problem}")
-    return 0
+    _write(options, root._root, group, name, source_of(group, name, overlay.instance, (title, summary, ""), {}))
+    out(*(f"dropped: _target_ ({short(line)}), for the class itself says what it is" for line in overlay.dropped))
+    out(*(f"left out: {problem}" for problem in overlay.rest))
 
 
 def _write(options: Namespace, root: Root, group: str, name: str, text: str) -> None:
@@ -138,11 +140,10 @@ def _write(options: Namespace, root: Root, group: str, name: str, text: str) -> 
     except FileExistsError:
         raise ConfigError(Problem(what=f"{file} exists already", hint="--output FILE names another file")) from None
     except OSError as error:
-        raise ConfigError(Problem(what=f"{file} cannot be written: {error.strerror}")) from None
+        raise ConfigError(f"{file} cannot be written: {error.strerror}") from None
     listed = dict.fromkeys([*filter(None, os.environ.get(root.variable, "").split(os.pathsep)), str(file)])
-    out(f"written: {file}")
     variable = f"{root.variable}={shlex.quote(os.pathsep.join(listed))}"
-    out(f"next:    edit it, then {variable} {options.command} {group}={name}")
+    out(f"written: {file}", f"next:    edit it, then {variable} {options.command} {group}={name}")
 
 
 def _group(options: Namespace, root: Root) -> str:
@@ -153,35 +154,20 @@ def _group(options: Namespace, root: Root) -> str:
     return group
 
 
-def _of_list(parser: Parser) -> None:
-    parser.add_argument("--json", action="store_true", help="print JSON")
-
-
-def _of_show(parser: Parser) -> None:
-    parser.add_argument("names", nargs="*", metavar="GROUP=NAME", help="a profile")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-
-
-def _of_new(parser: Parser) -> None:
-    parser.add_argument("name", metavar="NAME", help="what to call it")
-    _of_file(parser)
-
-
-def _of_import(parser: Parser) -> None:
-    parser.add_argument("file", metavar="OLD.yaml", help="a YAML overlay")
-    parser.add_argument("--name", help="what to call it; the file's name by default")
-    parser.add_argument("--partial", action="store_true", help="take what can be read, and list the rest")
-    _of_file(parser)
-
-
-def _of_file(parser: Parser) -> None:
-    parser.add_argument("--group", metavar="GROUP", help="the group it is for")
-    parser.add_argument("--output", metavar="FILE", help="the file to write; NAME.py by default")
-
-
+_PROFILES = {"names": {"nargs": "*", "metavar": "GROUP=NAME", "help": "a profile"}}
+_NAME = {"name": {"metavar": "NAME", "help": "what to call it"}}
+_TARGET = {
+    "--group": {"metavar": "GROUP", "help": "the group it is for"},
+    "--output": {"metavar": "FILE", "help": "the file to write; NAME.py by default"},
+}
+_FILE = {
+    "file": {"metavar": "OLD.yaml", "help": "a YAML overlay"},
+    "--name": {"help": "what to call it; the file's name by default"},
+    "--partial": {"action": "store_true", "help": "take what can be read, and list the rest"},
+}
 COMMANDS = (
-    Command("profiles list", "every profile and experiment, with its origin", _list, _of_list),
-    Command("profiles show", "what a profile changes from its parent", _show_profile, _of_show),
-    Command("profiles new", "write a profile for this host, to edit", _new, _of_new),
-    Command("profiles import", "turn a YAML overlay into a profile", _import, _of_import),
+    Command("profiles list", "every profile and experiment, with its origin", _list, JSON),
+    Command("profiles show", "what a profile changes from its parent", _show, _PROFILES | JSON),
+    Command("profiles new", "write a profile for this host, to edit", _new, _NAME | _TARGET),
+    Command("profiles import", "turn a YAML overlay into a profile", _import, _FILE | _TARGET),
 )

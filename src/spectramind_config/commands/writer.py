@@ -14,12 +14,11 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from spectramind_config.schema.fields import leaves_of
 from spectramind_config.schema.sources import declaring, field_statements
-from spectramind_config.schema.values import plain, same, value_at
+from spectramind_config.schema.values import plain, same
 from spectramind_config.settings import Profile, Settings
 
 _TEMPLATE = '''\
@@ -29,7 +28,7 @@ from __future__ import annotations
 
 from dataclasses import {dataclasses}
 
-{imports}
+import spectramind_config as sc{imports}
 
 
 @sc.profile("{group}", "{name}")
@@ -43,126 +42,95 @@ def source_of(
     group: str,
     name: str,
     values: Profile,
-    title: str,
-    summary: str,
-    notes: str = "",
-    reasons: Mapping[str, str] = MappingProxyType({}),
+    texts: tuple[str, str, str],  # The module's docstring, the class's summary, and more of that.
+    reasons: Mapping[str, str],  # Why a setting at the top has its value.
 ) -> str:
-    """The module that declares a profile with these values as a subclass that restates only what differs.
-
-    Args:
-        group: Its group.
-        name: Its name.
-        values: All its values; their class is the base.
-        title: The module's docstring.
-        summary: The class's docstring.
-        notes: More of it.
-        reasons: Why a top setting has its value, for the comment above it.
-    """
-    base = type(values)
-    base = next(cls for cls in base.__mro__ if inspect.get_annotations(cls))  # A mere alias says less than its parent.
-    imports: dict[str, str] = {}
+    """The module that declares a profile with these values as a subclass that restates only what differs."""
+    # A mere alias says less than its parent.
+    base = next(cls for cls in type(values).__mro__ if inspect.get_annotations(cls))
     public = getattr(sys.modules[__name__.partition(".")[0]], base.__name__, None) is base
-    if not public:
-        imports[base.__name__] = base.__module__
-    body: list[str] = []
+    imports = {} if public else {base.__name__: base.__module__}
     leaves = leaves_of(base)
+    body: list[str] = []
     for path in _changed(values, base()):
-        owner = declaring(base, path)
+        owner, value = declaring(base, path), getattr(values, path)
         annotation = _annotation(owner, path)
         imports |= _imports(annotation, owner)
-        value = getattr(values, path)
         about = leaves[path].description if path in leaves else (inspect.getdoc(type(value)) or "").partition("\n")[0]
-        comment = ". ".join(text.rstrip(".") for text in (about, reasons.get(path)) if text)
-        if comment:
+        if comment := ". ".join(text.rstrip(".") for text in (about, reasons.get(path)) if text):
             body += ["", *textwrap.wrap(f"{comment}.", 110, initial_indent="    # ", subsequent_indent="    # ")]
         text = _expression(value, "    ", imports)
         if isinstance(value, Settings | list | dict):
             text = f"field(\n        default_factory=lambda: {_expression(value, ' ' * 8, imports)}\n    )"
         body.append(f"    {path}: {ast.unparse(annotation)} = {text}")
-    modules: dict[str, list[str]] = {}
-    for imported, module in imports.items():
-        modules.setdefault(module, []).append(imported)
-    lines = [f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(modules.items())]
+    modules = {
+        module: sorted(one for one in imports if imports[one] == module) for module in sorted(set(imports.values()))
+    }
+    title, summary, notes = (text.replace("\\", "\\\\").replace('"""', '\\"""') for text in texts)
+    words = "".join(word[:1].upper() + word[1:] for word in re.split("[_-]+", name))
     return _TEMPLATE.format(
-        title=_docstring(title),
+        title=title,
         dataclasses="dataclass, field" if any("field(" in line for line in body) else "dataclass",
-        imports="\n".join(["import spectramind_config as sc", *lines]),
+        imports="".join(f"\nfrom {module} import {', '.join(names)}" for module, names in modules.items()),
         group=group,
         name=name,
-        cls=_class_name(group, name),
-        base=base.__name__ if base.__name__ in imports else f"sc.{base.__name__}",
-        summary=_docstring(summary),
-        notes=f"\n\n{textwrap.indent(_docstring(notes), '    ')}\n    " if notes else "",
-        body="\n".join([*body, ""]),
+        cls=f"{'' if words[:1].isalpha() else 'Profile'}{words}{group.capitalize()}",
+        base=f"sc.{base.__name__}" if public else base.__name__,
+        summary=summary,
+        notes=f"\n\n{textwrap.indent(notes, '    ')}\n    " if notes else "",
+        body="".join(f"{line}\n" for line in body),
     )
 
 
 def _changed(values: Settings, reference: Settings) -> Iterator[str]:
     """The fields that differ, in the order of declaration."""
-    leaves = [path for path in leaves_of(type(reference)) if path != "name"]
-    changed = {
-        path.partition(".")[0]
-        for path in leaves
-        if not same(plain(value_at(values, path)), plain(value_at(reference, path)))
-    }
-    return (field.name for field in dataclasses.fields(reference) if field.name in changed)
+    for name in (field.name for field in dataclasses.fields(reference)):
+        if name != "name" and not same(plain(getattr(values, name)), plain(getattr(reference, name))):
+            yield name
 
 
 def _expression(value: Any, indent: str, imports: dict[str, str]) -> str:
-    if isinstance(value, Settings):
-        cls = type(value)
-        imports[cls.__name__] = cls.__module__
-        inner = f"{indent}    "
-        arguments = [f"{name}={_expression(getattr(value, name), inner, imports)}" for name in _changed(value, cls())]
-        return f"{cls.__name__}({''.join(f'{chr(10)}{inner}{one},' for one in arguments)}\n{indent})"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{_text(key)}: {_expression(one, indent, imports)}" for key, one in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        items = ", ".join(_expression(one, indent, imports) for one in value)
-        return f"[{items}]" if isinstance(value, list) else f"({items}{',' * (len(value) == 1)})"
-    if isinstance(value, Enum):
-        imports[type(value).__name__] = type(value).__module__
-        return f"{type(value).__name__}.{value.name}"
-    if isinstance(value, Path):
-        imports["Path"] = "pathlib"
-        return f"Path({_text(str(value))})"
-    if isinstance(value, timedelta):
-        imports["timedelta"] = "datetime"
-        return f"timedelta(seconds={value.total_seconds():g})"
-    return _text(value)
+    def inner(one: Any) -> str:
+        return _expression(one, indent, imports)
 
-
-def _text(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) and value.isprintable() else repr(value)
+    cls: Any = Path if isinstance(value, Path) else type(value)
+    if isinstance(value, Settings | Enum | Path | timedelta):
+        imports[cls.__name__] = "pathlib" if cls is Path else cls.__module__
+    match value:
+        case Settings():
+            indent += "    "
+            arguments = (f"\n{indent}{name}={inner(getattr(value, name))}," for name in _changed(value, cls()))
+            return f"{cls.__name__}({''.join(arguments)}\n{indent[4:]})"
+        case dict():
+            return "{" + ", ".join(f"{inner(key)}: {inner(one)}" for key, one in value.items()) + "}"
+        case list():
+            return f"[{', '.join(map(inner, value))}]"
+        case tuple():
+            return f"({', '.join(map(inner, value))}{',' * (len(value) == 1)})"
+        case Enum():
+            return f"{cls.__name__}.{value.name}"
+        case Path():
+            return f"Path({inner(str(value))})"
+        case timedelta():
+            return f"timedelta(seconds={value.total_seconds():g})"
+        case str() if value.isprintable():
+            return json.dumps(value, ensure_ascii=False)
+    return repr(value)
 
 
 def _annotation(owner: type, name: str) -> ast.expr:
     """A field's type as its source writes it, without its description."""
-    found = field_statements(owner)[name].annotation
-    annotated = isinstance(found, ast.Subscript) and ast.unparse(found.value).endswith("Annotated")
-    if annotated and isinstance(found.slice, ast.Tuple):  # type: ignore[attr-defined]
-        return found.slice.elts[0]  # type: ignore[attr-defined]
-    return found
+    match field_statements(owner)[name].annotation:
+        case ast.Subscript(ast.Name("Annotated") | ast.Attribute(attr="Annotated"), ast.Tuple([declared, *_])):
+            return declared
+        case annotation:
+            return annotation
 
 
 def _imports(annotation: ast.expr, owner: type) -> dict[str, str]:
     """Where the names in an annotation come from: the module that the owner's module imports them from, or itself."""
     names = {node.id for node in ast.walk(annotation) if isinstance(node, ast.Name)} - vars(builtins).keys()
-    tree = ast.parse(inspect.getsource(sys.modules[owner.__module__])) if names else ast.Module([], [])
-    origins = {
-        alias.asname or alias.name: node.module
-        for node in tree.body
-        if isinstance(node, ast.ImportFrom) and node.module
-        for alias in node.names
-    }
-    return {name: origins.get(name, owner.__module__) for name in names}
-
-
-def _class_name(group: str, name: str) -> str:
-    words = "".join(word[:1].upper() + word[1:] for word in re.split("[_-]+", name))
-    return f"{'' if words[:1].isalpha() else 'Profile'}{words}{group.capitalize()}"
-
-
-def _docstring(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"""', '\\"""')
+    statements = ast.parse(inspect.getsource(sys.modules[owner.__module__])).body if names else []
+    imports = [one for one in statements if isinstance(one, ast.ImportFrom)]
+    origins = {alias.asname or alias.name: one.module for one in imports for alias in one.names}
+    return {name: origins.get(name) or owner.__module__ for name in names}
