@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shlex
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from spectramind_config.commands.command import JSON, Command, fitted, out, out_json, short, shown, width
@@ -42,7 +42,6 @@ def _schema(options: Namespace, root: type[Config]) -> None:
 
 
 def _config(options: Namespace, root: type[Config]) -> Config:
-    """The config that overrides, or ``--file``, ask for."""
     if options.file is None:
         return compose(options.overrides, root)
     if options.overrides:
@@ -65,14 +64,12 @@ def _explain(options: Namespace, root: type[Config]) -> None:
 
 
 def _below(config: Config, path: str) -> list[Origin]:
-    """The origins of a setting, or of all in a section or a group."""
     inside = f"{path}."
     found = [one for one in config.origins() if one.path.startswith(inside) or one.key.startswith(inside)]
     return found or [config.origin(path)]
 
 
 def _is_name(config: Config, path: str) -> bool:
-    """Whether a path says which profile was chosen."""
     return path.endswith(".name") and path.removesuffix(".name") in config._root.groups
 
 
@@ -81,9 +78,8 @@ def _table(config: Config, origins: Sequence[Origin]) -> Iterator[str]:
     default, groups = compose([], type(config))._layers, config._root.groups
     usual = {path: plain(default.effective_value(path)) for path in default.paths()}
     inside: dict[str, list[Origin]] = {group: [] for group in ("", *groups)}
-    for one in origins:
-        if not _is_name(config, one.path):
-            inside.get(one.key.partition(".")[0], inside[""]).append(one)
+    for one in (one for one in origins if not _is_name(config, one.path)):
+        inside.get(one.key.partition(".")[0], inside[""]).append(one)
     yield "* differs from the default profile of its group"
     for group, found in inside.items():
         if group:
@@ -109,23 +105,17 @@ def _table(config: Config, origins: Sequence[Origin]) -> Iterator[str]:
 def _notes(origin: Origin, group: str) -> Iterator[str]:
     where = f"{origin.owner} {Path(origin.source).name}".strip()
     yield where if origin.layer in (group, "root") else f"{origin}, {where}"
-    yield from map(_variable, origin.variables)
+    yield from (f"{name} is set" if name in os.environ else f"{name} is not set" for name in origin.variables)
     if origin.raw is not None and not origin.variables:
         yield f"= {plain(origin.raw)}"
     yield from (f"over {shown(one.value)} of {one}" for one in origin.shadowed)
 
 
-def _variable(name: str) -> str:
-    return f"{name} is set" if name in os.environ else f"{name} is not set"
-
-
 def _setter(one: Setter) -> str:
-    """Who says something: the profile with its class, or the override, and where that stands."""
     return ", ".join(dict.fromkeys(filter(None, (str(one), one.owner, short(one.source)))))
 
 
 def _story(config: Config, origin: Origin) -> Iterator[str]:
-    """Everything about one setting: what it means and takes, who set it and why, and what that shadows."""
     leaf = config._layers.stack.leaves[origin.key]
     yield f"{origin.path} = {shown(origin.value)}"
     rows = [("meaning", leaf.description)] if leaf.description else []
@@ -136,14 +126,11 @@ def _story(config: Config, origin: Origin) -> Iterator[str]:
 
 
 def _behind(config: Config, one: Setter) -> Iterator[tuple[str, str]]:
-    """What an interpolated value is made of."""
     if one.raw is not None:
         yield "written", one.raw if isinstance(one.raw, str) else shown(one.raw)
         for name in one.variables:
-            yield (
-                "variable",
-                _variable(name) + ("" if name in os.environ else ", so the default after the comma stands"),
-            )
+            found = "set" if name in os.environ else "not set, so the default after the comma stands"
+            yield "variable", f"{name} is {found}"
         for part in (segments(one.raw) if isinstance(one.raw, str) else None) or ():
             if isinstance(part, Reference):
                 other = config.origin(part.absolute(one.key))
@@ -157,9 +144,7 @@ def _diff(options: Namespace, root: type[Config]) -> int:
     left, right = (_side(text, options.sides, root) for text in options.sides)
     found = differences(left, right)
     if options.json:
-        out_json(
-            [{"path": path, "a": one and one.to_dict(), "b": other and other.to_dict()} for path, one, other in found]
-        )
+        out_json([{"path": path, "a": a and a.to_dict(), "b": b and b.to_dict()} for path, a, b in found])
     elif found:
         out(f"A: {options.sides[0]}\nB: {options.sides[1]}", *_report(found))
     else:
@@ -168,16 +153,14 @@ def _diff(options: Namespace, root: type[Config]) -> int:
 
 
 def _side(text: str, both: Sequence[str], root: type[Config]) -> Config:
-    """What one side of a comparison stands for: a file, a run's directory, or overrides in quotes."""
     try:
         is_file = text and os.path.exists(text)  # noqa: PTH110 - Path.exists raises where a text is no path.
         return from_file(Path(text), root) if is_file else compose(_overrides(text), root)
     except ConfigError as error:  # Its corrected command is that of both sides.
         corrected = error.corrected()
         fix = None if corrected is None else " ".join(map(quoted, corrected))
-        raise ConfigError(
-            (dataclasses.replace(one, argument=text, instead=fix) for one in error.problems), both
-        ) from None
+        problems = [replace(one, argument=text, instead=fix) for one in error.problems]
+        raise ConfigError(problems, both) from None
 
 
 def _overrides(text: str) -> list[str]:
@@ -196,15 +179,10 @@ def differences(left: Config, right: Config) -> list[tuple[str, Origin | None, O
     ours, theirs = ({origin.path: origin for origin in config.origins()} for config in (left, right))
     paths = sorted(ours | theirs, key=lambda path: not _is_name(left, path))
     found = ((path, ours.get(path), theirs.get(path)) for path in paths)
-    return [
-        (path, one, other)
-        for path, one, other in found
-        if one is None or other is None or not same(plain(one.value), plain(other.value))
-    ]
+    return [(path, a, b) for path, a, b in found if not (a and b and same(plain(a.value), plain(b.value)))]
 
 
 def _report(found: Sequence[tuple[str, Origin | None, Origin | None]]) -> Iterator[str]:
-    """The differences for a reader: a path, then each side's value and who set it."""
     size = min(40, max((len(shown(one.value)) for _, *both in found for one in both if one), default=0))
     for path, *both in found:
         yield path

@@ -24,6 +24,7 @@ from spectramind_config.schema import store
 from spectramind_config.schema.registry import REGISTRY, Experiment, Registered
 
 MOST_POINTS = 2000  # A sweep of as many is checked whole before its first job; of a larger one, each value once.
+_SAMPLE = "choose a sweeper that samples, such as hydra/sweeper=optuna, or write some values: a=1,2,3"
 _PART = "print the job, hydra or all of what Hydra composes"
 _TOPICS = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 FLAGS: dict[str, dict[str, Any]] = {  # Hydra's own.
@@ -76,9 +77,11 @@ def run(options: Namespace, root: type[Config], task: Task) -> int:
             codes.append(_by_hydra(root, task, [*flags, *hydras, *_written_out(point, root)]))
         return max(codes)
     if sweeps and not any("hydra/sweeper=" in argument for argument in hydras):
+        unsampled = functools.partial(Problem, origin="command line", hint=_SAMPLE, see="--help")
         intervals = [argument for argument in overrides if argument.partition("=")[2].startswith("interval(")]
-        if intervals:
-            raise root._root.error(list(map(_unsampled, intervals)))
+        what = "Hydra's basic sweeper takes lists, and no interval"
+        if problems := [unsampled(what=f"{argument}: {what}", argument=argument) for argument in intervals]:
+            raise root._root.error(problems)
     return _by_hydra(root, task, [*flags, *hydras, *_written_out(overrides, root)])
 
 
@@ -107,12 +110,6 @@ def _mistakes(points: Iterable[Sequence[str]], overrides: Sequence[str], root: t
     return [
         dataclasses.replace(one, argument=whole, instead=mended.get(whole, one.instead)) for one, whole in found.items()
     ]
-
-
-def _unsampled(argument: str) -> Problem:
-    what = f"{argument}: Hydra's basic sweeper takes lists, and no interval"
-    hint = "choose a sweeper that samples, such as hydra/sweeper=optuna, or write some values: a=1,2,3"
-    return Problem(what=what, origin="command line", hint=hint, argument=argument, see="--help")
 
 
 def _written_out(overrides: Iterable[str], root: type[Config]) -> Iterator[str]:

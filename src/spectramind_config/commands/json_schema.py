@@ -78,9 +78,8 @@ def _kind_schema(kind: Kind) -> Schema:
     if kind.type is timedelta:
         return {"type": "string", "pattern": DURATION}
     if kind.build is not None:
-        return _tree(
-            {path: leaf_schema(leaf, value_at(kind.type(), path)) for path, leaf in leaves_of(kind.type).items()}
-        )
+        leaves, values = leaves_of(kind.type), kind.type()
+        return _tree({path: leaf_schema(leaf, value_at(values, path)) for path, leaf in leaves.items()})
     schema: Schema = {"type": _NAMES.get(kind.type, "object" if kind.type is dict else "array")}
     items = list(map(_type_schema, kind.items))
     if kind.type is dict:
@@ -128,13 +127,10 @@ def _narrowed(root: type[Config], group: str, stack: Stack, top: Mapping[str, st
         }
         if narrower:
             name = {"properties": {"name": {"const": one.name}}, "required": ["name"]}
-            chosen = {"properties": {group: name}, "required": [group]}
-            yield {"if": chosen, "then": _tree(narrower, closed=False)}
+            yield {"if": {"properties": {group: name}, "required": [group]}, "then": _tree(narrower, closed=False)}
 
 
 def _tree(leaves: Mapping[str, Schema], *, closed: bool = True) -> Schema:
-    """The object with these schemas at their dotted paths."""
-    properties = {
-        name: found[""] if "" in found else _tree(found, closed=closed) for name, found in by_first_name(leaves).items()
-    }
+    grouped = by_first_name(leaves).items()
+    properties = {name: one[""] if "" in one else _tree(one, closed=closed) for name, one in grouped}
     return {"type": "object", "properties": properties} | ({"additionalProperties": False} if closed else {})

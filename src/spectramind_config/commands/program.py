@@ -98,8 +98,7 @@ class Program:
             error.program, error.command = self.name, f"{self.name} {words}".strip()
             error.run, error.arguments = self.name if self.task else spec.command, tuple(arguments)
             return error.tell()
-        except BrokenPipeError:
-            # The reader of our output has gone, as with `| head`; Python would complain again at exit.
+        except BrokenPipeError:  # The reader has gone, as with `| head`; Python would complain again at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         except KeyboardInterrupt:
@@ -119,7 +118,7 @@ class Program:
         return [*self.commands, *configs.COMMANDS, *profiles.COMMANDS]
 
     def _selected(self, arguments: Sequence[str]) -> tuple[Command | None, str]:
-        """The command that a command line selects; None with the folder of commands whose help it asks for."""
+        # No command, but the words of a folder of some, where their help is asked for.
         first = arguments[0] if arguments else ""
         if first in ("-h", "--help", "help") or (not arguments and self.task is None):
             return None, ""
@@ -141,7 +140,6 @@ class Program:
         raise ConfigError(replace(problem, nearest=close and f"{label} {close}", argument=word, instead=close))
 
     def _help(self, folder: str) -> Iterator[str]:
-        """What the program does; of a folder of commands, those in it."""
         commands = [one for one in self._commands() if not folder or one.words.startswith(f"{folder} ")]
         size = max(len(one.words) for one in commands)
         listed = (fitted(f"  {one.words:<{size}}  ", one.help) for one in commands)
@@ -152,8 +150,8 @@ class Program:
         yield f"usage: {self.name} {'[override…] [flag…]' if self.task else 'COMMAND [argument…]'}"
         yield from ("", fitted("", self.about or (self.root.__doc__ or "").partition("\n")[0]), "")
         yield from ("commands", *listed, "")
-        text = f"An override is GROUP=PROFILE or SETTING=VALUE; {self.name} COMMAND --help tells more of a command."
-        yield fitted("", text)
+        more = f"{self.name} COMMAND --help tells more of a command."
+        yield fitted("", f"An override is GROUP=PROFILE or SETTING=VALUE; {more}")
         if self.task:
             parser = _run_of(self.task).parser(self.name)
             parser.usage, parser.description = "", None
@@ -179,20 +177,17 @@ def of_run(parser: Parser) -> None:
 
 
 def _settings(root: type[Config]) -> Iterator[str]:
-    """Groups with their profiles, then every setting with its default, its meaning and what it takes."""
     spec = root._root
     load(spec)
     view = REGISTRY.view(spec)
     yield "groups, and the profiles to choose from (* is the default)"
     for group in spec.groups.values():
-        yield fitted(
-            f"  {group.name}=", ", ".join(f"{name}{'*' * (name == group.default)}" for name in view[group.name])
-        )
+        names = (f"{name}{'*' * (name == group.default)}" for name in view[group.name])
+        yield fitted(f"  {group.name}=", ", ".join(names))
     if found := REGISTRY.experiments(spec):
         yield fitted("  experiment=", ", ".join(found))
-    parts: list[tuple[str, str, Mapping[str, Leaf], object]] = [
-        (f"settings of {root.__name__}", "", spec.own, Namespace(**spec.values()))
-    ]
+    parts: list[tuple[str, str, Mapping[str, Leaf], object]] = []
+    parts.append((f"settings of {root.__name__}", "", spec.own, Namespace(**spec.values())))
     for group in spec.groups.values():
         seen = {"name"}
         for one in sorted(view[group.name].values(), key=lambda one: one.name != group.default):
