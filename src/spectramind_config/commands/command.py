@@ -77,8 +77,8 @@ class Parser(argparse.ArgumentParser):
         raise ConfigError(problem(what=message))
 
     def _named(self, name: str) -> argparse.Action:
-        found = (one for one in self._actions if name in (*one.option_strings, one.metavar))
-        return next(found, argparse.Action([], name))
+        unknown = argparse.Action([], name)
+        return next((one for one in self._actions if name in (*one.option_strings, one.metavar)), unknown)
 
 
 def add(parser: argparse._ActionsContainer, arguments: Arguments) -> None:
@@ -119,5 +119,5 @@ def shown(value: object) -> str:
 
 def short(source: str) -> str:
     """A source as a reader recognizes it: the path below the working directory, or the file's name alone."""
-    path = Path(source)
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else path.name
+    path, here = Path(source), Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else path.name

@@ -60,7 +60,7 @@ def _explain(options: Namespace, root: type[Config]) -> None:
     elif paths:
         out("\n\n".join("\n".join(_story(config, origin)) for origin in origins))
     else:
-        out(*_table(config, origins))
+        out(*_table(config))
 
 
 def _below(config: Config, path: str) -> list[Origin]:
@@ -73,12 +73,12 @@ def _is_name(config: Config, path: str) -> bool:
     return path.endswith(".name") and path.removesuffix(".name") in config._root.groups
 
 
-def _table(config: Config, origins: Sequence[Origin]) -> Iterator[str]:
+def _table(config: Config) -> Iterator[str]:
     """Every setting on a line, by group; ``*`` marks those that differ from the default profiles."""
     default, groups = compose([], type(config))._layers, config._root.groups
     usual = {path: plain(default.effective_value(path)) for path in default.paths()}
     inside: dict[str, list[Origin]] = {group: [] for group in ("", *groups)}
-    for one in (one for one in origins if not _is_name(config, one.path)):
+    for one in (one for one in config.origins() if not _is_name(config, one.path)):
         inside.get(one.key.partition(".")[0], inside[""]).append(one)
     yield "* differs from the default profile of its group"
     for group, found in inside.items():

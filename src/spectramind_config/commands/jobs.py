@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import fnmatch
 import functools
 import itertools
@@ -12,7 +11,7 @@ import re
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +51,7 @@ class Finished:
         """What a function of a config returned: nothing, an exit code (an int), or a value (a float)."""
         if isinstance(result, Finished):
             return result
-        if isinstance(result, int):
-            return cls(int(result))
-        return cls(value=result) if isinstance(result, float) else cls()
+        return cls(value=result) if isinstance(result, float) else cls(int(result) if isinstance(result, int) else 0)
 
 
 def run(options: Namespace, root: type[Config], task: Task) -> int:
@@ -107,9 +104,7 @@ def _mistakes(points: Iterable[Sequence[str]], overrides: Sequence[str], root: t
             (key, _, before), (other, _, after) = ((text or "").partition("=") for text in (one.argument, one.instead))
             text = mended.get(whole, whole)
             mended[whole] = text.replace(before, after) if text and key == other and text.count(before) == 1 else None
-    return [
-        dataclasses.replace(one, argument=whole, instead=mended.get(whole, one.instead)) for one, whole in found.items()
-    ]
+    return [replace(one, argument=whole, instead=mended.get(whole, one.instead)) for one, whole in found.items()]
 
 
 def _written_out(overrides: Iterable[str], root: type[Config]) -> Iterator[str]:
@@ -151,20 +146,21 @@ def _alternatives(argument: str, root: type[Config]) -> list[str]:
     return [argument]
 
 
-def _job(root: type[Config], task: Task, folder: str, known: tuple[list[Registered], list[Experiment]]) -> float | None:
+def _job(
+    root: type[Config], task: Task, folder: Path, profiles: Sequence[Registered], experiments: Sequence[Experiment]
+) -> float | None:
     """What Hydra calls in each job, in this process or in another one, which has yet to learn what is registered."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    job = HydraConfig.get()
-    code = Path(folder, str(job.job.num if job.mode is RunMode.MULTIRUN else 0))
+    job, spec = HydraConfig.get(), root._root
+    code = folder / str(job.job.num if job.mode is RunMode.MULTIRUN else 0)
     code.write_text("1", encoding="ascii")
-    REGISTRY.adopt(root._root, *known)
+    REGISTRY.adopt(spec, profiles, experiments)
     try:
         finished = Finished.of(task(compose(list(job.overrides.task), root)))
     except ConfigError as error:
-        error.program, error.command = root._root.program, root._root.command
-        error.arguments = tuple(job.overrides.task)
+        error.program, error.command, error.arguments = spec.program, spec.command, tuple(job.overrides.task)
         finished = Finished(error.tell(), math.nan)
     code.write_text(str(finished.exit_code), encoding="ascii")
     return finished.value
@@ -182,10 +178,10 @@ def _by_hydra(root: type[Config], task: Task, words: Sequence[str]) -> int:
     except OSError:
         folder = Path(tempfile.mkdtemp(prefix="exit-codes-"))
     profiles = [one for group in REGISTRY.view(spec).values() for one in group.values()]
-    job = functools.partial(_job, root, task, str(folder), (profiles, list(REGISTRY.experiments(spec).values())))
+    experiments = list(REGISTRY.experiments(spec).values())
 
-    def start(_: object) -> float | None:  # Hydra asks for its code.
-        return job()
+    def start(_: object) -> float | None:
+        return _job(root, task, folder, profiles, experiments)
 
     if line := os.environ.get("COMP_LINE"):
         # The shell asks Hydra to complete `program command …`, and Hydra knows of no commands.

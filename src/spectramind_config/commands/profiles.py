@@ -80,16 +80,11 @@ def _show(options: Namespace, root: type[Config]) -> None:
         out("\n" * bool(number) + fitted(f"{one['group']}={one['name']}: ", one["summary"]))
         out(fitted("  ", f"changes {one['parent']}; from {short(one['provider'])}, {short(one['source'])}"))
         for change in one["changes"]:
-            out(*_told(change))
-
-
-def _told(change: dict[str, Any]) -> Iterator[str]:
-    was = f" instead of {shown(change['parent'])}" if "parent" in change else " (added)"
-    setting = f"  {change['path']} = {shown(change['value'])}"
-    if len(setting) > width():
-        setting = f"  {change['path']} =\n      {shown(change['value'])}"
-    yield setting + was if len(setting + was) <= min(100, width()) else f"{setting}\n     {was}"
-    yield fitted("      ", f"{change['description'] or 'no description'}; {short(change['source'])}")
+            was = f" instead of {shown(change['parent'])}" if "parent" in change else " (added)"
+            path, value = change["path"], shown(change["value"])
+            line = f"  {path} = {value}" if len(path) + len(value) + 5 <= width() else f"  {path} =\n      {value}"
+            out(f"{line}{was}" if len(line + was) <= min(100, width()) else f"{line}\n     {was}")
+            out(fitted("      ", f"{change['description'] or 'no description'}; {short(change['source'])}"))
 
 
 def _differences(chosen: Registered) -> dict[str, Any]:
@@ -119,11 +114,10 @@ def _named(text: str, root: Root) -> Registered:
     if found:
         choices = ", ".join(f"{one.group}={name}" for one in found)
         raise ConfigError(f"'{text}' is a profile of several groups: {choices}")
-    known = [f"{one}={other}" for one in root.groups for other in view[one]]
-    by_name = {one.partition("=")[2]: one for one in known}
-    close = nearest(text, known) if equals else by_name.get(nearest(text, by_name) or "")
-    problem = Problem(what=f"there is no profile '{text}'", nearest=close, argument=text, instead=close)
-    raise ConfigError(problem if close else Problem(what=problem.what, see="profiles list"))
+    known = {f"{one}={other}" if equals else other: f"{one}={other}" for one in root.groups for other in view[one]}
+    close, what = known.get(nearest(text, known) or ""), f"there is no profile '{text}'"
+    fixed = Problem(what=what, nearest=close, argument=text, instead=close)
+    raise ConfigError(fixed if close else Problem(what=what, see="profiles list"))
 
 
 def _new(options: Namespace, root: type[Config]) -> None:
@@ -157,16 +151,12 @@ def _write(options: Namespace, root: Root, group: str, name: str, text: str) -> 
         raise ConfigError(Problem(what=f"{file}: a profile is a Python file", expected="a path that ends in .py"))
     try:
         with file.open("x", encoding="utf-8") as opened:
-            try:
-                opened.write(text)
-                opened.flush()
-            except OSError:
-                with suppress(OSError):
-                    file.unlink()
-                raise
+            opened.write(text)
     except FileExistsError:
         raise ConfigError(Problem(what=f"{file} exists already", hint="--output FILE names another file")) from None
     except OSError as error:
+        with suppress(OSError):
+            file.unlink()
         raise ConfigError(f"{file} cannot be written: {error.strerror}") from None
     listed = dict.fromkeys([*filter(None, os.environ.get(root.variable, "").split(os.pathsep)), str(file)])
     variable = f"{root.variable}={shlex.quote(os.pathsep.join(listed))}"
@@ -174,8 +164,7 @@ def _write(options: Namespace, root: Root, group: str, name: str, text: str) -> 
 
 
 def _group(options: Namespace, root: Root) -> str:
-    strongest = [one.name for one in root.groups.values() if one.over] or list(root.groups)
-    group: str = options.group or strongest[0]
+    group: str = options.group or next((one.name for one in root.groups.values() if one.over), next(iter(root.groups)))
     if group not in root.groups:
         raise unknown("config group", group, list(root.groups), see="profiles list", at=f"--group {group}")
     return group
@@ -218,8 +207,8 @@ def _source(group: str, name: str, values: Profile, texts: tuple[str, str, str],
 
 
 def _changed(values: Settings, reference: Settings) -> Iterator[str]:
-    for name in (field.name for field in dataclasses.fields(reference)):
-        if name != "name" and not same(plain(getattr(values, name)), plain(getattr(reference, name))):
+    for name in (field.name for field in dataclasses.fields(reference) if field.name != "name"):
+        if not same(plain(getattr(values, name)), plain(getattr(reference, name))):
             yield name
 
 
@@ -233,7 +222,7 @@ def _expression(value: Any, indent: str, imports: dict[str, str]) -> str:
     match value:
         case Settings():
             indent += "    "
-            arguments = (f"\n{indent}{name}={inner(getattr(value, name))}," for name in _changed(value, cls()))
+            arguments = (f"\n{indent}{name}={inner(getattr(value, name))}," for name in _changed(value, type(value)()))
             return f"{cls.__name__}({''.join(arguments)}\n{indent[4:]})"
         case dict():
             return "{" + ", ".join(f"{inner(key)}: {inner(one)}" for key, one in value.items()) + "}"

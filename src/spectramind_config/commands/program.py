@@ -117,8 +117,7 @@ class Program:
 
         return [*self.commands, *configs.COMMANDS, *profiles.COMMANDS]
 
-    def _selected(self, arguments: Sequence[str]) -> tuple[Command | None, str]:
-        # No command, but the words of a folder of some, where their help is asked for.
+    def _selected(self, arguments: Sequence[str]) -> tuple[Command | None, str]:  # None where help is asked for.
         first = arguments[0] if arguments else ""
         if first in ("-h", "--help", "help") or (not arguments and self.task is None):
             return None, ""
@@ -147,9 +146,9 @@ class Program:
             yield from (f"usage: {self.name} {folder} COMMAND [argument…]", "", *listed, "")
             yield f"{self.name} {folder} COMMAND --help tells more."
             return
+        about = self.about or (self.root.__doc__ or "").partition("\n")[0]
         yield f"usage: {self.name} {'[override…] [flag…]' if self.task else 'COMMAND [argument…]'}"
-        yield from ("", fitted("", self.about or (self.root.__doc__ or "").partition("\n")[0]), "")
-        yield from ("commands", *listed, "")
+        yield from ("", fitted("", about), "", "commands", *listed, "")
         more = f"{self.name} COMMAND --help tells more of a command."
         yield fitted("", f"An override is GROUP=PROFILE or SETTING=VALUE; {more}")
         if self.task:
@@ -158,8 +157,7 @@ class Program:
             yield from ("", parser.format_help().partition("\n\n")[2].rstrip(), "", *_settings(self.root))
 
 
-def _command_first(arguments: Sequence[str]) -> list[str]:
-    """A command line whose flags before the command, those for profiles from elsewhere, stand at its end."""
+def _command_first(arguments: Sequence[str]) -> list[str]:  # Flags before the command go to the end.
     start = 0
     while start < len(arguments) and re.match(r"--(profiles|config-dir)(=|$)", arguments[start]):
         start += 1 if "=" in arguments[start] else 2
