@@ -44,8 +44,8 @@ $(VENV)/dev.stamp: $(VENV)/train.stamp
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[train,dev]"
 	touch $@
 
-$(VENV)/docs.stamp: $(VENV)/train.stamp
-	$(BIN)/pip install --quiet -c constraints.txt -e ".[train,docs]"
+$(VENV)/docs.stamp: pyproject.toml constraints.txt | $(VENV)/pip.stamp
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[docs]"
 	touch $@
 
 clean:

@@ -4,13 +4,30 @@ One declaration, ``planets: Annotated[int, about(ge=1)] = 100`` with the docstri
 editors (which show that docstring), composition, validation, ``--help``, the reference pages and the JSON Schema.
 """
 
+import copyreg
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from msgspec import Meta
+
+
+_META = ("title", "description", "ge", "gt", "le", "lt", "multiple_of", "pattern", "min_length", "max_length", "extra")
+
+
+def _meta(values: dict[str, Any]) -> Meta:
+    return Meta(**values)
+
+
+def _reduced(meta: Meta) -> tuple[Callable[[dict[str, Any]], Meta], tuple[dict[str, Any]]]:
+    return _meta, ({name: value for name in _META if (value := getattr(meta, name)) is not None},)
+
+
+# A launcher pickles the classes of a program: a Meta has no pickling of its own, and MISSING has to stay the one it is.
+copyreg.pickle(Meta, _reduced)
+copyreg.pickle(type(MISSING), lambda _: "MISSING")
 
 
 def about(

@@ -142,6 +142,16 @@ def test_a_site_profile_comes_through_its_own_variable(kepler: Run, python: Run,
     assert python(app, "local=dome", SM_PROFILES=file).returncode == 2
 
 
+def test_a_site_profile_of_its_own_group_imports_the_schema_from_the_script(kepler: Run, tmp_path: Path) -> None:
+    """The script is not run a second time; ``profiles import`` writes such a file."""
+    (tmp_path / "exact.yaml").write_text("tolerance: 1e-14", encoding="utf-8")
+    kepler("profiles", "import", "exact.yaml", "--group", "solver")
+    assert "from app import SolverConfig" in (tmp_path / "exact.py").read_text(encoding="utf-8")
+    assert kepler("solver=exact", KEPLER_PROFILES=tmp_path / "exact.py").stdout.startswith("exact: 4.6 steps a planet")
+    text = kepler("-m", "solver=exact,newton", KEPLER_PROFILES=tmp_path / "exact.py").stdout
+    assert text.count("steps a planet") == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

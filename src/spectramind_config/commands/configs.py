@@ -6,8 +6,10 @@ import os
 import shlex
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from spectramind_config.commands.command import JSON, Command, fitted, out, out_json, short, shown, width
 from spectramind_config.commands.json_schema import config_schema, group_schema
@@ -75,9 +77,10 @@ def _is_name(config: Config, path: str) -> bool:
 
 def _table(config: Config) -> Iterator[str]:
     """Every setting on a line, by group; ``*`` marks those that differ from the default profiles."""
-    default, groups = compose([], type(config))._layers, config._root.groups
-    usual = {path: plain(default.effective_value(path)) for path in default.paths()}
-    inside: dict[str, list[Origin]] = {group: [] for group in ("", *groups)}
+    usual: dict[str, Any] = {}
+    with suppress(ConfigError):  # Nobody may bring a default profile.
+        usual = {one.path: plain(one.value) for one in compose([], type(config)).origins()}
+    inside: dict[str, list[Origin]] = {group: [] for group in ("", *config._root.groups)}
     for one in (one for one in config.origins() if not _is_name(config, one.path)):
         inside.get(one.key.partition(".")[0], inside[""]).append(one)
     yield "* differs from the default profile of its group"

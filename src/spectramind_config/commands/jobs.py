@@ -10,7 +10,7 @@ import os
 import re
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ from spectramind_config.compose.composition import compose
 from spectramind_config.compose.config import Config
 from spectramind_config.errors import ConfigError, Problem, quoted
 from spectramind_config.schema import store
+from spectramind_config.schema.fields import leaves_of
 from spectramind_config.schema.registry import REGISTRY, Experiment, Registered
+from spectramind_config.schema.values import Written
 
 MOST_POINTS = 2000  # A sweep of as many is checked whole before its first job; of a larger one, each value once.
 _SAMPLE = "choose a sweeper that samples, such as hydra/sweeper=optuna, or write some values: a=1,2,3"
@@ -59,8 +61,9 @@ def run(options: Namespace, root: type[Config], task: Task) -> int:
     hydras = [argument for argument in options.overrides if re.match(r"[+~]*hydra\b", argument)]
     overrides = [argument for argument in options.overrides if argument not in hydras]
     flags = list(_flags(options))
+    by_hydra = functools.partial(_by_hydra, root, task, (options.program, options.command))
     if options.shell_completion:
-        return _by_hydra(root, task, [*flags, *overrides])
+        return by_hydra([*flags, *overrides])
     if not (flags or hydras):
         return Finished.of(task(compose(overrides, root))).exit_code
     sweeps = options.multirun or any("hydra.mode=MULTIRUN" in argument for argument in hydras)
@@ -71,7 +74,7 @@ def run(options: Namespace, root: type[Config], task: Task) -> int:
         flags, codes = [flag for flag in flags if flag != "--multirun"], [0]
         for point in points:
             out(f"# {' '.join(map(quoted, point))}")
-            codes.append(_by_hydra(root, task, [*flags, *hydras, *_written_out(point, root)]))
+            codes.append(by_hydra([*flags, *hydras, *(_written_out(one, root) for one in point)]))
         return max(codes)
     if sweeps and not any("hydra/sweeper=" in argument for argument in hydras):
         unsampled = functools.partial(Problem, origin="command line", hint=_SAMPLE, see="--help")
@@ -79,7 +82,7 @@ def run(options: Namespace, root: type[Config], task: Task) -> int:
         what = "Hydra's basic sweeper takes lists, and no interval"
         if problems := [unsampled(what=f"{argument}: {what}", argument=argument) for argument in intervals]:
             raise root._root.error(problems)
-    return _by_hydra(root, task, [*flags, *hydras, *_written_out(overrides, root)])
+    return by_hydra([*flags, *hydras, *(_written_out(one, root) for one in overrides)])
 
 
 def _flags(options: Namespace) -> Iterator[str]:
@@ -107,9 +110,20 @@ def _mistakes(points: Iterable[Sequence[str]], overrides: Sequence[str], root: t
     return [replace(one, argument=whole, instead=mended.get(whole, one.instead)) for one, whole in found.items()]
 
 
-def _written_out(overrides: Iterable[str], root: type[Config]) -> Iterator[str]:
-    for key, equals, value in (argument.partition("=") for argument in overrides):
-        yield f"{root._root.short.get(key, key)}{equals}{value}"
+def _written_out(argument: str, root: type[Config]) -> str:
+    """An override that has been checked, as Hydra takes it: a part of what may be null has to be added."""
+    key, equals, value = argument.partition("=")
+    if key == "experiment" and "null" in value:  # Hydra takes a list of none for none.
+        names = (one.removeprefix("experiment=") for one in _alternatives(argument, root))
+        return f"{key}={','.join('[]' if name == 'null' else name for name in names)}"
+    group = key.partition(".")[0]
+    named = REGISTRY.view(root._root).get(group, {}).values()
+    leaves = {f"{group}.{path}": leaf for one in named for path, leaf in leaves_of(one.cls).items()} | dict(
+        root._root.own
+    )
+    parts = (leaf for path, leaf in leaves.items() if key.startswith(f"{path}."))
+    added = any(leaf.type.optional and leaf.is_container for leaf in parts)
+    return f"{'++' * added}{root._root.short.get(key, key)}{equals}{value}"
 
 
 def _points(overrides: Sequence[str], root: type[Config]) -> Iterator[Sequence[str]]:
@@ -140,33 +154,71 @@ def _alternatives(argument: str, root: type[Config]) -> list[str]:
             matching = [name for name in names if any(fnmatch.fnmatch(name, one) for one in include)]
             return [f"{key}={name}" for name in matching if not any(fnmatch.fnmatch(name, one) for one in exclude)]
         if parsed.is_discrete_sweep():
-            return [f"{key}={one}" for one in parsed.sweep_string_iterator()]
+            return [ours for _, ours in _spellings(argument)]
     except HydraException:
         pass  # The composition tells what is wrong.
     return [argument]
 
 
+def _spellings(argument: str) -> list[tuple[str, str]]:
+    """What Hydra makes of each value of an override, and as it was written: Hydra has 1.1 for 1.10, inf for 7e12345."""
+    from hydra.errors import HydraException
+
+    from spectramind_config.compose import grammar
+
+    try:
+        parsed = grammar.parser_of_hydra().parse_override(argument)
+        written = grammar.parsed(argument)._value
+        key = parsed.get_key_element()
+        if not parsed.is_sweep_override():
+            return [(f"{key}={parsed.get_value_element_as_str()}", argument)]
+        theirs = [f"{key}={one}" for one in parsed.sweep_string_iterator()] if parsed.is_discrete_sweep() else []
+        elements = getattr(written, "list", None)
+        if not getattr(written, "simple_form", False) or not isinstance(elements, list):
+            return [(one, one) for one in theirs]
+        return [(one, f"{key}={_spelled(item)}") for one, item in zip(theirs, elements, strict=True)]
+    except (HydraException, ValueError):
+        return []  # The composition tells what is wrong.
+
+
+def _spelled(value: Any) -> str:
+    from hydra.core.override_parser.types import Override
+
+    if isinstance(value, Written):
+        return value.text
+    if isinstance(value, list):
+        return f"[{','.join(map(_spelled, value))}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{_spelled(key)}:{_spelled(item)}' for key, item in value.items())}}}"
+    return str(Override._get_value_element_as_str(value))
+
+
 def _job(
-    root: type[Config], task: Task, folder: Path, profiles: Sequence[Registered], experiments: Sequence[Experiment]
+    root: type[Config],
+    task: Task,
+    folder: Path,
+    names: tuple[str, str],
+    written: Mapping[str, str],
+    registered: tuple[Sequence[Registered], Sequence[Experiment]],
 ) -> float | None:
     """What Hydra calls in each job, in this process or in another one, which has yet to learn what is registered."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    job, spec = HydraConfig.get(), root._root
+    job = HydraConfig.get()
     code = folder / str(job.job.num if job.mode is RunMode.MULTIRUN else 0)
     code.write_text("1", encoding="ascii")
-    REGISTRY.adopt(spec, profiles, experiments)
+    REGISTRY.adopt(root._root, *registered)
     try:
-        finished = Finished.of(task(compose(list(job.overrides.task), root)))
+        finished = Finished.of(task(compose([written.get(one, one) for one in job.overrides.task], root)))
     except ConfigError as error:
-        error.program, error.command, error.arguments = spec.program, spec.command, tuple(job.overrides.task)
+        (error.program, error.command), error.arguments = names, tuple(job.overrides.task)
         finished = Finished(error.tell(), math.nan)
     code.write_text(str(finished.exit_code), encoding="ascii")
     return finished.value
 
 
-def _by_hydra(root: type[Config], task: Task, words: Sequence[str]) -> int:
+def _by_hydra(root: type[Config], task: Task, names: tuple[str, str], words: Sequence[str]) -> int:
     import shutil
     import tempfile
 
@@ -178,15 +230,17 @@ def _by_hydra(root: type[Config], task: Task, words: Sequence[str]) -> int:
     except OSError:
         folder = Path(tempfile.mkdtemp(prefix="exit-codes-"))
     profiles = [one for group in REGISTRY.view(spec).values() for one in group.values()]
-    experiments = list(REGISTRY.experiments(spec).values())
+    registered = profiles, list(REGISTRY.experiments(spec).values())
+    written = {theirs: ours for word in words if "=" in word for theirs, ours in _spellings(word)}
 
     def start(_: object) -> float | None:
-        return _job(root, task, folder, profiles, experiments)
+        return _job(root, task, folder, names, written, registered)
 
     if line := os.environ.get("COMP_LINE"):
         # The shell asks Hydra to complete `program command …`, and Hydra knows of no commands.
-        command = spec.command.partition(" ")[2]
-        os.environ["COMP_LINE"] = re.sub(rf"^(\S+\s+){command}\s+", r"\1", line) if command else line
+        command = spec.command.partition(" ")[2] or r"config\s+\S+"
+        before = rf"^((?:python\S*\s+)?\S+\s+)(?:{command}|(?:config|profiles)\s+\S+)\s+"
+        os.environ["COMP_LINE"] = re.sub(before, r"\1", line)
     named = [] if any("hydra.job.name=" in word for word in words) else [f"hydra.job.name={spec.name}"]
     argv, sys.argv = sys.argv, [sys.argv[0], *words, *named]
     store.ACTIVE.append(spec.name)

@@ -33,8 +33,7 @@ def config_schema(root: type[Config]) -> Schema:
     """The schema of what ``config show`` prints, whichever of the registered profiles are chosen."""
     spec = root._root
     load(spec)
-    view = REGISTRY.view(spec)
-    stack = stack_of(spec, {name: view[name][group.default] for name, group in spec.groups.items()})
+    stack = stack_of(spec, {name: REGISTRY.default(spec, name) for name in spec.groups})
     top = {path: setters[0] for path, setters in stack.setters.items() if path.partition(".")[0] not in spec.groups}
     leaves = {path: leaf_schema(stack.leaves[one], stack.values[one]) for path, one in top.items()}
     for name, fold in spec.folds.items():
@@ -96,7 +95,7 @@ def _kind_schema(kind: Kind) -> Schema:
 def _group(root: type[Config], group: str, stack: Stack | None) -> Schema:
     """One object, or one for each set of settings where profiles add fields of their own."""
     spec, profiles = root._root, REGISTRY.view(root._root)[group]
-    default = profiles[spec.groups[group].default]
+    default = REGISTRY.default(spec, group)
     known = leaves_of(default.cls)
     left_out = {"name"} | {name for name, fold in spec.folds.items() if stack and group in fold.groups}
     shapes: dict[str, tuple[Schema, list[str]]] = {}

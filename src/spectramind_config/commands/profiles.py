@@ -29,7 +29,7 @@ from spectramind_config.schema.root import Root
 from spectramind_config.schema.sources import declaring, field_statements
 from spectramind_config.schema.values import plain, same, value_at
 from spectramind_config.settings import Profile, Settings
-from spectramind_config.sites.loading import load
+from spectramind_config.sites.loading import load, script
 from spectramind_config.sites.overlay import Overlay
 
 _TEMPLATE = '''\
@@ -126,7 +126,7 @@ def _new(options: Namespace, root: type[Config]) -> None:
     default = root._root.groups[group].default
     title = f"Profile {group}={name}; edit it freely.\n\nWhat is not here keeps the base's value: "
     title += f"``{root._root.program} profiles show {group}={default}`` and ``config explain`` tell which.\n"
-    values, reasons, about = REGISTRY.view(root._root)[group][default].cls.suggested(name)
+    values, reasons, about = REGISTRY.default(root._root, group).cls.suggested(name)
     summary, _, notes = about.partition("\n\n")
     _write(options, root._root, group, name, _source(group, name, values, (title, summary, notes), reasons))
 
@@ -189,6 +189,7 @@ def _source(group: str, name: str, values: Profile, texts: tuple[str, str, str],
         if isinstance(value, Settings | list | dict):
             text = f"field(\n        default_factory=lambda: {_expression(value, ' ' * 8, imports)}\n    )"
         body.append(f"    {path}: {ast.unparse(annotation)} = {text}")
+    imports = {one: script() or module if module == "__main__" else module for one, module in imports.items()}
     modules = ((module, sorted(one for one in imports if imports[one] == module)) for module in {*imports.values()})
     title, summary, notes = (text.replace("\\", "\\\\").replace('"""', '\\"""') for text in texts)
     words = "".join(word[:1].upper() + word[1:] for word in re.split("[_-]+", name))

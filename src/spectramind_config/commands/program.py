@@ -88,6 +88,7 @@ class Program:
                 return 0
             options = parser.parse_intermixed_args(arguments)
             options.command = spec.command if self.task is None else self.name
+            options.program = self.name
             found = [*entries(variable or ""), *_sites(options, list(spec.groups))]
             if found:  # Absolute, and in the environment, for the processes that a command starts.
                 os.environ[spec.variable] = os.pathsep.join(map(str, found))

@@ -151,12 +151,17 @@ def _experiments(
     asked = [override for override in overrides if override.key == "experiment"]
     if not asked:
         return [], []
+    if signed := [mistakes.removed_experiment(override) for override in asked if override.sign]:
+        return [], signed
     known = REGISTRY.experiments(root)
-    names = (
-        [text_of(one) for one in asked[-1].value] if isinstance(asked[-1].value, list) else [text_of(asked[-1].value)]
-    )
-    names = [] if asked[-1].value is None else names
-    problems = [mistakes.unknown_experiment(asked[-1], name, known) for name in names if name not in known]
+    value = asked[-1].value
+    names = list(map(text_of, value if isinstance(value, list) else [] if value is None else [value]))
+    problems: list[Problem] = []
+    for name in names:
+        if refused := mistakes.refused_profile("experiment", name, asked[-1].argument):
+            problems.append(refused)
+        elif name not in known:
+            problems.append(mistakes.unknown_experiment(asked[-1], name, known))
     return [known[name] for name in names if name in known], problems
 
 
@@ -181,11 +186,17 @@ def _set_one(layers: Layers, said: Said, mistakes: Mistakes) -> list[Problem]:
     if mistakes.is_name(path) and path in leaves:
         return [mistakes.fixed_name(override, REGISTRY.view(layers.stack.root)[path.partition(".")[0]])]
     if path in leaves:
-        if override.sign == "+":
+        value = override.value
+        if override.sign == "+" and not (isinstance(value, dict) and leaves[path].is_container):
             text = override.argument.removeprefix("+")
             return [mistakes.about(override, f"{path} exists already, so it cannot be added", instead=text)]
-        dictionary = isinstance(value, dict) and leaves[path].is_container
-        return _set_leaf(layers, path, merged(layers.raw(path), value) if dictionary else value, said, mistakes)
+        if isinstance(value, dict) and leaves[path].is_container:
+            try:
+                value = merged(layers.raw(path), value, add="+" in override.sign)
+            except ValueError as error:
+                fix = f"+{override.argument}"
+                return [mistakes.about(override, str(error), instead=fix, see=f"config explain {path}")]
+        return _set_leaf(layers, path, value, said, mistakes)
     if any(leaf.startswith(f"{path}.") for leaf in leaves):
         if not isinstance(value, dict):
             return [mistakes.section(override, path, leaves)]
@@ -343,8 +354,12 @@ def _frozen(cls: type[C], fields: dict[str, Any], layers: Layers) -> C:
 
 
 def _check_root(config: Config, check: Callable[[Config], None]) -> None:
+    before = dict(config.__dict__)
     try:
         check(config)
+        for name, value in before.items():
+            if config.__dict__.get(name) is not value:
+                raise ValueError(f"__post_init__ changes '{name}'; write a property for a derived value")  # noqa: TRY301
     except ValueError as error:
         mistakes = Mistakes(config._root)
         layers: Layers = config.__dict__["_layers"]

@@ -25,7 +25,9 @@ def experiment(name: str, root: type[Config]) -> Callable[[Listing], Listing]:
     def register(listing: Listing) -> Listing:
         spec, code = root._root, listing.__code__
         source = f"{code.co_filename}:{code.co_firstlineno}"
-        overrides = tuple(listing())
+        listed = listing()
+        are_texts = isinstance(listed, list | tuple) and all(isinstance(one, str) for one in listed)
+        overrides = tuple(listed) if are_texts else ()
         shipped = listing.__module__.startswith(f"{__name__.partition('.')[0]}.profiles.")
         problems: list[Problem] = []
         known = REGISTRY.experiments(spec).get(name)
@@ -35,6 +37,13 @@ def experiment(name: str, root: type[Config]) -> Callable[[Listing], Listing]:
         elif known is not None and known.source.rpartition(":")[0] != code.co_filename:
             what = f"experiment {name}: that name is taken ({known.source})"
             problems.append(Problem(what=what, origin=source, hint="choose another name"))
+        elif not are_texts:
+            what = f"experiment {name}: {listing.__qualname__} returns {listed!r}, which is no list of overrides"
+            problems.append(Problem(what=what, origin=source, expected='such as ["local.max_epochs=3"]'))
+        elif nested := [one for one in overrides if re.match(r"[+~]*experiment\b", one)]:
+            what = f"experiment {name}: {nested[0]}: an experiment chooses no other one"
+            hint = f"copy its overrides, or choose both: experiment=[{nested[0].partition('=')[2]},{name}]"
+            problems.append(Problem(what=what, origin=source, hint=hint))
         elif not shipped:
             lines = dict.fromkeys(overrides, f"experiment {name}, {source}")
             problems += composed(overrides, root, Mistakes(spec, f"experiment {name}, {source}", lines))[1]

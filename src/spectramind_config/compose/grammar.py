@@ -27,6 +27,10 @@ class _Texts(HydraOverrideVisitor):
         value = super().visitPrimitive(ctx)
         return Written(value, ctx.getText().strip()) if isinstance(value, int | float) and not self.inside else value
 
+    def visitDictKey(self, ctx: Any) -> Any:  # noqa: N802 - likewise.
+        value, text = super().visitDictKey(ctx), ctx.getText().strip()
+        return text if value is None else Written(value, text) if isinstance(value, int | float) else value
+
     def visitFunction(self, ctx: Any) -> Any:  # noqa: N802 - likewise.
         self.inside += 1
         try:

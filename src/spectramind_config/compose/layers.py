@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -261,6 +262,9 @@ class Layers:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         root: Root = state.pop("root")._root
+        strangers = [one for one in state["profiles"].values() if _is_stranger(one.cls)]
+        if strangers or _is_stranger(root.cls):
+            REGISTRY.adopt(root, strangers, ())
         known = REGISTRY.view(root)
         profiles: dict[str, Registered] = {}
         for group, one in state.pop("profiles").items():
@@ -269,6 +273,11 @@ class Layers:
             profiles[group] = here if equal and here is not None else one
         self.stack = stack_of(root, profiles)
         self.__dict__.update(state)
+
+
+def _is_stranger(cls: type) -> bool:
+    """Whether a class of ``__main__`` came from another process, with a pickle."""
+    return cls.__module__ == "__main__" and not hasattr(sys.modules["__main__"], cls.__qualname__.partition(".")[0])
 
 
 def _setter(key: str, layer: str, option: str, value: Any, source: str, raw: Any, owner: str = "") -> Setter:

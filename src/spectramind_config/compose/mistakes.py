@@ -14,6 +14,7 @@ from spectramind_config.errors import ConfigError, Problem, nearest
 from spectramind_config.schema.fields import Leaf
 from spectramind_config.schema.registry import REGISTRY
 from spectramind_config.schema.root import Root
+from spectramind_config.schema.sources import class_source
 from spectramind_config.schema.values import Written, children, plain
 from spectramind_config.settings import Contradiction, Profile
 
@@ -95,6 +96,15 @@ class Mistakes:
             expected="one or several of " + (", ".join(known) or "none, for none is registered"),
             nearest=close and f"experiment={close}",
             instead=f"experiment={close}" if close and not several else None,
+            see="profiles list",
+        )
+
+    def removed_experiment(self, override: Override) -> Problem:
+        """``~experiment`` or ``+experiment=narrow``."""
+        return self.about(
+            override,
+            "the last experiment= names all experiments of a run, so none can be added or removed",
+            instead=override.argument.lstrip("+") if override.sign != "~" else "",
             see="profiles list",
         )
 
@@ -219,7 +229,7 @@ class Mistakes:
         """A class's own ``__post_init__`` refuses the composed values."""
         chosen = layers.stack.profiles.get(group)
         argument = next((layers.argument(path) for path in layers.settings if layers.stack.group(path) == group), "")
-        cls, source = (chosen.cls, chosen.source) if chosen else (self.root.cls, self.source)
+        cls, source = (chosen.cls, chosen.source) if chosen else (self.root.cls, class_source(self.root.cls))
         label = f"{group}={chosen.name}" if chosen else self.root.name
         return Problem(
             what=f"{label}: {reason}",

@@ -113,6 +113,11 @@ def write(key: str, value: object) -> str:
     return f"{key}={_literal(value)}"
 
 
+def _key(name: object) -> str:
+    """A key of a dict, which Hydra's grammar takes without quotes only."""
+    return re.sub(r"([\\()\[\]{}:=, \t])", r"\\\1", name) if isinstance(name, str) else _literal(name)
+
+
 def _literal(value: object) -> str:
     value = plain(value)
     if value is None:
@@ -120,7 +125,7 @@ def _literal(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, Mapping):
-        return "{" + ",".join(f"{name}:{_literal(item)}" for name, item in value.items()) + "}"
+        return "{" + ",".join(f"{_key(name)}:{_literal(item)}" for name, item in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ",".join(map(_literal, value)) + "]"
     if not isinstance(value, str):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Collection, Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,7 +33,7 @@ def from_file(path: Path, root: type[C]) -> C:
     Raises:
         ConfigError: With every mistake in the file, each with its line.
     """
-    file = path / "manifest.json" if path.is_dir() else path
+    file = path / "manifest.json" if os.path.isdir(path) else path  # noqa: PTH112 - Path.is_dir raises for no path.
     expected = "what config show prints, or a run's manifest"
     try:
         _, values, lines = yaml.read(file, expected=expected, see="config show")
@@ -74,7 +75,10 @@ def from_dict(
     sections = {group: one for group in spec.groups if isinstance(one := values.get(group), Mapping) and "name" in one}
     choices = {group: str(plain(one["name"])) for group, one in sections.items()}
     known = {group: view[group][name] for group, name in choices.items() if name in view[group]}
-    defaults = {name: view[name][one.default] for name, one in spec.groups.items() if one.default in view[name]}
+    try:
+        defaults = {name: REGISTRY.default(spec, name) for name in spec.groups if name not in known}
+    except ConfigError as error:
+        raise spec.error(list(error.problems)) from None
     paths = {write(group, name): f"{group}.name" for group, name in choices.items()}
     places = {path: f"{source}:{line}" for path, line in (lines or {}).items()}
     stack = stack_of(spec, defaults | known)
@@ -90,9 +94,18 @@ def from_dict(
         elif value is None:
             paths |= {write(one, None): path for one in setters if stack.values[one] is not None}
         else:
-            raw = _raw(stack.leaves[setters[0]], value)
-            if not same(plain(stack.values[setters[0]]), raw):
-                paths[write(setters[0], escaped(raw))] = path
+            leaf, usual = stack.leaves[setters[0]], plain(stack.values[setters[0]])
+            raw = _raw(leaf, value)
+            if same(usual, raw):
+                continue
+            if missing := _missing(usual, raw):
+                if not leaf.type.optional:
+                    what = f"{path}: '{missing}' is not in it, and an entry of a profile cannot be taken away"
+                    problems.append(Problem(what=what, origin=places.get(path, source), see=check))
+                    continue
+                paths[write(setters[0], None)] = path
+            add = "++" if isinstance(raw, dict) and any(kind.type is dict for kind in leaf.type.kinds) else ""
+            paths[f"{add}{write(setters[0], escaped(raw))}"] = path
     origins = {override: places[path] for override, path in paths.items() if path in places}
     config, found_problems = composed(list(paths), root, Mistakes(spec, source, origins))
     shown = {} if unfolded else {setter: path for path, setters in stack.setters.items() for setter in setters}
@@ -143,6 +156,15 @@ def _raw(leaf: Leaf, value: Any) -> Any:
         return plain(leaf.convert(value))
     except ValueError:
         return plain(value)
+
+
+def _missing(usual: Any, raw: Any) -> str:
+    """The first entry of a dict that a merge would keep, although it is not there."""
+    if not (isinstance(usual, dict) and isinstance(raw, dict)):
+        return ""
+    names = {str(name): name for name in raw}
+    inner = (_missing(item, raw[names[str(name)]]) if str(name) in names else str(name) for name, item in usual.items())
+    return next(filter(None, inner), "")
 
 
 def _flat(values: Mapping[str, Any], leaves: Container[str], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from spectramind_config.errors import nearest
 from spectramind_config.schema import sources
-from spectramind_config.schema.types import LIMITS, SCALARS, SIZES, Kind, Type
+from spectramind_config.schema.types import LIMITS, SCALARS, SIZES, Kind, SelfCheckError, Type
 from spectramind_config.schema.values import by_first_name, quote, same
 from spectramind_config.settings import Settings
 
@@ -28,7 +28,18 @@ _S = TypeVar("_S", bound=Settings)
 
 
 class UnsupportedTypeError(TypeError):
-    """An annotation that no setting can have; the message names the nearest type that works."""
+    """An annotation that no setting can have; the message names the class, the field and the nearest type that works."""
+
+    source = ""
+    """``file:line`` of the field, once that is known."""
+
+    def of(self, cls: type, name: str) -> UnsupportedTypeError:
+        """The same about a field of a class; what a class inside says of its own stays as it is."""
+        if self.source:
+            return self
+        found = UnsupportedTypeError(f"{cls.__qualname__}.{name}: {self}" if name else f"{cls.__qualname__}: {self}")
+        found.source = sources.leaf_source(cls, name) if name else sources.class_source(cls)
+        return found
 
 
 def type_of(annotation: Any, around: tuple[Meta, ...] = ()) -> Type:
@@ -77,6 +88,8 @@ def _kind(bare: Any, metas: tuple[Meta, ...]) -> Kind:
         return Kind(bare, _limits(metas, SIZES if bare is str else () if bare is bool else tuple(LIMITS)))
     if bare in (Path, timedelta):
         return Kind(bare)
+    if origin is dict and arguments and not _are_keys(type_of(arguments[0])):
+        raise UnsupportedTypeError(f"the keys of {bare} cannot be those of a setting; write dict[str, …]")
     if origin in (list, dict) and arguments:
         return Kind(origin, _limits(metas, SIZES[:2]), _items(arguments))
     if origin is tuple and arguments:
@@ -92,6 +105,11 @@ def _kind(bare: Any, metas: tuple[Meta, ...]) -> Kind:
         raise UnsupportedTypeError(f"{name} is a dataclass, but no settings; write: class {name}(sc.Settings):")
     instead = _INSTEAD.get(name) or "bool, int, float, str, Literal, Enum, Path, timedelta, list, tuple, dict, Settings"
     raise UnsupportedTypeError(f"{name} cannot be the type of a setting; write {instead}")
+
+
+def _are_keys(declared: Type) -> bool:
+    texts = all(kind.type in SCALARS or (kind.choices and kind.type is not Literal) for kind in declared.kinds)
+    return len(declared.kinds) == 1 and texts and not declared.optional
 
 
 def _items(annotations: tuple[Any, ...]) -> tuple[Type, ...]:
@@ -166,9 +184,24 @@ def leaves_of(cls: type) -> Mapping[str, Leaf]:
 _LEAVES: MutableMapping[type, Mapping[str, Leaf]] = weakref.WeakKeyDictionary()
 
 
+def hints_of(cls: type) -> Mapping[str, Any]:
+    """The annotations of a class and its parents, evaluated.
+
+    Raises:
+        UnsupportedTypeError: One names what its module does not know, or is no expression.
+    """
+    try:
+        return sources.hints(cls)
+    except Exception as error:  # noqa: BLE001 - an annotation may name anything; it is refused with the reason.
+        reason = f"its annotations cannot be read: {error}; import the names that annotations use"
+        raise UnsupportedTypeError(reason).of(cls, "") from None
+
+
 def declared_leaves(cls: type, names: frozenset[str] | None = None) -> Iterator[tuple[str, Leaf]]:
     """The leaves of a dataclass, or of some of its fields."""
-    hints = {base: sources.hints(base) for base in cls.__mro__ if base is not object}
+    if any("__slots__" in vars(base) for base in cls.__mro__[:-1]):
+        raise UnsupportedTypeError("it has __slots__; leave out slots=True").of(cls, "")
+    hints = {base: hints_of(base) for base in cls.__mro__ if base is not object}
     for field in dataclasses.fields(cls):
         if names is not None and field.name not in names:
             continue
@@ -182,7 +215,7 @@ def declared_leaves(cls: type, names: frozenset[str] | None = None) -> Iterator[
                 continue
             kinds = list(dict.fromkeys(map(type_of, declared)))
         except UnsupportedTypeError as error:
-            raise UnsupportedTypeError(f"{field.name}: {str(error).removeprefix(f'{field.name}: ')}") from None
+            raise error.of(cls, field.name) from None
         limited = [one for one in kinds if any(kind.limits or kind.choices for kind in one.kinds)]
         own = type_of(hints[cls][field.name])
         if own not in limited and limited and limited[-1].bare == own.bare:
@@ -217,7 +250,10 @@ def built(cls: type[_S], raw: Any) -> _S:
             changes[name] = inner[""].convert(given) if "" in inner else built(type(getattr(default, name)), given)
         except ValueError as error:
             raise ValueError(f"{name}: {error}" if "is not" in str(error) else f"{name} {error}") from None
-    return sealed(default, changes)
+    try:
+        return sealed(default, changes)
+    except ValueError as error:
+        raise SelfCheckError(f"{cls.__name__}: {error}") from None
 
 
 def sealed(node: _S, values: Mapping[str, Any]) -> _S:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from spectramind_config.errors import ConfigError, Problem, nearest
+from spectramind_config.errors import ConfigError, Problem, nearest, unknown
 from spectramind_config.schema import rules, store
 from spectramind_config.schema.root import Root
 from spectramind_config.schema.sources import class_file, class_source, leaf_owner, leaf_source
@@ -169,6 +168,17 @@ class Registry:
             }
         return known.views[root.name]
 
+    def default(self, root: Root, group: str) -> Registered:
+        """The default profile of a group.
+
+        Raises:
+            ConfigError: Nobody brings it.
+        """
+        name, known = root.groups[group].default, self.view(root)[group]
+        if name not in known:
+            raise unknown("profile", name, list(known), see="profiles list", at=f"{group}={name}")
+        return known[name]
+
     def experiments(self, root: Root) -> dict[str, Experiment]:
         """The experiments of a root by name."""
         return {name: one for (owner, name), one in self.known.experiments.items() if owner == root.name}
@@ -183,11 +193,23 @@ class Registry:
         return dataclasses.replace(problems[0], what=f"{group}={name} cannot be chosen: {reasons}", argument=None)
 
     def add_root(self, root: Root) -> None:
-        """Make a root known, to Hydra as well; one of that name is replaced."""
+        """Make a root known, to Hydra as well; a class that is defined again takes its old place.
+
+        Raises:
+            ConfigError: Another class has that name.
+        """
         with self.change() as known:
+            other = known.roots[root.name].cls if root.name in known.roots else root.cls
+            again = (other.__module__, other.__qualname__) == (root.cls.__module__, root.cls.__qualname__)
+            if not again and not (_interactive(root.cls) and _interactive(other)):
+                what = f"root {root.name}: that name is taken by {other.__qualname__} ({class_source(other)})"
+                raise ConfigError(Problem(what=what, origin=class_source(root.cls), hint="choose another name"))
             known.roots[root.name] = root
             known.views.clear()
             store.put_root(root)
+            for (owner, name), one in known.experiments.items():
+                if owner == root.name:
+                    store.put_experiment(root, name, one.overrides)
             for group in root.groups.values():
                 for several in known.profiles.get(group.name, {}).values():
                     for one in several:
@@ -341,7 +363,7 @@ def _related(cls: Any, schema: type[Profile]) -> bool:
 
 def _interactive(cls: type) -> bool:
     """Whether a class was typed into a notebook or an interpreter, where it is defined over and over."""
-    return cls.__module__ == "__main__" and not hasattr(sys.modules.get("__main__"), "__file__")
+    return cls.__module__ == "__main__" and class_source(cls) == f"__main__.{cls.__qualname__}"
 
 
 def _drop_renamed(named: dict[str, tuple[Registered, ...]], one: Registered) -> None:

@@ -10,8 +10,16 @@ from typing import Any
 
 from spectramind_config.errors import ConfigError, Problem, nearest
 from spectramind_config.schema import sources
-from spectramind_config.schema.fields import Leaf, UnsupportedTypeError, declared_leaves, leaves_of, type_of
+from spectramind_config.schema.fields import (
+    Leaf,
+    UnsupportedTypeError,
+    declared_leaves,
+    hints_of,
+    leaves_of,
+    type_of,
+)
 from spectramind_config.schema.sources import class_source, leaf_source, section_class
+from spectramind_config.schema.values import is_interpolation, plain, quote, same, value_at
 from spectramind_config.settings import Profile
 
 _ROLE = "spectramind"
@@ -121,7 +129,10 @@ def define(name: str, cls: Any, *, taken: frozenset[str], short: Mapping[str, st
         raise ConfigError(Problem(what=f"root {name}: {cls.__qualname__} is not a frozen dataclass", hint=hint))
     if re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) is None:
         raise ConfigError(Problem(what=f"root '{name}' cannot be called so", expected="letters, digits and '_'"))
-    hints = sources.hints(cls)
+    try:
+        hints = hints_of(cls)
+    except UnsupportedTypeError as error:
+        raise ConfigError(Problem(what=f"root {name}: {error}", origin=error.source)) from None
     roles = {field.name: field.metadata.get(_ROLE) for field in dataclasses.fields(cls)}
     problems = [
         Problem(
@@ -140,20 +151,47 @@ def define(name: str, cls: Any, *, taken: frozenset[str], short: Mapping[str, st
     try:
         own = dict(declared_leaves(cls, frozenset(field for field, role in roles.items() if not role)))
     except UnsupportedTypeError as error:
-        problems.append(Problem(what=f"root {name}: {error}", origin=class_source(cls)))
+        problems.append(Problem(what=f"root {name}: {error}", origin=error.source))
     for one in dataclasses.fields(cls):
         if not roles[one.name] and one.default is one.default_factory is dataclasses.MISSING:
             what = f"root {name}: '{one.name}' has no default"
             problems.append(Problem(what=what, origin=leaf_source(cls, one.name), hint="every setting has one"))
+    for inert, value in sources.inert(cls):
+        what = f"root {name}: {inert} = {value!r} has no annotation, so it sets nothing"
+        problems.append(Problem(what=what, origin=class_source(cls), hint=f"write {inert}: <type> = {value!r}"))
     root = Root(name=name, cls=cls, short=short, groups=groups, own=own, folds={}, **words)
     folds: dict[str, Fold] = {}
     if not problems:
+        problems += [*_unfit_defaults(root), *_unfit_names(root)]
         for field, role in roles.items():
             if role == "folded":
                 problems += _fold(root, field, hints[field], folds)
     if problems:
         raise ConfigError(problems)
     return dataclasses.replace(root, folds=folds)
+
+
+def _unfit_defaults(root: Root) -> Iterator[Problem]:
+    values = root.values()
+    for path, leaf in root.own.items():
+        first, _, rest = path.partition(".")
+        value = value_at(values[first], rest) if rest else values[first]
+        if is_interpolation(value):
+            continue
+        try:
+            if not same(plain(leaf.convert(value)), plain(value)):
+                raise ValueError(f"{quote(value)} is not {leaf.type.words}")  # noqa: TRY301
+        except ValueError as error:
+            what = f"root {root.name}: {path}: {error}"
+            yield Problem(what=what, origin=leaf_source(root.cls, path), expected=leaf.words)
+
+
+def _unfit_names(root: Root) -> Iterator[Problem]:
+    known = [*root.own, *(f"{one.name}.{path}" for one in root.groups.values() for path in leaves_of(one.schema))]
+    for short, path in root.short.items():
+        if path not in known:
+            what = f"root {root.name}: the short name {short} stands for '{path}', and there is no such setting"
+            yield Problem(what=what, origin=class_source(root.cls), nearest=nearest(path, known))
 
 
 def _group_problems(
@@ -164,6 +202,11 @@ def _group_problems(
         what = f"root {root}: group '{name}' is of type {getattr(annotation, '__name__', annotation)}"
         hint = f"write: class {name.title()}Config(sc.Profile), and {name}: {name.title()}Config = sc.group(…)"
         yield Problem(what=what, origin=leaf_source(cls, name), expected="a subclass of sc.Profile", hint=hint)
+    else:
+        try:
+            leaves_of(schema)
+        except UnsupportedTypeError as error:
+            yield Problem(what=f"root {root}: group '{name}': {error}", origin=error.source)
     if over is not None and over not in known:
         what = f"root {root}: group '{name}' is to be folded over '{over}', which is no group to the left of it"
         close = nearest(over, known)

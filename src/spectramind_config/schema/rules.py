@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, get_type_hints
 
 from spectramind_config.errors import Problem, nearest
-from spectramind_config.schema.fields import UnsupportedTypeError, leaves_of, sealed, type_of
-from spectramind_config.schema.sources import class_source, declared_twice, leaf_source, section_class
+from spectramind_config.schema.fields import UnsupportedTypeError, hints_of, leaves_of, sealed, type_of
+from spectramind_config.schema.sources import class_source, declared_twice, inert, leaf_source, section_class
 from spectramind_config.schema.values import is_interpolation, plain, quote, same, value_at
 from spectramind_config.settings import Profile, Settings
 
@@ -36,9 +35,9 @@ def refusals(label: str, cls: type[Profile]) -> Iterator[Problem]:
         yield refusal(f"its file declares two classes {cls.__qualname__}", hint="give one of them another name")
         return
     try:
-        hints = get_type_hints(cls, include_extras=True)
-    except Exception as error:  # noqa: BLE001 - an annotation may name anything; it is refused with the reason.
-        yield refusal(f"its annotations cannot be read: {error}", hint="import the names that annotations use")
+        hints = hints_of(cls)
+    except UnsupportedTypeError as error:
+        yield refusal(str(error))
         return
     found = [*_body(cls, refusal), *_types(cls, hints, refusal)] or list(_defaults(cls, refusal))
     yield from found
@@ -51,28 +50,24 @@ def _body(cls: type, refusal: Refusal) -> Iterator[Problem]:
     parents = {field.name for base in cls.__mro__[1:] for field in getattr(base, "__dataclass_fields__", {}).values()}
     annotated = inspect.get_annotations(cls)
     for name in annotated:
-        if name not in parents and (close := nearest(name, parents, 0.85)):
+        if name not in parents and (close := nearest(name, parents - {"name"}, 0.85)):
             yield refusal(f"{name}: this resembles the inherited '{close}'", hint=f"write {close}", at=name)
-    for name, value in vars(cls).items():
-        inert = not name.startswith("_") and name not in annotated and not hasattr(value, "__get__")
-        if inert and not isinstance(value, type | types.GenericAlias):
-            hint = f"write {name}: <type> = {value!r}"
-            yield refusal(f"{name} = {value!r} has no annotation, so it sets nothing", hint=hint)
+    for name, value in inert(cls):
+        hint = f"write {name}: <type> = {value!r}"
+        yield refusal(f"{name} = {value!r} has no annotation, so it sets nothing", hint=hint)
     if "__slots__" in vars(cls):
         yield refusal("a class with __slots__ cannot be a profile", hint="leave out slots=True")
 
 
-def _types(cls: type, hints: dict[str, Any], refusal: Refusal) -> Iterator[Problem]:
+def _types(cls: type, hints: Mapping[str, Any], refusal: Refusal) -> Iterator[Problem]:
     """Every type is one that settings can have; a subclass may narrow a type, not change it."""
     for field in dataclasses.fields(cls):
         try:
             section = section_class(hints[field.name])
             leaves_of(section) if section else type_of(hints[field.name])
         except UnsupportedTypeError as error:
-            yield refusal(f"{field.name}: {error}", at=field.name)
-            return
-        if section and "__slots__" in vars(section):
-            yield refusal(f"{field.name}: {section.__name__} has __slots__", hint="leave out slots=True")
+            found = error.of(cls, field.name)
+            yield dataclasses.replace(refusal(str(found)), origin=found.source)
             return
         declared = [
             (parent, get_type_hints(parent, include_extras=True)[field.name])

@@ -8,6 +8,7 @@ import functools
 import inspect
 import linecache
 import sys
+import types
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args, get_type_hints
 
@@ -76,8 +77,16 @@ def section_class(annotation: Any) -> type[Settings] | None:
 
 @functools.cache
 def hints(cls: Any) -> Mapping[str, Any]:
-    """The annotations of a class and its parents, evaluated."""
-    return get_type_hints(cls, include_extras=True)
+    """The annotations of a class and its parents, evaluated.
+
+    A class of ``__main__`` keeps them so: in a process that a launcher starts, the names in them are not known.
+    """
+    found = get_type_hints(cls, include_extras=True)
+    for base in cls.__mro__:
+        if base.__module__ == "__main__" and (annotated := inspect.get_annotations(base)):
+            own = get_type_hints(base, include_extras=True)
+            base.__annotations__ = {name: own[name] for name in annotated}
+    return found
 
 
 @functools.cache
@@ -89,6 +98,15 @@ def field_statements(cls: type) -> Mapping[str, ast.AnnAssign]:
         for statement in (node.body if node else ())
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
     }
+
+
+def inert(cls: type) -> Iterator[tuple[str, Any]]:
+    """The assignments in a class's body that are no fields, for want of an annotation."""
+    annotated = inspect.get_annotations(cls)
+    for name, value in vars(cls).items():
+        assigned = not name.startswith("_") and name not in annotated and not hasattr(value, "__get__")
+        if assigned and not isinstance(value, type | types.GenericAlias):
+            yield name, value
 
 
 @functools.cache

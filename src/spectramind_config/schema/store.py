@@ -12,7 +12,8 @@ import dataclasses
 import functools
 from enum import Enum
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from hydra.core.config_store import ConfigNode, ConfigStore
 from omegaconf import MISSING, OmegaConf
@@ -176,13 +177,25 @@ def _known(cls: type, name: str) -> Any:
     annotation = get_type_hints(cls)[name]
     if get_origin(annotation) is tuple and len(set(get_args(annotation))) > 1:
         return Any  # It takes a tuple for a list whose elements are all of the first type.
-    if any(_twin(one) is not one for one in _settings_in(annotation)):
+    inside = _settings_in(annotation)
+    members = get_args(annotation)
+    if type(None) in members and (inside or any(get_origin(one) is dict for one in members)):
+        return Any  # Where an optional dict or section is null, it fails to merge anything into it.
+    if _is_mixed(annotation):
+        return Any  # It converts no text to the enum, or the path, of a union.
+    if any(_twin(one) is not one for one in inside):
         return Any
     try:
         OmegaConf.structured(dataclasses.make_dataclass("Holder", [(name, annotation | None, None)]))
     except Exception:  # noqa: BLE001 - it raises all sorts of errors for what it does not know.
         return Any
     return annotation
+
+
+def _is_mixed(annotation: Any) -> bool:
+    members = {one for one in get_args(annotation) if isinstance(one, type) or get_origin(one)} - {type(None)}
+    union = get_origin(annotation) in (Union, UnionType) and len(members) > 1
+    return (union and not members <= {bool, int, float, str}) or any(map(_is_mixed, members))
 
 
 def _settings_in(annotation: Any) -> list[Any]:

@@ -134,6 +134,10 @@ class Kind:
         return texts[str(raw)] if isinstance(raw, int | float) and not isinstance(raw, bool) else _no(raw)
 
 
+class SelfCheckError(ValueError):
+    """Settings refuse themselves, and say why."""
+
+
 @dataclass(frozen=True)
 class Type:
     """A declared type: the members of its union, and whether null is allowed."""
@@ -169,7 +173,7 @@ class Type:
             if self.optional:
                 return None
             raise ValueError("null is not allowed")
-        several, reason = len(self.kinds) > 1, None
+        several, reason, told = len(self.kinds) > 1, None, None
         for value in (raw,) if text is None else (raw, text):
             for kind in self.kinds:
                 # A string setting takes what was typed, not what a number in it looks like.
@@ -179,8 +183,12 @@ class Type:
                     return kind.convert(value, exact=several or value is text)
                 except (TypeError, KeyError, OmegaConfBaseException):
                     continue
+                except SelfCheckError as error:
+                    told = told or error
                 except ValueError as error:
                     reason = reason or str(error)
+        if told is not None:
+            raise told
         if reason and " is not " in reason:
             raise ValueError(reason)
         shown = raw if text is None or not any(kind.type in (str, Literal) for kind in self.kinds) else text

@@ -102,7 +102,13 @@ def same(left: object, right: object) -> bool:
 
 def encoded(value: Any) -> bytes:
     """A value as JSON, with sorted keys."""
-    return msgspec.json.encode(plain(value), order="sorted")
+    return msgspec.json.encode(_with_texts_as_keys(plain(value)), order="sorted")
+
+
+def _with_texts_as_keys(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _with_texts_as_keys(item) for key, item in value.items()}
+    return list(map(_with_texts_as_keys, value)) if isinstance(value, list) else value
 
 
 def is_interpolation(value: object) -> bool:
@@ -143,13 +149,28 @@ def children(paths: Iterable[str], section: str) -> list[str]:
     return list(dict.fromkeys(path[len(prefix) :].partition(".")[0] for path in paths if path.startswith(prefix)))
 
 
-def merged(current: Any, changes: Any) -> Any:
-    """A dict with some entries replaced, as Hydra merges one given on the command line."""
+def merged(current: Any, changes: Any, *, add: bool = True) -> Any:
+    """A dict with some entries replaced, as Hydra merges one given on the command line.
+
+    Raises:
+        ValueError: An entry is new, and none is to be added.
+    """
     if not isinstance(changes, dict):
         return changes
-    base = plain(current)
-    base = dict(base) if isinstance(base, dict) else {}
-    return base | {key: merged(base.get(plain(key)), value) for key, value in changes.items()}
+    base = current if isinstance(current, dict) else {}
+    if isinstance(current, Settings):
+        base = {field.name: getattr(current, field.name) for field in fields(current)}
+    found = {plain(key): plain(item) for key, item in base.items()}
+    names = {str(plain(key)): key for key in base}
+    for key, value in changes.items():
+        name = key.text if isinstance(key, Written) and key.text in names else str(plain(key))
+        if name in names:
+            found[plain(names[name])] = merged(base[names[name]], value, add=add)
+        elif add or not isinstance(current, dict):
+            found[key] = value
+        else:
+            raise ValueError(f"there is no entry '{name}'; to add one, write +")
+    return found
 
 
 def updated(current: Any, inside: Sequence[str], value: Any, *, add: bool) -> Any:
@@ -159,19 +180,24 @@ def updated(current: Any, inside: Sequence[str], value: Any, *, add: bool) -> An
         ValueError: There is no such element.
     """
     first, *rest = inside
-    current = plain(current)
-    if isinstance(current, list):
+    if isinstance(current, Settings):
+        current = {field.name: getattr(current, field.name) for field in fields(current)}
+        add = True  # Another name is told by the class.
+    if isinstance(current, list | tuple):
         number = int(first) if first.isdecimal() else -1
         if not 0 <= number < len(current):
             raise ValueError(f"there is no element {first} in a list of {len(current)}")
         changed = updated(current[number], rest, value, add=add) if rest else value
-        return [*current[:number], changed, *current[number + 1 :]]
-    found = dict(current) if isinstance(current, dict) else {}
-    keys = {str(key): key for key in found}
+        return [*map(plain, current[:number]), changed, *map(plain, current[number + 1 :])]
+    base = current if isinstance(current, dict) else {}
+    keys = {str(plain(key)): key for key in base}
     if first not in keys and current is not None and not add:
         raise ValueError(f"there is no entry '{first}'; to add one, write +")
     key = keys.get(first, first)
-    return found | {key: updated(found.get(key), rest, value, add=add) if rest else merged(found.get(key), value)}
+    if isinstance(key, int | float):
+        raise ValueError(f"{key} is a number, and such an entry is set as a dict: {{{key}:<value>}}")
+    changed = updated(base.get(key), rest, value, add=add) if rest else merged(base.get(key), value, add=add)
+    return {plain(one): plain(item) for one, item in base.items()} | {plain(key): changed}
 
 
 def quote(value: object) -> str:

@@ -155,12 +155,21 @@ def _module(file: Path) -> None:
     if spec is None or file.suffix != ".py":
         raise ConfigError(Problem(what="neither a Python file nor a YAML overlay", expected=".py or .yaml"))
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    if script():  # Or a profile that imports a schema from it would run it a second time, with a second schema.
+        sys.modules.setdefault(script(), sys.modules["__main__"])
     try:
         # Compiled here, not imported: a byte-code cache takes no notice of a second change within a second.
         exec(compile(file.read_bytes(), file, "exec"), module.__dict__)  # noqa: S102
     except BaseException:
         del sys.modules[name]
         raise
+
+
+def script() -> str:
+    """The name that the script which is run has as a module; empty where none is."""
+    main = sys.modules.get("__main__")
+    file = getattr(main, "__file__", None)
+    return Path(file).stem if file and getattr(main, "__spec__", None) is None else ""
 
 
 def _overlay(file: Path, root: Root) -> None:
@@ -213,7 +222,9 @@ def _provided(group: str) -> bool:
 
 def _problems(error: BaseException, label: str, file: Path | None) -> tuple[Problem, ...]:
     if isinstance(error, ConfigError):
-        return tuple(dataclasses.replace(one, origin=one.origin or label) for one in error.problems)
+        places = [one.origin or label for one in error.problems]
+        places = [place if label in place or str(file) in place else f"{label}: {place}" for place in places]
+        return tuple(dataclasses.replace(one, origin=place) for one, place in zip(error.problems, places, strict=True))
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
     line = error.lineno if isinstance(error, SyntaxError) else frames[-1].lineno if frames else None
     reason = error.msg if isinstance(error, SyntaxError) else error
@@ -228,6 +239,7 @@ def _claims(file: Path | None) -> set[tuple[str, str]]:
         with suppress(OSError):
             text = file.read_text(encoding="utf-8", errors="replace")
     claims = set(re.findall(r"""profile\(\s*["'](\w+)["']\s*,\s*["']([\w-]+)["']""", text))
+    claims |= {("experiment", name) for name in re.findall(r"""experiment\(\s*["']([\w-]+)["']""", text)}
     return claims | ({(file.parent.name, file.stem)} if file is not None and file.suffix == ".yaml" else set())
 
 

@@ -15,6 +15,14 @@ _MOST_BYTES = 10_000_000
 _MOST_NODES = 200_000
 
 
+def _paired(text: str) -> str:
+    """JSON writes a character beyond the basic plane as two halves, which YAML reads as two characters."""
+    try:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        return text
+
+
 def read(file: Path, *, expected: str, see: str) -> tuple[str, Any, dict[str, int]]:
     """A file's text, its values with ``Written`` for unquoted ones, and the line of every dotted path.
 
@@ -68,6 +76,8 @@ def read(file: Path, *, expected: str, see: str) -> tuple[str, Any, dict[str, in
         if isinstance(node, yaml.SequenceNode):
             return [value(item, f"{prefix}{number}.", inside) for number, item in enumerate(node.value)]
         made = loader.construct_object(node, deep=True)
+        if isinstance(made, str) and not made.isascii():
+            made = _paired(made)
         written = (
             made is not None and not isinstance(made, str) and isinstance(node, yaml.ScalarNode) and node.style is None
         )

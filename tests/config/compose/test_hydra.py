@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -19,6 +20,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import spectramind_config as sc
+from spectramind_config.compose.overrides import parse
+from spectramind_config.schema.fields import leaves_of
+from spectramind_config.schema.values import Written, duration, value_at
 
 from ..engine import GROUPS, LEAVES, profiles
 
@@ -38,7 +42,7 @@ PURPOSE = [
         "the value that Hydra composes breaks the field's constraints (checked below)",
     ),
     (r"is not a finite number", "nan and inf compare as no configuration should, and JSON has neither"),
-    (r"'\?\?\?' marks a missing value", "an effective config has no missing values"),
+    (r"'\?\?\?' is not a value, it marks a missing one", "an effective config has no missing values"),
     (r"there is no setting", "Hydra adds the misspelt key of +key=… to the typed node and runs on"),
     (r"cannot be (removed|added)|can be added or removed", "every setting exists and has a value: ~ and + are slips"),
     (r"has no effect", "local hides the value that trainer was given"),
@@ -111,10 +115,13 @@ SIGNS = st.sampled_from(["", "", "", "", "", "", "", "+", "++", "~"])
 CHOICES = st.sampled_from(GROUPS).flatmap(
     lambda group: st.sampled_from([*profiles()[group], "nope", "{batch_size:3}"]).map(lambda name: (group, name))
 )
+EXPERIMENTS = st.sampled_from(["narrow", "overfit", "[narrow,overfit]", "[overfit]", "[]", "narow"]).map(
+    lambda name: ("experiment", name)
+)
 SETTINGS = st.sampled_from(list(LEAVES)).flatmap(lambda path: st.tuples(st.just(path), texts(path)))
 ODD = st.tuples(st.sampled_from(ODD_KEYS), st.sampled_from(TEXTS))
 KEYS = st.lists(
-    st.one_of(CHOICES, SETTINGS, SETTINGS, SETTINGS, ODD), min_size=1, max_size=3, unique_by=lambda pair: pair[0]
+    st.one_of(CHOICES, SETTINGS, SETTINGS, SETTINGS, EXPERIMENTS, ODD), min_size=1, max_size=3, unique_by=lambda pair: pair[0]
 )
 OVERRIDES = KEYS.flatmap(
     lambda pairs: st.tuples(*(SIGNS.map(lambda sign, pair=pair: f"{sign}{pair[0]}={pair[1]}") for pair in pairs)).map(
@@ -137,9 +144,41 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-def plain(node: object) -> str:
-    """A node's values with their types; a tuple is a list, as OmegaConf has only lists."""
-    return repr(json.loads(msgspec.json.encode(node)))
+def plain(value: object) -> str:
+    """A value with its type; a tuple is a list, as OmegaConf has only lists."""
+    return repr(json.loads(msgspec.json.encode(value)))
+
+
+def written(value: Any) -> Iterator[Written]:
+    """The numbers and truth values in a parsed value that were written without quotes."""
+    if isinstance(value, Written):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from written(inner)
+
+
+def numbers(overrides: list[str]) -> dict[str, str]:
+    """What Hydra makes of the numbers and truth values in overrides, as texts, with the texts that were written."""
+    return {str(one.value): one.text for override in overrides for one in written(parse(override).value)}
+
+
+def differences(ours: sc.EffectiveConfig, theirs: dict[str, Any], overrides: list[str]) -> Iterator[str]:
+    """The settings that differ from Hydra's, but for those of the table ``DIFFERENT_ON_PURPOSE``."""
+    for group, node in theirs.items():
+        mine = getattr(ours, group)
+        assert type(mine) is type(node)
+        for path, leaf in leaves_of(type(mine)).items():
+            one, other = value_at(mine, path), value_at(node, path)
+            kinds = {kind.type for kind in leaf.type.kinds}
+            if timedelta in kinds and isinstance(one, timedelta):
+                equal = isinstance(other, str) and duration(other) == one
+            else:
+                equal = plain(one) == plain(other)
+            if not equal and str in kinds and isinstance(one, str) and isinstance(other, str):
+                found = numbers(overrides).items()
+                equal = any(other.replace(made, text) == one for made, text in found if made != text)
+            if not equal:
+                yield f"{group}.{path}: {one!r} is not Hydra's {other!r}"
 
 
 def by_hydra(overrides: list[str]) -> tuple[DictConfig, dict[str, Any]] | None:
@@ -180,9 +219,7 @@ def compare(overrides: list[str]) -> None:
                     assert breaks_its_constraints(theirs[0], problem.argument or ""), f"{overrides}: {problem}"
         return
     assert theirs is not None, f"{overrides}: only Hydra refuses it"
-    for group, node in theirs[1].items():
-        assert plain(getattr(ours, group)) == plain(node)
-        assert type(getattr(ours, group)) is type(node)
+    assert list(differences(ours, theirs[1], overrides)) == []
 
 
 @pytest.mark.filterwarnings("ignore:In the sequence")
@@ -202,8 +239,7 @@ def test_a_valid_command_line_composes_as_hydra_composes_it(
     overrides = data.draw(valid_choices) + data.draw(valid_settings)
     theirs = by_hydra(overrides)
     assert theirs is not None
-    ours = sc.compose(overrides)
-    assert {group: plain(getattr(ours, group)) for group in GROUPS} == {g: plain(node) for g, node in theirs[1].items()}
+    assert list(differences(sc.compose(overrides), theirs[1], overrides)) == []
 
 
 REFUSED_ON_PURPOSE = [
@@ -227,6 +263,7 @@ REFUSED_ON_PURPOSE = [
     (["hydra.verbose=true"], PURPOSE[10][0]),
     (["+local.devices=8"], PURPOSE[4][0]),
     (["~local"], PURPOSE[4][0]),
+    (["~experiment"], PURPOSE[4][0]),
     (["~local.devices"], PURPOSE[4][0]),
 ]
 
@@ -241,15 +278,65 @@ def test_what_is_refused_on_purpose(overrides: list[str], purpose: str) -> None:
     assert re.search(purpose, str(caught.value))
 
 
-def test_short_names_are_the_only_thing_that_hydra_refuses_and_we_take() -> None:
+DIFFERENT_ON_PURPOSE = [
+    # What both take, with the value of each, and why they differ.
+    ("local.mlflow.experiment_name", "true", "true", "True", "a string setting takes the text as it was written"),
+    ("local.mlflow.experiment_name", "FALSE", "FALSE", "False", "likewise"),
+    ("local.mlflow.experiment_name", "1.10", "1.10", "1.1", "likewise"),
+    ("local.mlflow.experiment_name", "1e3", "1e3", "1000.0", "likewise"),
+    ("local.mlflow.experiment_name", "7e12345", "7e12345", "inf", "likewise"),
+    ("local.mlflow.experiment_name", "1_000", "1_000", "1000", "likewise"),
+    ("local.mlflow.experiment_name", "-0", "-0", "0", "likewise"),
+    ("trainer.max_time", "9h", timedelta(hours=9), "9h", "OmegaConf has no type for a length of time"),
+]
+
+
+@pytest.mark.parametrize(("path", "text", "value", "hydras", "reason"), DIFFERENT_ON_PURPOSE)
+def test_what_differs_on_purpose(path: str, text: str, value: object, hydras: object, reason: str) -> None:
+    """Each row of the table has the two values; ``differences`` knows these and no others."""
+    overrides = [f"{path}={text}"]
+    config, theirs = by_hydra(overrides) or pytest.fail("Hydra refuses it")
+    ours = sc.compose(overrides)
+    group, _, inner = path.partition(".")
+    assert value_at(getattr(ours, group), inner) == value
+    assert OmegaConf.select(config, path) == hydras
+    assert reason
+    assert list(differences(ours, theirs, overrides)) == []
+    quoted = [f"{path}='{text}'"]
+    again = by_hydra(quoted)
+    assert again is not None
+    assert OmegaConf.select(again[0], path) == text
+    assert sc.compose(quoted) == ours
+
+
+def test_any_other_difference_is_seen() -> None:
+    """Another text, another type, another setting."""
+    _, theirs = by_hydra(["local.mlflow.experiment_name=true"]) or pytest.fail("Hydra refuses it")
+    for override in ("local.mlflow.experiment_name=TRUE", "local.mlflow.experiment_name=x", "local.seed=1"):
+        found = list(differences(sc.compose([override]), theirs, ["local.mlflow.experiment_name=true"]))
+        assert [one.partition(":")[0] for one in found][-1:] == ["local.mlflow.experiment_name"]
+
+
+def test_short_names_are_what_hydra_refuses_and_we_take() -> None:
     """Recipe 7 of the specification writes ``local.cache_dir``; Hydra wants ``local.paths.cache_dir``."""
     assert by_hydra(["local.cache_dir=/x"]) is None
     assert sc.compose(["local.cache_dir=/x"]) == sc.compose(["local.paths.cache_dir=/x"])
 
 
+def test_no_experiment_is_written_as_a_null_too() -> None:
+    """Hydra wants a list, and nothing in it."""
+    assert by_hydra(["experiment=null"]) is None
+    assert by_hydra(["experiment=[]"]) is not None
+    assert sc.compose(["experiment=narrow", "experiment=null"]) == sc.compose(["experiment=[]"]) == sc.compose()
+
+
 def test_the_groups_are_in_hydras_config_store() -> None:
-    """Another Hydra application finds every profile, typed, by listing ``- local: hpc``."""
-    ConfigStore.instance().store("another_app", {"defaults": [{"local": "hpc"}, "_self_"], "mine": 1})
+    """Another Hydra application lists where they are, and finds every profile, typed, by ``- local: hpc``."""
+    app = {"defaults": [{"local": "hpc"}, "_self_"], "mine": 1}
+    ConfigStore.instance().store("unaware_app", app)
+    with pytest.raises(HydraException, match="Could not find 'local/hpc'"):
+        hydra_compose("unaware_app")
+    ConfigStore.instance().store("another_app", app | {"hydra": {"searchpath": ["spectramind://train"]}})
     config = hydra_compose("another_app", ["local.devices=8"])
     assert OmegaConf.get_type(config.local).__name__ == "HpcLocal"
     assert (config.local.devices, config.local.precision, config.mine) == (8, "bf16-mixed", 1)

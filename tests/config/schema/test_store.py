@@ -78,5 +78,6 @@ def test_a_node_is_built_once() -> None:
 def test_the_root_config_is_in_the_store() -> None:
     """``hydra.compose("train")`` reads it."""
     node = ConfigStore.instance().repo[FOLDER]["train.yaml"].node
-    assert list(node)[1:8] == list(GROUPS)
+    assert [name for name in node if name not in ("defaults", "hydra")] == list(GROUPS)
     assert node.defaults[:3] == ["_self_", {"trainer": "defaults"}, {"local": "default"}]
+    assert node.hydra == {"searchpath": ["spectramind://train"]}
