@@ -67,7 +67,7 @@ def run(options: Namespace, root: type[Config], task: Task) -> int:
     if not (flags or hydras):
         return Finished.of(task(compose(overrides, root))).exit_code
     sweeps = options.multirun or any("hydra.mode=MULTIRUN" in argument for argument in hydras)
-    points = list(_points(overrides, root)) if sweeps else [overrides]
+    points = list(points(overrides, root)) if sweeps else [overrides]
     if problems := _mistakes(points, overrides, root):
         raise root._root.error(problems)
     if sweeps and options.cfg:
@@ -126,11 +126,11 @@ def _written_out(argument: str, root: type[Config]) -> str:
     return f"{'++' * added}{root._root.short.get(key, key)}{equals}{value}"
 
 
-def _points(overrides: Sequence[str], root: type[Config]) -> Iterator[Sequence[str]]:
+def points(overrides: Sequence[str], root: type[Config]) -> Iterator[list[str]]:
     """The command lines that a sweep stands for, or enough of them to try each value once."""
     choices = [_alternatives(argument, root) for argument in overrides]
     if math.prod(map(len, choices)) <= MOST_POINTS:
-        yield from itertools.product(*choices)
+        yield from map(list, itertools.product(*choices))
     else:
         first = [options[0] for options in choices]
         for number, options in enumerate(choices):

@@ -54,7 +54,7 @@ def experiment(name: str, root: type[Config]) -> Callable[[Listing], Listing]:
             problems.append(Problem(what=what, origin=source, hint="choose another name"))
         elif not are_texts:
             what = f"experiment {name}: {listing.__qualname__} returns {listed!r}, which is no list of overrides"
-            problems.append(Problem(what=what, origin=source, expected='such as ["local.max_epochs=3"]'))
+            problems.append(Problem(what=what, origin=source, expected='such as ["GROUP=PROFILE", "SETTING=VALUE"]'))
         elif nested := [one for one in overrides if re.match(r"[+~]*experiment\b", one)]:
             what = f"experiment {name}: {nested[0]}: an experiment chooses no other one"
             hint = f"copy its overrides, or choose both: experiment=[{nested[0].partition('=')[2]},{name}]"
