@@ -67,12 +67,12 @@ def run(options: Namespace, root: type[Config], task: Task) -> int:
     if not (flags or hydras):
         return Finished.of(task(compose(overrides, root))).exit_code
     sweeps = options.multirun or any("hydra.mode=MULTIRUN" in argument for argument in hydras)
-    points = list(points(overrides, root)) if sweeps else [overrides]
-    if problems := _mistakes(points, overrides, root):
+    found = list(points(overrides, root)) if sweeps else [overrides]
+    if problems := _mistakes(found, overrides, root):
         raise root._root.error(problems)
     if sweeps and options.cfg:
         flags, codes = [flag for flag in flags if flag != "--multirun"], [0]
-        for point in points:
+        for point in found:
             out(f"# {' '.join(map(quoted, point))}")
             codes.append(by_hydra([*flags, *hydras, *(_written_out(one, root) for one in point)]))
         return max(codes)
