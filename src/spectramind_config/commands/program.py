@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import gc
 import os
@@ -99,9 +100,14 @@ class Program:
             error.program, error.command = self.name, f"{self.name} {words}".strip()
             error.run, error.arguments = self.name if self.task else spec.command, tuple(arguments)
             return error.tell()
-        except BrokenPipeError:  # The reader has gone, as with `| head`; Python would complain again at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                # The reader of our output has gone, as with `| head`; Python would complain again at exit.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                return 0
+            if error.errno not in (errno.ENAMETOOLONG, errno.ELOOP):
+                raise
+            return ConfigError(f"{error.filename}: {error.strerror}", (), self.name).tell()
         except KeyboardInterrupt:
             return 130
         except SystemExit as left:  # What argparse does once it has printed a command's help.
