@@ -33,6 +33,7 @@ class Parser(argparse.ArgumentParser):
         """A mistake of the user's."""
         see = f"{self.words} --help".strip()
         flags = [flag for action in self._actions for flag in action.option_strings]
+        expected: str | None
         if found := re.match(r"unrecognized arguments: (-\S*)", message):
             flag = found[1].partition("=")[0]
             close = nearest(flag, flags)
