@@ -8,112 +8,89 @@ import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TextIO
 
-WIDTH = 120
-"""No printed line is longer, unless one value alone is or the terminal is narrower."""
-
-MOST = 20
-"""As many mistakes of one command line are told in full."""
+WIDTH = 120  # No printed line is longer, unless one value alone is or the terminal is narrower.
+_MOST = 20  # As many mistakes of one command line are told in full.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One mistake of a user.
+    """One mistake of a user."""
 
-    Args:
-        what: The key and value that are wrong, and why, in one sentence.
-        origin: Where the value came from: the command line, a file and line, an environment variable.
-        expected: The type, range or choices, with the field's own description.
-        nearest: The nearest thing that exists.
-        argument: The override on the command line that is wrong, as it was written.
-        instead: The override to write in its place; empty to leave it out; None when nobody can tell.
-        hint: What to do where no override can help.
-        see: The command to run next where nobody can tell what was meant, without the program's name.
-    """
-
-    what: str
-    origin: str | None = None
-    expected: str | None = None
-    nearest: str | None = None
-    argument: str | None = None
-    instead: str | None = None
-    hint: str | None = None
-    see: str | None = None
+    what: str  # The key and value that are wrong, and why, in one sentence.
+    origin: str | None = None  # Where the value came from: the command line, a file and line, an environment variable.
+    expected: str | None = None  # The type, range or choices, with the field's own description.
+    nearest: str | None = None  # The nearest thing that exists.
+    argument: str | None = None  # The override on the command line that is wrong, as it was written.
+    instead: str | None = None  # The override to write in its place; empty to leave it out; None when nobody can tell.
+    hint: str | None = None  # What to do where no override can help.
+    see: str | None = None  # The command to run next where nobody knows what was meant, without the program's name.
 
     def __str__(self) -> str:
         details = {"from": self.origin, "expected": self.expected, "nearest": self.nearest, "do": self.hint}
-        lines = [wrapped(f"  {label + ':':<10}", text) for label, text in details.items() if text]
-        return "\n".join([self.what, *lines])
+        lines = (wrapped(f"  {label + ':':<10}", text) for label, text in details.items() if text)
+        return "\n".join((self.what, *lines))
 
 
 def wrapped(label: str, text: str, width: int = WIDTH) -> str:
     """A text behind a label, broken into lines that stand below each other."""
     if len(label) + len(text) <= width:
         return label + text
-    indent = " " * len(label)
-    return textwrap.fill(
-        text, width, initial_indent=label, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    )
+    wrapper = textwrap.TextWrapper(width, label, " " * len(label), break_long_words=False, break_on_hyphens=False)
+    return wrapper.fill(text)
 
 
 class ConfigError(Exception):
-    """A mistake of the user's; ``str(error)`` is the whole message.
-
-    Args:
-        problems: One sentence, one problem, or all the problems that one command line has.
-        arguments: The command line they were found in, for the corrected command at the end of the message.
-        program: The program whose commands the message names.
-        command: What stands before the arguments on the command line; the program where that is not known.
-    """
+    """A mistake of the user's, or all those of one command line; ``str(error)`` is the whole message."""
 
     def __init__(
         self,
         problems: str | Problem | Iterable[Problem],
-        arguments: Sequence[str] = (),
-        program: str = "spectramind",
-        command: str = "spectramind train",
+        arguments: Sequence[str] = (),  # The command line, which the message ends with, corrected.
+        program: str = "spectramind",  # The program whose commands the message names.
+        command: str = "spectramind train",  # What stands before the arguments.
     ) -> None:
         if isinstance(problems, str):
             problems = Problem(what=problems)
         self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
-        self.arguments = tuple(arguments)
-        self.program = program
-        self.command = command
-        self.run = command
+        self.arguments, self.program, self.command, self.run = tuple(arguments), program, command, command
         super().__init__(self.problems, self.arguments, program, command)
 
     def __str__(self) -> str:
-        paragraphs = [str(problem) for problem in self.problems[:MOST]]
+        paragraphs = [str(problem) for problem in self.problems[:_MOST]]
         if len(self.problems) > 1:
             paragraphs = [f"{number}. {text}" for number, text in enumerate(paragraphs, 1)]
             paragraphs.insert(0, f"{len(self.problems)} mistakes:")
-        if len(self.problems) > MOST:
-            paragraphs.append(f"… and {len(self.problems) - MOST} more")
-        corrected = self.corrected()
-        if corrected is not None:
+        if len(self.problems) > _MOST:
+            paragraphs.append(f"… and {len(self.problems) - _MOST} more")
+        if (corrected := self.corrected()) is not None:
             paragraphs.append(f"run instead: {' '.join([self.command, *map(quoted, corrected)])}")
         else:
-            seen = dict.fromkeys(one.see for one in self.problems[:MOST] if one.see and one.instead is None)
-            paragraphs += [f"see: {self._command(see)}" for see in seen]
+            for see in dict.fromkeys(one.see for one in self.problems[:_MOST] if one.see and one.instead is None):
+                command = see.replace("{run}", self.run, 1) if see.startswith("{run}") else f"{self.program} {see}"
+                paragraphs.append(f"see: {command}")
         return "\n".join(paragraphs)
-
-    def _command(self, see: str) -> str:
-        return see.replace("{run}", self.run, 1) if see.startswith("{run}") else f"{self.program} {see}"
 
     def corrected(self) -> list[str] | None:
         """The command line with every mistake mended, or None where that needs a decision of the user's."""
         fixes = {problem.argument: problem.instead for problem in self.problems}
-        if not fixes or None in fixes or None in fixes.values() or len(fixes) > MOST:
+        if not fixes or None in fixes or None in fixes.values() or len(fixes) > _MOST:
             return None
         arguments = [fixes.get(argument, argument) for argument in self.arguments]
         added = [fix for argument, fix in fixes.items() if argument not in self.arguments]
         return [argument for argument in dict.fromkeys([*arguments, *added]) if argument]
 
     def tell(self) -> int:
-        """Write the message to standard error, whatever that can show; returns the exit code 2."""
-        encoding = sys.stderr.encoding or "utf-8"
-        print(f"error: {self}".encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr)
+        """Write the message to standard error; returns the exit code 2."""
+        write(f"error: {self}", sys.stderr)
         return 2
+
+
+def write(text: str, stream: TextIO) -> None:
+    """Print a text, whatever the terminal can show."""
+    encoding = stream.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream)
 
 
 def quoted(argument: str) -> str:
@@ -124,13 +101,9 @@ def quoted(argument: str) -> str:
 
 
 def nearest(word: str, candidates: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The candidate that a misspelt word most likely meant, or None when nothing is close.
-
-    The first letter is seldom mistyped: where it differs, as in ``gpu`` and ``cpu``, the rest has to be closer.
-    """
-    if len(word) > 200:
-        return None
-    for close in difflib.get_close_matches(word, list(candidates), n=3, cutoff=cutoff):
+    """The candidate that a misspelt word most likely meant, or None when nothing is close."""
+    for close in difflib.get_close_matches(word, list(candidates), n=3, cutoff=cutoff) if len(word) <= 200 else ():
+        # The first letter is seldom mistyped: where it differs, as in `gpu` and `cpu`, the rest has to be closer.
         if close[:1] == word[:1] or difflib.SequenceMatcher(None, word, close).ratio() >= max(0.75, cutoff):
             return close
     return None
@@ -138,11 +111,5 @@ def nearest(word: str, candidates: Iterable[str], cutoff: float = 0.6) -> str | 
 
 def unknown(kind: str, name: str, known: Sequence[str], *, see: str, at: str = "") -> ConfigError:
     """The error about a name that is none of the known ones."""
-    return ConfigError(
-        Problem(
-            what=f"{at or name}: there is no {kind} '{name}'",
-            expected="one of " + ", ".join(known),
-            nearest=nearest(name, known),
-            see=see,
-        )
-    )
+    what, expected = f"{at or name}: there is no {kind} '{name}'", "one of " + ", ".join(known)
+    return ConfigError(Problem(what=what, expected=expected, nearest=nearest(name, known), see=see))

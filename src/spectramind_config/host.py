@@ -3,58 +3,42 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import platform
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
 _SCHEDULERS = {"SLURM_JOB_ID": "slurm", "PBS_JOBID": "pbs", "LSB_JOBID": "lsf", "JOB_ID": "sge"}
 _ALLOCATED_GPUS = ("SLURM_GPUS_ON_NODE", "SLURM_JOB_GPUS", "SLURM_STEP_GPUS", "SLURM_GPUS")
 _LASTING = ("SCRATCH", "/scratch/{USER}", "/scratch", "/local_scratch/{USER}", "/local_scratch")
-_BF16_SINCE = 8.0
-_FP16_SINCE = 5.3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Host:
-    """A machine, as far as planning a run needs to know it.
-
-    Attributes:
-        name: Host name.
-        gpus: Names of the CUDA GPUs that this process may use.
-        cuda_bf16: Whether all of them compute in bfloat16 (compute capability 8.0 and newer).
-        cuda_fp16: Whether all of them compute in float16 (compute capability 5.3 and newer).
-        mps: Whether Apple's Metal backend is there.
-        mps_bf16: Whether it computes in bfloat16 (macOS 14 and newer).
-        cores: CPU cores that this process may use, container quotas included.
-        scheduler: The batch system that started this process, such as ``slurm``, or None.
-        allocated_gpus: Whether the scheduler says that GPUs belong to the job.
-    """
+    """A machine, as far as planning a run needs to know it."""
 
     name: str
-    gpus: tuple[str, ...] = ()
-    cuda_bf16: bool = False
-    cuda_fp16: bool = False
-    mps: bool = False
-    mps_bf16: bool = False
-    cores: int = 1
-    scheduler: str | None = None
-    allocated_gpus: bool = False
+    gpus: tuple[str, ...] = ()  # Names of the CUDA GPUs that this process may use.
+    cuda_bf16: bool = False  # Whether all of them compute in bfloat16 (compute capability 8.0 and newer).
+    cuda_fp16: bool = False  # Whether all of them compute in float16 (compute capability 5.3 and newer).
+    mps: bool = False  # Whether Apple's Metal backend is there.
+    mps_bf16: bool = False  # Whether it computes in bfloat16 (macOS 14 and newer).
+    cores: int = 1  # CPU cores that this process may use, container quotas included.
+    scheduler: str | None = None  # The batch system that started this process, such as `slurm`.
+    allocated_gpus: bool = False  # Whether the scheduler says that GPUs belong to the job.
 
     @classmethod
     def detect(cls) -> Host:
         """This machine; asks the driver and the kernel, and imports no framework."""
-        import platform
-        import socket
-
-        gpus = _cuda_gpus(os.environ)
-        capabilities = [capability for _, capability in gpus]
+        gpus = _cuda_gpus()
+        capability = min((one for _, one in gpus), default=0.0)
         mps = platform.system() == "Darwin" and platform.machine() == "arm64"
         scheduler = next((name for variable, name in _SCHEDULERS.items() if os.environ.get(variable)), None)
         return cls(
             name=socket.gethostname(),
             gpus=tuple(name for name, _ in gpus),
-            cuda_bf16=bool(gpus) and min(capabilities) >= _BF16_SINCE,
-            cuda_fp16=bool(gpus) and min(capabilities) >= _FP16_SINCE,
+            cuda_bf16=capability >= 8.0,
+            cuda_fp16=capability >= 5.3,
             mps=mps,
             mps_bf16=mps and int(platform.mac_ver()[0].partition(".")[0] or 0) >= 14,
             cores=_cores(),
@@ -68,19 +52,14 @@ class Host:
         line = f"{self.name}: {gpus}, {self.cores} CPU cores."
         if self.scheduler:
             return f"{line}\n\nFound inside a {self.scheduler} job, which may see only a part of the machine."
-        import shutil
+        from shutil import which
 
-        if shutil.which("sbatch"):
-            return f"{line}\n\nSLURM is here, and this was found outside a job: inside one there may be more."
-        return line
+        hint = "\n\nSLURM is here, and this was found outside a job: inside one there may be more."
+        return f"{line}{hint}" if which("sbatch") else line
 
 
 def scratch(*, lasting: bool) -> tuple[str, str]:
-    """The first scratch disk that can be written, as variable and path; both empty where there is none.
-
-    Args:
-        lasting: Whether it has to outlast a job.
-    """
+    """The first scratch disk, one that outlasts a job or not, as variable and path; both empty where there is none."""
     for name in _LASTING if lasting else ("SLURM_TMPDIR", "TMPDIR"):
         place = name.format(USER=os.environ.get("USER", "-")) if "/" in name else os.environ.get(name, "")
         if place.startswith("/") and os.access(place, os.W_OK | os.X_OK):
@@ -88,32 +67,27 @@ def scratch(*, lasting: bool) -> tuple[str, str]:
     return "", ""
 
 
-def _cuda_gpus(environment: Mapping[str, str]) -> list[tuple[str, float]]:
-    """Name and compute capability of the visible GPUs, from the driver's own tool."""
+def _cuda_gpus() -> list[tuple[str, float]]:  # Name and compute capability of those that are visible.
     import shutil
     import subprocess
 
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
+    if (tool := shutil.which("nvidia-smi")) is None:
         return []
     command = [tool, "--query-gpu=index,uuid,name,compute_cap", "--format=csv,noheader"]
     try:
         listing = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout  # noqa: S603
     except (OSError, subprocess.SubprocessError):
         return []
-    found: list[tuple[str, str, str, float]] = []
-    for line in listing.splitlines():
-        index, uuid, name, capability = (part.strip() for part in line.split(","))
-        found.append((index, uuid, name, float(capability)))
-    visible = environment.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
-        return [(name, capability) for _, _, name, capability in found]
+    rows = [[part.strip() for part in line.split(",")] for line in listing.splitlines()]
+    found = [(index, uuid, (name, float(capability))) for index, uuid, name, capability in rows]
+    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is None:
+        return [gpu for *_, gpu in found]
     chosen: list[tuple[str, float]] = []
     for word in (part.strip() for part in visible.split(",")):
-        match = next((gpu for gpu in found if word and (word == gpu[0] or gpu[1].startswith(word))), None)
-        if match is None:
+        matching = [gpu for index, uuid, gpu in found if word and (word == index or uuid.startswith(word))]
+        if not matching:
             break  # CUDA itself ignores everything from the first invalid entry on.
-        chosen.append(match[2:])
+        chosen += matching[:1]
     return chosen
 
 

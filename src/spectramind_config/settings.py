@@ -6,27 +6,18 @@ editors (which show that docstring), composition, validation, ``--help``, the re
 
 import copyreg
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import MISSING, dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from msgspec import Meta
 
-
-_META = ("title", "description", "ge", "gt", "le", "lt", "multiple_of", "pattern", "min_length", "max_length", "extra")
-
-
-def _meta(values: dict[str, Any]) -> Meta:
-    return Meta(**values)
-
-
-def _reduced(meta: Meta) -> tuple[Callable[[dict[str, Any]], Meta], tuple[dict[str, Any]]]:
-    return _meta, ({name: value for name in _META if (value := getattr(meta, name)) is not None},)
-
+from spectramind_config.errors import ConfigError, Problem
 
 # A launcher pickles the classes of a program: a Meta has no pickling of its own, and MISSING has to stay the one it is.
-copyreg.pickle(Meta, _reduced)
+copyreg.pickle(Meta, lambda meta: (partial(Meta, **dict(meta.__rich_repr__())), ()))
 copyreg.pickle(type(MISSING), lambda _: "MISSING")
 
 
@@ -42,35 +33,19 @@ def about(
     pattern: str | None = None,
     science: bool = True,
 ) -> Meta:
-    """Describe a field for ``Annotated``.
+    """Describe a field for ``Annotated``: the limits of a number, of a length, of a text (a regular expression).
 
-    Args:
-        description: One line; where it is empty, the docstring below the field, which editors show, stands for it.
-        ge: Smallest value; ``gt``, ``le`` and ``lt`` likewise.
-        gt: See ``ge``.
-        le: See ``ge``.
-        lt: See ``ge``.
-        min_length: Fewest characters or elements.
-        max_length: Most characters or elements.
-        pattern: A regular expression that a string matches.
-        science: False for what only says where or how visibly a run happened (paths, devices, workers, logging);
-            the science fingerprint leaves it out.
+    The docstring below the field, which editors show, stands for an empty description. The science fingerprint leaves
+    out what is no ``science`` but where or how visibly a run happened: paths, devices, workers, logging.
     """
-    limits = {"ge": ge, "gt": gt, "le": le, "lt": lt, "min_length": min_length, "max_length": max_length}
-    given: dict[str, Any] = {name: limit for name, limit in limits.items() if limit is not None}
-    return Meta(
-        description=description or None, pattern=pattern, extra=None if science else {"science": False}, **given
-    )
+    given: dict[str, Any] = {"ge": ge, "gt": gt, "le": le, "lt": lt, "min_length": min_length, "max_length": max_length}
+    given |= {"description": description or None, "pattern": pattern}
+    return Meta(extra=None if science else {"science": False}, **given)
 
 
 def one_of(*choices: str) -> Any:
-    """A closed set of strings that OmegaConf takes as well, which has no ``Literal``.
-
-    Type checkers read the ``Literal`` beside it, the run time reads this. A profile may use a plain ``Literal``; this
-    is for a schema that another Hydra application declares as the type of a node.
-    """
-    pattern = "^(" + "|".join(map(re.escape, choices)) + r")$(?!\n)"
-    return Annotated[str, Meta(pattern=pattern, extra={"choices": choices})]
+    """A ``Literal`` of strings that OmegaConf takes, which has none; type checkers read a real one beside it."""
+    return Annotated[str, Meta(pattern=rf"^({'|'.join(map(re.escape, choices))})$(?!\n)", extra={"choices": choices})]
 
 
 if TYPE_CHECKING:
@@ -89,20 +64,15 @@ Batches = Annotated[int, Meta(ge=0)] | Annotated[float, Meta(ge=0.0, le=1.0)]
 
 @dataclass(kw_only=True)
 class Settings:
-    """A node of the configuration tree.
+    """A node of the configuration tree; inside a composed config it is sealed, and assigning to it raises."""
 
-    Instances inside a composed config are sealed: assigning to them raises. Profiles stay plain, unfrozen dataclasses
-    because OmegaConf makes a frozen one read-only, which would forbid overrides.
-    """
-
-    # Type checkers take a class with a __setattr__ for one that any attribute may be assigned to.
-    if not TYPE_CHECKING:
+    # It is no frozen dataclass, for OmegaConf makes one read-only, which would forbid overrides.
+    if not TYPE_CHECKING:  # They take a class with a __setattr__ for one whose every attribute may be assigned.
 
         def __setattr__(self, name: str, value: object) -> None:
             if self.__dict__.get("_sealed", False):
-                raise AttributeError(
-                    f"cannot assign to '{name}': an effective config is frozen; use cfg.with_overrides(['...={value}'])"
-                )
+                use = f"use cfg.with_overrides(['...={value}'])"
+                raise AttributeError(f"cannot assign to '{name}': an effective config is frozen; {use}")
             object.__setattr__(self, name, value)
 
         def __delattr__(self, name: str) -> None:
@@ -111,19 +81,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Contradiction:
-    """Two settings of one profile that cannot both hold.
-
-    Attributes:
-        path: The setting to change, below its group.
-        reason: Why the values contradict each other, in one sentence.
-        remedy: The value that resolves it, as an override writes it; None when nobody can tell.
-        fatal: False for a mere warning.
-    """
+    """Two settings of one profile that cannot both hold: what to set (below its group) to which remedy, and why."""
 
     path: str
     reason: str
-    remedy: str | None = None
-    fatal: bool = True
+    remedy: str | None = None  # As an override writes it; None when nobody can tell.
+    fatal: bool = True  # Or a mere warning.
 
 
 @dataclass(kw_only=True)
@@ -132,7 +95,6 @@ class Profile(Settings):
 
     builds: ClassVar[bool] = False
     """Whether something is built by the class of a profile, so that the class decides the result beside its values"""
-
     name: Annotated[str, about(science=False)] = ""
     """The profile's name; filled in at registration"""
 
@@ -142,14 +104,8 @@ class Profile(Settings):
 
     @classmethod
     def of(cls, node: "Profile") -> Self:
-        """A node of a config as this class: ``RidgeConfig.of(cfg.model).cosines``, known to type checkers.
-
-        Raises:
-            ConfigError: Another class's profile was chosen.
-        """
+        """A node of a config as this class, ``RidgeConfig.of(cfg.model).cosines``; ConfigError if it is another's."""
         if not isinstance(node, cls):
-            from spectramind_config.errors import ConfigError, Problem
-
             what = f"{node.name} is a profile of {type(node).__name__}, and {cls.__name__} is needed here"
             raise ConfigError(Problem(what=what, hint=f"choose a profile of {cls.__name__}", see="profiles list"))
         return node

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from spectramind_config import ConfigError, EffectiveConfig, NominalData, compose, from_dict
 from spectramind_config.commands import jobs
-from spectramind_config.commands.parsing import Command, Parser
+from spectramind_config.commands.command import Command, Parser
 from spectramind_config.commands.program import Program, of_run
 from spectramind_config.host import Host
 from spectramind_train.run import clock

@@ -120,12 +120,11 @@ def test_nothing_inside_can_be_changed(root: type[sc.Config], overrides: list[st
     """Lists, dicts and settings at every depth refuse every way to change them, in copies and pickles too."""
     config = COPIES[how](sc.compose(overrides, root=root))
     before, seen = config.to_dict(), 0
-    for path, one in parts(config):
+    for _, one in parts(config):
         changes = LIST if isinstance(one, list) else DICT if isinstance(one, dict) else []
-        for number, change in enumerate(changes):
-            with pytest.raises((TypeError, AttributeError)):
+        for change in changes:
+            with pytest.raises(TypeError, match="frozen"):
                 change(one)
-                pytest.fail(f"{path}: way {number} changed it")
         if isinstance(one, sc.Settings | sc.Config):
             for name in (dataclasses.fields(one)[0].name, "stranger"):
                 with pytest.raises((AttributeError, dataclasses.FrozenInstanceError)):
@@ -146,14 +145,13 @@ def test_a_part_that_is_copied_alone_stays_frozen(root: type[sc.Config], how: st
         again = COPIES[how](one)
         assert again == one, path
         assert type(again) is type(one), path
-        for inner_path, inner in parts(again):
+        for _, inner in parts(again):
             if isinstance(inner, list | dict):
                 with pytest.raises(TypeError):
                     inner.clear()
             if isinstance(inner, sc.Settings):
                 with pytest.raises(AttributeError):
                     inner.depth = 2  # type: ignore[attr-defined]
-                    pytest.fail(f"{path}{inner_path}")
 
 
 def test_two_configs_share_no_way_to_change_each_other(root: type[sc.Config]) -> None:

@@ -63,7 +63,7 @@ REFUSED = [
     ("max_epochs: int = 3\ndef __post_init__(self):\n    raise ValueError('never')", "never", 6),
     ("max_epochs: int = 3\ndef __post_init__(self):\n    1 / 0", "ZeroDivisionError", 6),
     (
-        "persistent_workers: bool = True\nnum_workers: sc.NumWorkers = field(default_factory=lambda: sc.NumWorkers(val=0))",
+        "num_workers: sc.NumWorkers = field(default_factory=lambda: sc.NumWorkers(val=0))",
         "num_workers.val is 0",
         None,
     ),
@@ -342,7 +342,8 @@ def test_a_notebook_redefines_and_renames(how: str, tmp_path: Path) -> None:
         words, typed = [sys.executable, "-i", "-q"], CELLS
     else:
         cells = "\n\n".join(CELLS.split("\n\n"))
-        text = f"import code, __main__\nshell = code.InteractiveConsole(vars(__main__))\nfor line in {cells!r}.splitlines():\n    shell.push(line)\n"
+        text = "import code, __main__\nshell = code.InteractiveConsole(vars(__main__))\n"
+        text += f"for line in {cells!r}.splitlines():\n    shell.push(line)\n"
         words, typed = [sys.executable, "-"], text
     path = str(Path("src").absolute())
     found = subprocess.run(

@@ -130,7 +130,7 @@ def hydra_started() -> Iterator[None]:
         yield
 
 
-@settings(max_examples=settings.default.max_examples)
+@settings(max_examples=settings.default.max_examples * 2 // 3)
 @given(plans())
 def test_a_generated_root_composes_as_hydra_composes_it_and_folds_as_the_rule_says(plan: Plan) -> None:
     """Groups and own settings equal Hydra's; what stands at the top is the rightmost opinion that is not null."""
@@ -151,7 +151,7 @@ def test_a_generated_root_composes_as_hydra_composes_it_and_folds_as_the_rule_sa
         try:
             ours = sc.compose(words_of(plan), root=root)
         except sc.ConfigError as error:
-            assert all("has no effect" in problem.what for problem in error.problems), str(error)
+            assert {"has no effect" in problem.what for problem in error.problems} == {True}, str(error)  # noqa: PT017
             for problem in error.problems:
                 group, _, name = (problem.argument or "").partition("=")[0].partition(".")
                 assert expected[name] != values[group][name]

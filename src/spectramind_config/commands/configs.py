@@ -1,74 +1,49 @@
-"""``config …``: what a command line or a saved config means, and who set it."""
+"""``config …``: what a command line or a saved config means, who set each value, and what differs between two."""
 
 from __future__ import annotations
 
+import os
+import shlex
 from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from spectramind_config.commands import comparison, explanation, json_schema
-from spectramind_config.commands.parsing import Command, Parser
-from spectramind_config.commands.reporting import out, out_json
+from spectramind_config.commands.command import JSON, Command, fitted, out, out_json, short, shown, width
+from spectramind_config.commands.json_schema import config_schema, group_schema
 from spectramind_config.compose.composition import compose
 from spectramind_config.compose.config import Config
+from spectramind_config.compose.interpolation import Reference, segments
+from spectramind_config.compose.provenance import Origin, Setter
 from spectramind_config.compose.saved import from_file
-from spectramind_config.errors import ConfigError, Problem
+from spectramind_config.errors import ConfigError, Problem, quoted
+from spectramind_config.schema.registry import REGISTRY
+from spectramind_config.schema.values import plain, same
 
 _SIDES = "overrides in quotes, a file of config show, or a run's directory or manifest"
 
 
-def _show(options: Namespace, root: type[Config]) -> int:
+def _show(options: Namespace, root: type[Config]) -> None:
     config = _config(options, root)
     out_json(config.to_dict()) if options.json else out(config.to_yaml().rstrip("\n"))
-    return 0
 
 
-def _validate(options: Namespace, root: type[Config]) -> int:
-    _config(options, root)
-    return 0
-
-
-def _hash(options: Namespace, root: type[Config]) -> int:
+def _hash(options: Namespace, root: type[Config]) -> None:
     config = _config(options, root)
     out(config.science_fingerprint if options.science else config.fingerprint)
-    return 0
 
 
-def _explain(options: Namespace, root: type[Config]) -> int:
-    paths = [argument for argument in options.overrides if "=" not in argument and not argument.startswith("~")]
-    options.overrides = [argument for argument in options.overrides if argument not in paths]
-    config = _config(options, root)
-    if options.json:
-        out_json([origin.to_dict() for origin in explanation.chosen(config, paths)])
-    elif paths:
-        origins = explanation.chosen(config, paths)
-        out("\n\n".join("\n".join(explanation.story(config, origin)) for origin in origins))
-    else:
-        out(*explanation.table(config))
-    return 0
+def _validate(options: Namespace, root: type[Config]) -> None:
+    _config(options, root)
 
 
-def _diff(options: Namespace, root: type[Config]) -> int:
-    if len(options.sides) != 2:
-        what = f"config diff compares two configs, and {len(options.sides)} are given"
-        raise ConfigError(Problem(what=what, expected=f"for each side {_SIDES}", see="config diff --help"))
-    left, right = comparison.sides(options.sides, root)
-    found = comparison.differences(left, right)
-    if options.json:
-        out_json(comparison.as_data(found))
-    elif found:
-        out(f"A: {options.sides[0]}\nB: {options.sides[1]}", *comparison.report(found))
-    else:
-        out(f"the configs are equal (fingerprint {left.fingerprint[:12]})")
-    return 1 if found and options.exit_code else 0
-
-
-def _schema(options: Namespace, root: type[Config]) -> int:
-    out_json(json_schema.group_schema(root, options.group) if options.group else json_schema.config_schema(root))
-    return 0
+def _schema(options: Namespace, root: type[Config]) -> None:
+    out_json(group_schema(root, options.group) if options.group else config_schema(root))
 
 
 def _config(options: Namespace, root: type[Config]) -> Config:
-    """The config that overrides, or ``--file``, ask for."""
     if options.file is None:
         return compose(options.overrides, root)
     if options.overrides:
@@ -77,41 +52,162 @@ def _config(options: Namespace, root: type[Config]) -> Config:
     return from_file(Path(options.file), root)
 
 
-def _of_config(parser: Parser) -> None:
-    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="group=profile, or a setting=value")
-    parser.add_argument("--file", metavar="FILE", help="what config show wrote, instead of overrides")
+def _explain(options: Namespace, root: type[Config]) -> None:
+    paths = [argument for argument in options.overrides if "=" not in argument and not argument.startswith("~")]
+    options.overrides = [argument for argument in options.overrides if argument not in paths]
+    config = _config(options, root)
+    origins = [one for path in paths for one in _below(config, path)] if paths else config.origins()
+    if options.json:
+        out_json([origin.to_dict() for origin in origins])
+    elif paths:
+        out("\n\n".join("\n".join(_story(config, origin)) for origin in origins))
+    else:
+        out(*_table(config))
 
 
-def _with_json(parser: Parser) -> None:
-    _of_config(parser)
-    parser.add_argument("--json", action="store_true", help="print JSON")
+def _below(config: Config, path: str) -> list[Origin]:
+    inside = f"{path}."
+    found = [one for one in config.origins() if one.path.startswith(inside) or one.key.startswith(inside)]
+    return found or [config.origin(path)]
 
 
-def _of_explain(parser: Parser) -> None:
-    _with_json(parser)
-    parser.epilog = "A word without '=' is a setting, a section or a group to explain; without any, all are listed."
+def _is_name(config: Config, path: str) -> bool:
+    return path.endswith(".name") and path.removesuffix(".name") in config._root.groups
 
 
-def _of_hash(parser: Parser) -> None:
-    _of_config(parser)
-    parser.add_argument("--science", action="store_true", help="without what only says where it runs")
+def _table(config: Config) -> Iterator[str]:
+    """Every setting on a line, by group; ``*`` marks those that differ from the default profiles."""
+    usual: dict[str, Any] = {}
+    with suppress(ConfigError):  # Nobody may bring a default profile.
+        usual = {one.path: plain(one.value) for one in compose([], type(config)).origins()}
+    inside: dict[str, list[Origin]] = {group: [] for group in ("", *config._root.groups)}
+    for one in (one for one in config.origins() if not _is_name(config, one.path)):
+        inside.get(one.key.partition(".")[0], inside[""]).append(one)
+    yield "* differs from the default profile of its group"
+    for group, found in inside.items():
+        if group:
+            chosen = REGISTRY.view(config._root)[group].get(config.profiles[group])
+            label = f"{group}={config.profiles[group]}"
+            yield from ("", fitted(f"{label}: ", chosen.summary) if chosen else label)
+        elif found:
+            yield from ("", config._root.cls.__name__)
+        paths = max((len(one.path) for one in found), default=0)
+        values = min(28, max((len(shown(one.value)) for one in found), default=0))
+        for one in found:
+            mark = " " if one.path in usual and same(usual[one.path], plain(one.value)) else "*"
+            line = f"{mark} {one.path:<{paths}}"
+            for cell in (f"{shown(one.value):<{values}}", *_notes(one, group)):
+                room = width() - 2 - len(cell.rstrip())
+                if len(line) > room:
+                    yield line.rstrip()
+                    line = " " * max(4, min(min(paths + 4, width() // 2) - 2, room))
+                line += f"  {cell}"
+            yield line.rstrip()
 
 
-def _of_diff(parser: Parser) -> None:
-    parser.add_argument("sides", nargs="*", metavar="SIDE", help=_SIDES)
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--exit-code", action="store_true", help="exit with 1 where they differ")
+def _notes(origin: Origin, group: str) -> Iterator[str]:
+    where = f"{origin.owner} {Path(origin.source).name}".strip()
+    yield where if origin.layer in (group, "root") else f"{origin}, {where}"
+    yield from (f"{name} is set" if name in os.environ else f"{name} is not set" for name in origin.variables)
+    if origin.raw is not None and not origin.variables:
+        yield f"= {plain(origin.raw)}"
+    yield from (f"over {shown(one.value)} of {one}" for one in origin.shadowed)
 
 
-def _of_schema(parser: Parser) -> None:
-    parser.add_argument("--group", metavar="GROUP", help="of one group alone")
+def _setter(one: Setter) -> str:
+    return ", ".join(dict.fromkeys(filter(None, (str(one), one.owner, short(one.source)))))
 
 
+def _story(config: Config, origin: Origin) -> Iterator[str]:
+    leaf = config._layers.stack.leaves[origin.key]
+    yield f"{origin.path} = {shown(origin.value)}"
+    rows = [("meaning", leaf.description)] if leaf.description else []
+    rows += [("takes", leaf.type.words), ("set by", _setter(origin)), *_behind(config, origin)]
+    rows += [("over", f"{shown(one.value)} of {_setter(one)}") for one in origin.shadowed]
+    rows += [] if _is_name(config, origin.path) else [("change", f"{origin.key}=<value>")]
+    yield from (fitted(f"  {label + ':':<9} ", text) for label, text in rows)
+
+
+def _behind(config: Config, one: Setter) -> Iterator[tuple[str, str]]:
+    if one.raw is not None:
+        yield "written", one.raw if isinstance(one.raw, str) else shown(one.raw)
+        for name in one.variables:
+            found = "set" if name in os.environ else "not set, so the default after the comma stands"
+            yield "variable", f"{name} is {found}"
+        for part in (segments(one.raw) if isinstance(one.raw, str) else None) or ():
+            if isinstance(part, Reference):
+                other = config.origin(part.absolute(one.key))
+                yield "made of", f"{other.path} = {shown(other.value)}, set by {_setter(other)}"
+
+
+def _diff(options: Namespace, root: type[Config]) -> int:
+    if len(options.sides) != 2:
+        what = f"config diff compares two configs, and {len(options.sides)} are given"
+        raise ConfigError(Problem(what=what, expected=f"for each side {_SIDES}", see="config diff --help"))
+    left, right = (_side(text, options.sides, root) for text in options.sides)
+    found = differences(left, right)
+    if options.json:
+        out_json([{"path": path, "a": a and a.to_dict(), "b": b and b.to_dict()} for path, a, b in found])
+    elif found:
+        out(f"A: {options.sides[0]}\nB: {options.sides[1]}", *_report(found))
+    else:
+        out(f"the configs are equal (fingerprint {left.fingerprint[:12]})")
+    return 1 if found and options.exit_code else 0
+
+
+def _side(text: str, both: Sequence[str], root: type[Config]) -> Config:
+    try:
+        is_file = text and os.path.exists(text)  # noqa: PTH110 - Path.exists raises where a text is no path.
+        return from_file(Path(text), root) if is_file else compose(_overrides(text), root)
+    except ConfigError as error:  # Its corrected command is that of both sides.
+        corrected = error.corrected()
+        fix = None if corrected is None else " ".join(map(quoted, corrected))
+        problems = [replace(one, argument=text, instead=fix) for one in error.problems]
+        raise ConfigError(problems, both) from None
+
+
+def _overrides(text: str) -> list[str]:
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise ConfigError(Problem(what=f"{text}: {str(error).lower()}", see="config diff --help")) from None
+    for stranger in (word for word in words if "=" not in word):
+        what = f"{stranger}: there is no such file, and it is not an override"
+        raise ConfigError(Problem(what=what, expected=_SIDES, see="config diff --help"))
+    return words
+
+
+def differences(left: Config, right: Config) -> list[tuple[str, Origin | None, Origin | None]]:
+    """The paths that differ, each with its origins, if any: chosen profiles first, then as in ``to_dict``."""
+    ours, theirs = ({origin.path: origin for origin in config.origins()} for config in (left, right))
+    paths = sorted(ours | theirs, key=lambda path: not _is_name(left, path))
+    found = ((path, ours.get(path), theirs.get(path)) for path in paths)
+    return [(path, a, b) for path, a, b in found if not (a and b and same(plain(a.value), plain(b.value)))]
+
+
+def _report(found: Sequence[tuple[str, Origin | None, Origin | None]]) -> Iterator[str]:
+    size = min(40, max((len(shown(one.value)) for _, *both in found for one in both if one), default=0))
+    for path, *both in found:
+        yield path
+        for name, one in zip("AB", both, strict=True):
+            who = _setter(one) if one and not path.endswith(".name") else ""
+            yield f"  {name}: {shown(one.value):<{size}}  {who}".rstrip() if one else f"  {name}: no such setting"
+
+
+_CONFIG = {
+    "overrides": {"nargs": "*", "metavar": "OVERRIDE", "help": "group=profile, or a setting=value"},
+    "--file": {"metavar": "FILE", "help": "what config show wrote, instead of overrides"},
+}
+_EXPLAIN = "A word without '=' is a setting, a section or a group to explain; without any, all are listed."
+_TWO = {"sides": {"nargs": "*", "metavar": "SIDE", "help": _SIDES}}
+_DIFFER = {"--exit-code": {"action": "store_true", "help": "exit with 1 where they differ"}}
+_SCIENCE = {"--science": {"action": "store_true", "help": "without what only says where it runs"}}
+_GROUP = {"--group": {"metavar": "GROUP", "help": "of one group alone"}}
 COMMANDS = (
-    Command("config show", "the composed config as YAML", _show, _with_json),
-    Command("config explain", "who set each value, and what that shadowed", _explain, _of_explain),
-    Command("config diff", "what differs between two configs", _diff, _of_diff),
-    Command("config validate", "nothing and exit code 0, or the mistakes and 2", _validate, _of_config),
-    Command("config schema", "the JSON Schema of it all", _schema, _of_schema),
-    Command("config hash", "the fingerprint", _hash, _of_hash),
+    Command("config show", "the composed config as YAML", _show, _CONFIG | JSON),
+    Command("config explain", "who set each value, and what that shadowed", _explain, _CONFIG | JSON, _EXPLAIN),
+    Command("config diff", "what differs between two configs", _diff, _TWO | JSON | _DIFFER),
+    Command("config validate", "nothing and exit code 0, or the mistakes and 2", _validate, _CONFIG),
+    Command("config schema", "the JSON Schema of it all", _schema, _GROUP),
+    Command("config hash", "the fingerprint", _hash, _CONFIG | _SCIENCE),
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -33,12 +34,12 @@ def config_schema(root: type[Config]) -> Schema:
     spec = root._root
     load(spec)
     stack = stack_of(spec, {name: REGISTRY.default(spec, name) for name in spec.groups})
-    top = {path: setters[0] for path, setters in stack.setters.items() if _stands_at_top(stack, path)}
+    top = {path: setters[0] for path, setters in stack.setters.items() if path.partition(".")[0] not in spec.groups}
     leaves = {path: leaf_schema(stack.leaves[one], stack.values[one]) for path, one in top.items()}
     for name, fold in spec.folds.items():
         if fold.required and name in top:  # Any layer may leave it to another, but one of them has to set it.
             leaf = stack.leaves[top[name]]
-            leaves[name] = leaf_schema(leaf, stack.values[top[name]], type_schema(Type(leaf.type.kinds)))
+            leaves[name] = leaf_schema(replace(leaf, type=Type(leaf.type.kinds)), stack.values[top[name]])
     found = _tree(leaves)
     found["properties"] |= {group: _group(root, group, stack) for group in spec.groups}
     rules = [rule for group in spec.groups for rule in _narrowed(root, group, stack, top)]
@@ -46,32 +47,26 @@ def config_schema(root: type[Config]) -> Schema:
 
 
 def group_schema(root: type[Config], group: str) -> Schema:
-    """The schema of all the settings of one group, as its profiles and overrides name them.
-
-    Raises:
-        ConfigError: There is no such group.
-    """
+    """The schema of all the settings of one group, as its profiles and overrides name them."""
     if group not in root._root.groups:
         raise unknown("group", group, list(root._root.groups), see="profiles list")
     load(root._root)
     return _DIALECT | {"title": f"{root.__name__} {group}"} | _group(root, group, None)
 
 
-def leaf_schema(leaf: Leaf, default: Any, declared: Schema | None = None) -> Schema:
+def leaf_schema(leaf: Leaf, default: Any) -> Schema:
     """The schema of one setting."""
-    schemas = [declared or type_schema(leaf.type), *map(type_schema, leaf.inherited)]
+    schemas = [_type_schema(leaf.type), *map(_type_schema, leaf.inherited)]
     schema: Schema = dict(schemas[0]) if len(schemas) == 1 else {"allOf": schemas}
     if any(kind.type is str for kind in leaf.type.kinds):
         schema["not"] = {"const": "???"}
     if leaf.description:
         schema["description"] = leaf.description
-    if is_interpolation(default):
-        return schema | {"$comment": f"default: {plain(default)}"}
-    return schema | {"default": plain(default)}
+    value = plain(default)
+    return schema | ({"$comment": f"default: {value}"} if is_interpolation(default) else {"default": value})
 
 
-def type_schema(declared: Type) -> Schema:
-    """The schema of a type."""
+def _type_schema(declared: Type) -> Schema:
     members = [_kind_schema(kind) for kind in declared.kinds] + [{"type": "null"}] * declared.optional
     return members[0] if len(members) == 1 else {"anyOf": members}
 
@@ -82,10 +77,10 @@ def _kind_schema(kind: Kind) -> Schema:
     if kind.type is timedelta:
         return {"type": "string", "pattern": DURATION}
     if kind.build is not None:
-        leaves = leaves_of(kind.type)
-        return _tree({path: leaf_schema(leaf, value_at(kind.type(), path)) for path, leaf in leaves.items()})
+        leaves, values = leaves_of(kind.type), kind.type()
+        return _tree({path: leaf_schema(leaf, value_at(values, path)) for path, leaf in leaves.items()})
     schema: Schema = {"type": _NAMES.get(kind.type, "object" if kind.type is dict else "array")}
-    items = list(map(type_schema, kind.items))
+    items = list(map(_type_schema, kind.items))
     if kind.type is dict:
         schema["additionalProperties"] = items[1]
     elif kind.type is list or kind.open:
@@ -97,26 +92,20 @@ def _kind_schema(kind: Kind) -> Schema:
     return schema
 
 
-def _stands_at_top(stack: Stack, path: str) -> bool:
-    return path.partition(".")[0] not in stack.root.groups
-
-
 def _group(root: type[Config], group: str, stack: Stack | None) -> Schema:
     """One object, or one for each set of settings where profiles add fields of their own."""
-    spec = root._root
-    folded = {name for name, fold in spec.folds.items() if group in fold.groups} if stack else set()
-    shapes: dict[str, tuple[Schema, list[str]]] = {}
-    profiles = REGISTRY.view(spec)[group]
+    spec, profiles = root._root, REGISTRY.view(root._root)[group]
     default = REGISTRY.default(spec, group)
     known = leaves_of(default.cls)
+    left_out = {"name"} | {name for name, fold in spec.folds.items() if stack and group in fold.groups}
+    shapes: dict[str, tuple[Schema, list[str]]] = {}
     for one in profiles.values():
-        shape = _tree(
-            {
-                path: leaf_schema(leaf, value_at((default if path in known else one).instance, path))
-                for path, leaf in leaves_of(one.cls).items()
-                if path != "name" and path.partition(".")[0] not in folded
-            }
-        )
+        leaves = {
+            path: leaf_schema(leaf, value_at((default if path in known else one).instance, path))
+            for path, leaf in leaves_of(one.cls).items()
+            if path.partition(".")[0] not in left_out
+        }
+        shape = _tree(leaves)
         shapes.setdefault(json.dumps(shape), (shape, []))[1].append(one.name)
     for shape, names in shapes.values():
         name = {"enum": names, "description": f"The {group} profile", "default": default.name}
@@ -129,21 +118,18 @@ def _narrowed(root: type[Config], group: str, stack: Stack, top: Mapping[str, st
     """What a profile allows less of than its group, at the paths that stand at the top."""
     usual = leaves_of(stack.profiles[group].cls)
     for one in REGISTRY.view(root._root)[group].values():
+        at_top = {path: leaf for path, leaf in leaves_of(one.cls).items() if top.get(path) == f"{group}.{path}"}
         narrower = {
             path: leaf_schema(leaf, value_at(one.instance, path))
-            for path, leaf in leaves_of(one.cls).items()
-            if top.get(path) == f"{group}.{path}"
-            and (leaf.type, leaf.inherited) != (usual[path].type, usual[path].inherited)
+            for path, leaf in at_top.items()
+            if (leaf.type, leaf.inherited) != (usual[path].type, usual[path].inherited)
         }
         if narrower:
             name = {"properties": {"name": {"const": one.name}}, "required": ["name"]}
-            chosen = {"properties": {group: name}, "required": [group]}
-            yield {"if": chosen, "then": _tree(narrower, closed=False)}
+            yield {"if": {"properties": {group: name}, "required": [group]}, "then": _tree(narrower, closed=False)}
 
 
 def _tree(leaves: Mapping[str, Schema], *, closed: bool = True) -> Schema:
-    """The object with these schemas at their dotted paths."""
-    properties = {
-        name: found[""] if "" in found else _tree(found, closed=closed) for name, found in by_first_name(leaves).items()
-    }
+    grouped = by_first_name(leaves).items()
+    properties = {name: one[""] if "" in one else _tree(one, closed=closed) for name, one in grouped}
     return {"type": "object", "properties": properties} | ({"additionalProperties": False} if closed else {})

@@ -2,60 +2,89 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
+import dataclasses
+import inspect
+import json
 import os
+import re
 import shlex
+import sys
+import textwrap
 from argparse import Namespace
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from datetime import timedelta
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from spectramind_config.commands.parsing import Command, Parser
-from spectramind_config.commands.reporting import out, out_json, rows, short, shown, width
-from spectramind_config.commands.writer import source_of
+from spectramind_config.commands.command import JSON, Command, fitted, out, out_json, short, shown, width
 from spectramind_config.compose.config import Config
-from spectramind_config.errors import ConfigError, Problem, nearest, unknown, wrapped
+from spectramind_config.errors import ConfigError, Problem, nearest, unknown
 from spectramind_config.schema.fields import leaves_of
 from spectramind_config.schema.registry import REGISTRY, Registered
 from spectramind_config.schema.root import Root
+from spectramind_config.schema.sources import declaring, field_statements
 from spectramind_config.schema.values import plain, same, value_at
-from spectramind_config.sites.loading import load
+from spectramind_config.settings import Profile, Settings
+from spectramind_config.sites.loading import load, script
 from spectramind_config.sites.overlay import Overlay
 
+_TEMPLATE = '''\
+"""{title}"""
 
-def _list(options: Namespace, root: type[Config]) -> int:
+from __future__ import annotations
+
+from dataclasses import {dataclasses}
+
+import spectramind_config as sc{imports}
+
+
+@sc.profile("{group}", "{name}")
+@dataclass(kw_only=True)
+class {cls}({base}):
+    """{summary}{notes}"""
+{body}'''
+
+
+def _list(options: Namespace, root: type[Config]) -> None:
     load(root._root)
-    names = ("group", "name", "provider", "summary", *["source"] * options.json)
     found = [one for group in REGISTRY.view(root._root).values() for one in group.values()]
-    table = [{name: str(getattr(one, name)) for name in names} for one in found]
+    names = ("group", "name", "provider", "summary", *["source"] * options.json)
     experiments = REGISTRY.experiments(root._root).values()
-    table += [{name: str(getattr(one, name, "experiment")) for name in names} for one in experiments]
+    table = [{name: str(getattr(one, name, "experiment")) for name in names} for one in (*found, *experiments)]
     if options.json:
         out_json(table)
-    else:
-        cells = [(one["group"], one["name"], short(one["provider"]), one["summary"]) for one in table]
-        out(*rows(cells))
-    return 0
+        return
+    cells = [[one["group"], one["name"], short(one["provider"])] for one in table]
+    sizes = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for first, one in zip(cells, table, strict=True):
+        padded = "  ".join(text.ljust(size) for text, size in zip(first, sizes, strict=True))
+        if len(padded) + 32 <= width():
+            out(fitted(f"{padded}  ", one["summary"]).rstrip())
+        else:
+            out("  ".join(first).rstrip(), fitted("    ", one["summary"]).rstrip())
 
 
-def _show_profile(options: Namespace, root: type[Config]) -> int:
+def _show(options: Namespace, root: type[Config]) -> None:
     load(root._root)
     if not options.names:
         raise ConfigError(Problem(what="profiles show needs a profile", expected="GROUP=NAME", see="profiles list"))
     found = [_differences(_named(argument, root._root)) for argument in options.names]
     if options.json:
         out_json(found[0] if len(found) == 1 else found)
-        return 0
+        return
     for number, one in enumerate(found):
-        out("\n" * bool(number) + wrapped(f"{one['group']}={one['name']}: ", one["summary"], width()))
-        out(wrapped("  ", f"changes {one['parent']}; from {short(one['provider'])}, {short(one['source'])}", width()))
+        out("\n" * bool(number) + fitted(f"{one['group']}={one['name']}: ", one["summary"]))
+        out(fitted("  ", f"changes {one['parent']}; from {short(one['provider'])}, {short(one['source'])}"))
         for change in one["changes"]:
             was = f" instead of {shown(change['parent'])}" if "parent" in change else " (added)"
-            setting = f"  {change['path']} = {shown(change['value'])}"
-            if len(setting) > width():
-                setting = f"  {change['path']} =\n      {shown(change['value'])}"
-            out(setting + was if len(setting + was) <= min(100, width()) else f"{setting}\n     {was}")
-            out(wrapped("      ", f"{change['description'] or 'no description'}; {short(change['source'])}", width()))
-    return 0
+            path, value = change["path"], shown(change["value"])
+            line = f"  {path} = {value}" if len(path) + len(value) + 5 <= width() else f"  {path} =\n      {value}"
+            out(f"{line}{was}" if len(line + was) <= min(100, width()) else f"{line}\n     {was}")
+            out(fitted("      ", f"{change['description'] or 'no description'}; {short(change['source'])}"))
 
 
 def _differences(chosen: Registered) -> dict[str, Any]:
@@ -84,40 +113,34 @@ def _named(text: str, root: Root) -> Registered:
         return found[0]
     if found:
         choices = ", ".join(f"{one.group}={name}" for one in found)
-        raise ConfigError(Problem(what=f"'{text}' is a profile of several groups: {choices}"))
-    known = [f"{one}={other}" for one in root.groups for other in view[one]]
-    by_name = {one.partition("=")[2]: one for one in known}
-    close = nearest(text, known) if equals else by_name.get(nearest(text, by_name) or "")
-    problem = Problem(what=f"there is no profile '{text}'", nearest=close, argument=text, instead=close)
-    raise ConfigError(problem if close else Problem(what=problem.what, see="profiles list"))
+        raise ConfigError(f"'{text}' is a profile of several groups: {choices}")
+    known = {f"{one}={other}" if equals else other: f"{one}={other}" for one in root.groups for other in view[one]}
+    close, what = known.get(nearest(text, known) or ""), f"there is no profile '{text}'"
+    fixed = Problem(what=what, nearest=close, argument=text, instead=close)
+    raise ConfigError(fixed if close else Problem(what=what, see="profiles list"))
 
 
-def _new(options: Namespace, root: type[Config]) -> int:
+def _new(options: Namespace, root: type[Config]) -> None:
     load(root._root)
     group, name = _group(options, root._root), options.name
     default = root._root.groups[group].default
-    commands = root._root.program
     title = f"Profile {group}={name}; edit it freely.\n\nWhat is not here keeps the base's value: "
-    title += f"``{commands} profiles show {group}={default}`` and ``config explain`` tell which.\n"
+    title += f"``{root._root.program} profiles show {group}={default}`` and ``config explain`` tell which.\n"
     values, reasons, about = REGISTRY.default(root._root, group).cls.suggested(name)
     summary, _, notes = about.partition("\n\n")
-    _write(options, root._root, group, name, source_of(group, name, values, title, summary, notes, reasons))
-    return 0
+    _write(options, root._root, group, name, _source(group, name, values, (title, summary, notes), reasons))
 
 
-def _import(options: Namespace, root: type[Config]) -> int:
+def _import(options: Namespace, root: type[Config]) -> None:
     load(root._root)
     group, file = _group(options, root._root), Path(options.file).absolute()
     overlay = Overlay(file, group, root._root, partial=options.partial)
     name = options.name or overlay.name
     title = f"Profile {group}={name}, imported from {file.name}."
     summary = f"{group}={overlay.base.name} with the settings of {file.name}."
-    _write(options, root._root, group, name, source_of(group, name, overlay.instance, title, summary))
-    for line in overlay.dropped:
-        out(f"dropped: _target_ ({short(line)}), for the class itself says what it is")
-    for problem in overlay.rest:
-        out(f"left out: {problem}")
-    return 0
+    _write(options, root._root, group, name, _source(group, name, overlay.instance, (title, summary, ""), {}))
+    out(*(f"dropped: _target_ ({short(line)}), for the class itself says what it is" for line in overlay.dropped))
+    out(*(f"left out: {problem}" for problem in overlay.rest))
 
 
 def _write(options: Namespace, root: Root, group: str, name: str, text: str) -> None:
@@ -128,60 +151,128 @@ def _write(options: Namespace, root: Root, group: str, name: str, text: str) -> 
         raise ConfigError(Problem(what=f"{file}: a profile is a Python file", expected="a path that ends in .py"))
     try:
         with file.open("x", encoding="utf-8") as opened:
-            try:
-                opened.write(text)
-                opened.flush()
-            except OSError:
-                with suppress(OSError):
-                    file.unlink()
-                raise
+            opened.write(text)
     except FileExistsError:
         raise ConfigError(Problem(what=f"{file} exists already", hint="--output FILE names another file")) from None
     except OSError as error:
-        raise ConfigError(Problem(what=f"{file} cannot be written: {error.strerror}")) from None
+        with suppress(OSError):
+            file.unlink()
+        raise ConfigError(f"{file} cannot be written: {error.strerror}") from None
     listed = dict.fromkeys([*filter(None, os.environ.get(root.variable, "").split(os.pathsep)), str(file)])
-    out(f"written: {file}")
     variable = f"{root.variable}={shlex.quote(os.pathsep.join(listed))}"
-    out(f"next:    edit it, then {variable} {options.command} {group}={name}")
+    out(f"written: {file}", f"next:    edit it, then {variable} {options.command} {group}={name}")
 
 
 def _group(options: Namespace, root: Root) -> str:
-    strongest = [one.name for one in root.groups.values() if one.over] or list(root.groups)
-    group: str = options.group or strongest[0]
+    group: str = options.group or next((one.name for one in root.groups.values() if one.over), next(iter(root.groups)))
     if group not in root.groups:
         raise unknown("config group", group, list(root.groups), see="profiles list", at=f"--group {group}")
     return group
 
 
-def _of_list(parser: Parser) -> None:
-    parser.add_argument("--json", action="store_true", help="print JSON")
+def _source(group: str, name: str, values: Profile, texts: tuple[str, str, str], reasons: Mapping[str, str]) -> str:
+    """The module that declares a profile with these values as a subclass that restates only what differs."""
+    # A mere alias says less than its parent.
+    base = next(cls for cls in type(values).__mro__ if inspect.get_annotations(cls))
+    public = getattr(sys.modules[__name__.partition(".")[0]], base.__name__, None) is base
+    imports = {} if public else {base.__name__: base.__module__}
+    leaves = leaves_of(base)
+    body: list[str] = []
+    for path in _changed(values, base()):
+        owner, value = declaring(base, path), getattr(values, path)
+        annotation = _annotation(owner, path)
+        imports |= _imports(annotation, owner)
+        about = leaves[path].description if path in leaves else (inspect.getdoc(type(value)) or "").partition("\n")[0]
+        if comment := ". ".join(text.rstrip(".") for text in (about, reasons.get(path)) if text):
+            body += ["", *textwrap.wrap(f"{comment}.", 110, initial_indent="    # ", subsequent_indent="    # ")]
+        text = _expression(value, "    ", imports)
+        if isinstance(value, Settings | list | dict):
+            text = f"field(\n        default_factory=lambda: {_expression(value, ' ' * 8, imports)}\n    )"
+        body.append(f"    {path}: {ast.unparse(annotation)} = {text}")
+    imports = {one: script() or module if module == "__main__" else module for one, module in imports.items()}
+    modules = ((module, sorted(one for one in imports if imports[one] == module)) for module in {*imports.values()})
+    title, summary, notes = (text.replace("\\", "\\\\").replace('"""', '\\"""') for text in texts)
+    words = "".join(word[:1].upper() + word[1:] for word in re.split("[_-]+", name))
+    return _TEMPLATE.format(
+        title=title,
+        dataclasses="dataclass, field" if any("field(" in line for line in body) else "dataclass",
+        imports="".join(f"\nfrom {module} import {', '.join(names)}" for module, names in sorted(modules)),
+        group=group,
+        name=name,
+        cls=f"{'' if words[:1].isalpha() else 'Profile'}{words}{group.capitalize()}",
+        base=f"sc.{base.__name__}" if public else base.__name__,
+        summary=summary,
+        notes=f"\n\n{textwrap.indent(notes, '    ')}\n    " if notes else "",
+        body="".join(f"{line}\n" for line in body),
+    )
 
 
-def _of_show(parser: Parser) -> None:
-    parser.add_argument("names", nargs="*", metavar="GROUP=NAME", help="a profile")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+def _changed(values: Settings, reference: Settings) -> Iterator[str]:
+    for name in (field.name for field in dataclasses.fields(reference) if field.name != "name"):
+        if not same(plain(getattr(values, name)), plain(getattr(reference, name))):
+            yield name
 
 
-def _of_new(parser: Parser) -> None:
-    parser.add_argument("name", metavar="NAME", help="what to call it")
-    _of_file(parser)
+def _expression(value: Any, indent: str, imports: dict[str, str]) -> str:
+    def inner(one: Any) -> str:
+        return _expression(one, indent, imports)
+
+    cls: Any = Path if isinstance(value, Path) else type(value)
+    if isinstance(value, Settings | Enum | Path | timedelta):
+        imports[cls.__name__] = "pathlib" if cls is Path else cls.__module__
+    match value:
+        case Settings():
+            indent += "    "
+            arguments = (f"\n{indent}{name}={inner(getattr(value, name))}," for name in _changed(value, type(value)()))
+            return f"{cls.__name__}({''.join(arguments)}\n{indent[4:]})"
+        case dict():
+            return "{" + ", ".join(f"{inner(key)}: {inner(one)}" for key, one in value.items()) + "}"
+        case list():
+            return f"[{', '.join(map(inner, value))}]"
+        case tuple():
+            return f"({', '.join(map(inner, value))}{',' * (len(value) == 1)})"
+        case Enum():
+            return f"{cls.__name__}.{value.name}"
+        case Path():
+            return f"Path({inner(str(value))})"
+        case timedelta():
+            return f"timedelta(seconds={value.total_seconds():g})"
+        case str() if value.isprintable():
+            return json.dumps(value, ensure_ascii=False)
+    return repr(value)
 
 
-def _of_import(parser: Parser) -> None:
-    parser.add_argument("file", metavar="OLD.yaml", help="a YAML overlay")
-    parser.add_argument("--name", help="what to call it; the file's name by default")
-    parser.add_argument("--partial", action="store_true", help="take what can be read, and list the rest")
-    _of_file(parser)
+def _annotation(owner: type, name: str) -> ast.expr:
+    match field_statements(owner)[name].annotation:
+        case ast.Subscript(ast.Name("Annotated") | ast.Attribute(attr="Annotated"), ast.Tuple([declared, *_])):
+            return declared
+        case annotation:
+            return annotation
 
 
-def _of_file(parser: Parser) -> None:
-    parser.add_argument("--group", metavar="GROUP", help="the group it is for")
-    parser.add_argument("--output", metavar="FILE", help="the file to write; NAME.py by default")
+def _imports(annotation: ast.expr, owner: type) -> dict[str, str]:
+    """Where the names in an annotation come from: the module that the owner's module imports them from, or itself."""
+    names = {node.id for node in ast.walk(annotation) if isinstance(node, ast.Name)} - vars(builtins).keys()
+    statements = ast.parse(inspect.getsource(sys.modules[owner.__module__])).body if names else []
+    imports = [one for one in statements if isinstance(one, ast.ImportFrom)]
+    origins = {alias.asname or alias.name: one.module for one in imports for alias in one.names}
+    return {name: origins.get(name) or owner.__module__ for name in names}
 
 
+_PROFILES = {"names": {"nargs": "*", "metavar": "GROUP=NAME", "help": "a profile"}}
+_NAME = {"name": {"metavar": "NAME", "help": "what to call it"}}
+_TARGET = {
+    "--group": {"metavar": "GROUP", "help": "the group it is for"},
+    "--output": {"metavar": "FILE", "help": "the file to write; NAME.py by default"},
+}
+_FILE = {
+    "file": {"metavar": "OLD.yaml", "help": "a YAML overlay"},
+    "--name": {"help": "what to call it; the file's name by default"},
+    "--partial": {"action": "store_true", "help": "take what can be read, and list the rest"},
+}
 COMMANDS = (
-    Command("profiles list", "every profile and experiment, with its origin", _list, _of_list),
-    Command("profiles show", "what a profile changes from its parent", _show_profile, _of_show),
-    Command("profiles new", "write a profile for this host, to edit", _new, _of_new),
-    Command("profiles import", "turn a YAML overlay into a profile", _import, _of_import),
+    Command("profiles list", "every profile and experiment, with its origin", _list, JSON),
+    Command("profiles show", "what a profile changes from its parent", _show, _PROFILES | JSON),
+    Command("profiles new", "write a profile for this host, to edit", _new, _NAME | _TARGET),
+    Command("profiles import", "turn a YAML overlay into a profile", _import, _FILE | _TARGET),
 )

@@ -19,7 +19,7 @@ from spectramind_config.compose.config import Config
 from spectramind_config.compose.layers import Layers, Said, Stack, replaced, stack_of
 from spectramind_config.compose.mistakes import Mistakes, text_of
 from spectramind_config.compose.overrides import Override, parse
-from spectramind_config.errors import ConfigError, Problem
+from spectramind_config.errors import MOST, ConfigError, Problem
 from spectramind_config.schema.registry import REGISTRY, Experiment, Registered
 from spectramind_config.schema.root import Root
 from spectramind_config.schema.values import (
@@ -176,6 +176,8 @@ def _set(stack: Stack, settings: Sequence[Said], mistakes: Mistakes) -> tuple[La
             _say(layers, known[0], said, known[1])
         else:
             problems += _set_one(layers, said, mistakes)
+            if len(problems) > MOST and not mistakes.brief:
+                mistakes = dataclasses.replace(mistakes, brief=True)
     return layers, problems
 
 

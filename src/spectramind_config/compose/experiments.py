@@ -11,8 +11,23 @@ from spectramind_config.compose.config import Config
 from spectramind_config.compose.mistakes import Mistakes
 from spectramind_config.errors import Problem
 from spectramind_config.schema.registry import REGISTRY, SHIPPED, Experiment
+from spectramind_config.schema.values import plain
 
 Listing = Callable[[], Sequence[str]]
+
+
+def _list_of(config: Config, key: str) -> str:
+    """The list that a key is an element of; empty where it is none."""
+    layers = config._layers
+    leaf = key
+    while leaf and leaf not in layers.stack.leaves:
+        leaf = leaf.rpartition(".")[0]
+    value, path = plain(layers.value(leaf)) if leaf else None, leaf
+    for part in key[len(leaf) + 1 :].split(".") if leaf != key else ():
+        if isinstance(value, list):
+            return path
+        value, path = value.get(part) if isinstance(value, dict) else None, f"{path}.{part}"
+    return ""
 
 
 def experiment(name: str, root: type[Config]) -> Callable[[Listing], Listing]:
@@ -46,7 +61,11 @@ def experiment(name: str, root: type[Config]) -> Callable[[Listing], Listing]:
             problems.append(Problem(what=what, origin=source, hint=hint))
         elif not shipped:
             lines = dict.fromkeys(overrides, f"experiment {name}, {source}")
-            problems += composed(overrides, root, Mistakes(spec, f"experiment {name}, {source}", lines))[1]
+            config, problems = composed(overrides, root, Mistakes(spec, f"experiment {name}, {source}", lines))
+            for one in overrides:
+                if config is not None and (whole := _list_of(config, one.lstrip("+").partition("=")[0])):
+                    what = f"experiment {name}: {one}: Hydra merges whole lists, so no element can be set"
+                    problems.append(Problem(what=what, origin=source, hint=f"write all of it: {whole}=[…]"))
         provider = SHIPPED if shipped else REGISTRY.provider or code.co_filename
         if problems:
             REGISTRY.refuse({("experiment", name)}, provider, problems)

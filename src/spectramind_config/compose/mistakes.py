@@ -27,11 +27,13 @@ class Mistakes:
         root: What is composed.
         source: Where the overrides come from.
         lines: Where single overrides come from, if not all from one place: ``file:line``.
+        brief: Whether nobody will read all of it: then nothing near is looked for.
     """
 
     root: Root
     source: str = "command line"
     lines: Mapping[str, str] = field(default_factory=dict)
+    brief: bool = False
 
     def place(self, argument: str) -> str:
         """Where an override comes from."""
@@ -163,7 +165,7 @@ class Mistakes:
             expected = "one of " + ", ".join(groups)
             return self.about(override, f"there is no group '{path}'", expected=expected, nearest=group, instead=chosen)
         leaves = {leaf: one for leaf, one in known.items() if not self.is_name(leaf)}
-        close = _nearest_path(path, [*leaves, *self.root.short])
+        close = None if self.brief else _nearest_path(path, [*leaves, *self.root.short])
         if close is not None and not _takes(leaves.get(self.root.short.get(close, close)), override.value):
             close = None
         section = path.rpartition(".")[0]

@@ -12,8 +12,7 @@ if TYPE_CHECKING:
 else:
     AdcGain = one_of("divide", "multiply")
 
-DETECTOR_ROWS = 32
-"""Rows of both detectors, and columns of FGS1."""
+_ROWS = 32  # Of both detectors; columns of FGS1 as well.
 
 
 @dataclass(kw_only=True)
@@ -63,7 +62,6 @@ class DataConfig(Profile):
     """What every data set has; a data set's own class adds to it."""
 
     builds: ClassVar[bool] = True
-
     batch_size: Annotated[int, about(ge=1)] = 8
     """Planets per batch and device"""
     val_fraction: Annotated[float, about(gt=0, le=0.5)] = 0.15
@@ -89,11 +87,10 @@ class NominalData(DataConfig):
         yield from super().contradictions()
         for name in ("airs_rows", "fgs1_rows"):
             first, end = getattr(self.calibration, name)
-            if not 0 <= first < end <= DETECTOR_ROWS:
-                limits = f"0 <= first < past-the-last <= {DETECTOR_ROWS}"
-                reason = f"calibration.{name} [{first}, {end}] is no aperture: expected {limits}"
+            if not 0 <= first < end <= _ROWS:
+                limits = f"expected 0 <= first < past-the-last <= {_ROWS}"
+                reason = f"calibration.{name} [{first}, {end}] is no aperture: {limits}"
                 yield Contradiction(f"calibration.{name}", reason)
-        frames = self.simulation.airs_frames
-        if frames % 2:
+        if (frames := self.simulation.airs_frames) % 2:
             reason = f"simulation.airs_frames ({frames}) is odd, but frames come in pairs"
             yield Contradiction("simulation.airs_frames", reason, str(frames + 1))

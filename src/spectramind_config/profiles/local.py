@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Annotated, Self
+from typing import Annotated, Self, cast
 
 from spectramind_config.host import Host, scratch
 from spectramind_config.profiles.trainer import BatchLimits
@@ -103,33 +103,29 @@ class LocalConfig(Profile):
         """What suits this host, and why."""
         host, values = Host.detect(), cls()
         values.devices = len(host.gpus) or ("mps" if host.mps else "cpu")
-        values.precision = "bf16-mixed" if host.cuda_bf16 or host.mps_bf16 else "16-mixed" if host.cuda_fp16 else "32"
-        share = max(1, host.cores // max(1, len(host.gpus)))
-        workers = max(1, min(16, share - 1))
-        values.num_workers.train, values.num_workers.val = workers, max(1, workers // 2)
-        values.num_workers.test = values.num_workers.val
+        precision = pick_precision("auto-mixed", host.cuda_bf16 or host.mps_bf16, host.cuda_fp16)
+        values.precision = cast("Precision", precision)
         values.pin_memory = bool(host.gpus)
         values.mlflow.experiment_name = f"V50_{name}"
-        reasons = {
-            "precision": "Every GPU here computes in bfloat16"
-            if host.cuda_bf16
-            else "What the devices here compute in",
-            "num_workers": f"{share} of {host.cores} CPU cores for each device",
-        }
+        share = max(1, host.cores // max(1, len(host.gpus)))
+        workers = max(1, min(16, share - 1))
+        values.num_workers = NumWorkers(train=workers, val=max(1, workers // 2), test=max(1, workers // 2))
+        able = "Every GPU here computes in bfloat16" if host.cuda_bf16 else "What the devices here compute in"
+        reasons = {"precision": able, "num_workers": f"{share} of {host.cores} CPU cores for each device"}
         lasting, emptied = scratch(lasting=True), scratch(lasting=False)
         values.paths.output_dir = _on_scratch("SM_OUTPUT_DIR", lasting, f"outputs/{name}")
-        if any(cache := lasting if any(lasting) else emptied):
+        if place := lasting[1] or emptied[1]:
+            cache = lasting if lasting[1] else emptied
             values.paths.cache_dir = _on_scratch("SM_CACHE_DIR", cache, ".spectramind/cache")
-            note = "" if any(lasting) else ", and may be emptied after a job"
-            reasons["paths"] = f"{cache[1]} was found here{note}"
+            reasons["paths"] = f"{place} was found here{'' if lasting[1] else ', and may be emptied after a job'}"
         return values, reasons, host.summary()
 
     def contradictions(self) -> Iterator[Contradiction]:
         """Loader and development switches that exclude each other."""
         yield from super().contradictions()
-        idle = [split for split in ("train", "val", "test") if getattr(self.num_workers, split) == 0]
+        idle = next((split for split in ("train", "val", "test") if not getattr(self.num_workers, split)), None)
         if self.persistent_workers and idle:
-            reason = f"persistent_workers is true but num_workers.{idle[0]} is 0: there is no worker to keep"
+            reason = f"persistent_workers is true but num_workers.{idle} is 0: there is no worker to keep"
             yield Contradiction("persistent_workers", reason, "false")
         if self.dev.fast_dev_run and self.dev.overfit_batches > 0:
             reason = "dev.fast_dev_run runs one batch and stops, so dev.overfit_batches cannot overfit anything"
@@ -139,11 +135,20 @@ class LocalConfig(Profile):
             yield Contradiction("cudnn_benchmark", reason, "false", fatal=False)
 
 
+def pick_precision(requested: str, cuda_cap_bf16: bool, cuda_cap_fp16: bool) -> str:
+    """The precision to train with: for ``auto-mixed`` the best that the device can do, else what is requested."""
+    if requested != "auto-mixed":
+        return requested
+    if cuda_cap_bf16:
+        return "bf16-mixed"
+    return "16-mixed" if cuda_cap_fp16 else "32"
+
+
 def _on_scratch(variable: str, scratch: tuple[str, str], folder: str) -> str:
     """A folder, on a scratch disk if there is one, unless a variable names another."""
     inner, place = scratch
     path = f"{place}/{folder}" if place else folder
-    if re.fullmatch(r"[\w./-]*", path, re.ASCII) is None:
+    if not re.fullmatch(r"[\w./-]*", path, re.ASCII):
         path = "'" + re.sub(r"([\\'])", r"\\\1", path) + "'"
     elif inner:
         path = f"${{oc.env:{inner},{place}}}/{folder}"
@@ -171,11 +176,7 @@ class DebugLocal(LocalConfig):
     paths: Paths = field(default_factory=lambda: Paths(output_dir="${oc.env:SM_OUTPUT_DIR,outputs/debug}"))
     dev: Dev = field(
         default_factory=lambda: Dev(
-            fast_dev_run=True,
-            limit_train_batches=1,
-            limit_val_batches=1,
-            limit_test_batches=1,
-            log_every_n_steps=1,
+            fast_dev_run=True, limit_train_batches=1, limit_val_batches=1, limit_test_batches=1, log_every_n_steps=1
         )
     )
 

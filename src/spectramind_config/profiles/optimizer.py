@@ -18,7 +18,6 @@ class OptimizerConfig(Profile):
     """What every optimizer has."""
 
     builds: ClassVar[bool] = True
-
     lr: Annotated[float, about(gt=0)] = 0.0003
     """Peak learning rate"""
     schedule: Schedule = "cosine"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any
 
 from spectramind_config.compose import composition, experiments, saved
 from spectramind_config.compose.config import Config, root
+from spectramind_config.compose.experiments import Listing
 from spectramind_config.profiles.data import DataConfig
 from spectramind_config.profiles.local import Dev, LocalConfig, MLflow, NumWorkers, Paths
 from spectramind_config.profiles.logger import LoggerConfig
@@ -21,8 +22,9 @@ from spectramind_config.settings import Devices, Duration, Precision
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+    from typing_extensions import TypeVar
 
-C = TypeVar("C", bound=Config)
+    C = TypeVar("C", bound=Config, default="EffectiveConfig")
 
 
 @root(
@@ -37,8 +39,7 @@ C = TypeVar("C", bound=Config)
 class EffectiveConfig(Config):
     """What a run uses, after ``trainer``, ``local`` and the command line have been folded into one.
 
-    The settings of ``trainer`` and ``local`` stand at the top (``cfg.precision``, ``cfg.paths.output_dir``); the
-    layers themselves, with the fields that a site's own profile adds, at ``cfg.trainer`` and ``cfg.local``.
+    What both groups set stands at the top (``cfg.precision``); what a site's own profile adds, at ``cfg.local``.
     """
 
     trainer: TrainerConfig = group("defaults")
@@ -48,7 +49,6 @@ class EffectiveConfig(Config):
     loss: LossConfig = group("composite")
     logger: LoggerConfig = group("rich_console")
     optimizer: OptimizerConfig = group("adamw")
-
     devices: Devices = folded()
     precision: Precision = folded()
     seed: int = folded()
@@ -82,84 +82,45 @@ class EffectiveConfig(Config):
         return {"processes": "all" if everything else processes * self.num_nodes}
 
 
-@overload
-def compose(overrides: Sequence[str] = ()) -> EffectiveConfig: ...
-@overload
-def compose(overrides: Sequence[str] = (), *, root: type[C]) -> C: ...
-def compose(overrides: Sequence[str] = (), *, root: type[Config] = EffectiveConfig) -> Config:
-    """Compose the config of a root from a list of overrides in Hydra's grammar.
+def compose(overrides: Sequence[str] = (), *, root: type[C] = EffectiveConfig) -> C:  # type: ignore[assignment]
+    """Compose the config of a root from overrides in Hydra's grammar, ``["local=hpc", "local.devices=8"]``.
 
     Layers are folded left to right: profiles in the order of the root's groups (``trainer`` under ``local``: where
     both set a value, ``local`` wins unless it says null), then experiments, then the overrides, the last of several.
-    The result is frozen and knows the origin of every value.
-
-    Args:
-        overrides: Such as ``["trainer=multi_gpu", "local=hpc", "local.devices=8"]``.
-        root: The class to compose.
-
-    Raises:
-        ConfigError: With every mistake in the overrides, not only the first.
+    The result is frozen and knows the origin of every value. A ConfigError has every mistake, not only the first.
     """
     return composition.compose(overrides, root)
 
 
-@overload
-def from_dict(values: Mapping[str, Any], source: str) -> EffectiveConfig: ...
-@overload
-def from_dict(values: Mapping[str, Any], source: str, *, root: type[C]) -> C: ...
-def from_dict(values: Mapping[str, Any], source: str, *, root: type[Config] = EffectiveConfig) -> Config:
-    """Rebuild a config from what ``to_dict`` gave, checked like a command line.
+def from_dict(values: Mapping[str, Any], source: str, *, root: type[C] = EffectiveConfig) -> C:  # type: ignore[assignment]
+    """Rebuild a config from what ``to_dict`` gave, which chooses the profiles too; checked like a command line.
 
-    Args:
-        values: The nested values; ``trainer.name``, ``model.name`` and so on choose the profiles.
-        source: Where they come from, for messages: a file's path.
-        root: The class to rebuild.
-
-    Raises:
-        ConfigError: With every key that is unknown and every value that does not fit.
+    Where the values come from, such as a file's path, is told in the ConfigError with every mistake in them.
     """
     return saved.from_dict(values, source, root)
 
 
-@overload
-def from_file(path: Path) -> EffectiveConfig: ...
-@overload
-def from_file(path: Path, *, root: type[C]) -> C: ...
-def from_file(path: Path, *, root: type[Config] = EffectiveConfig) -> Config:
+def from_file(path: Path, *, root: type[C] = EffectiveConfig) -> C:  # type: ignore[assignment]
     """Rebuild the config that a YAML or JSON file, a run's manifest or its directory holds.
 
-    Raises:
-        ConfigError: With every mistake in the file, each with its line.
+    A ConfigError has every mistake in the file, each with its line.
     """
     return saved.from_file(path, root)
 
 
-@overload
-def from_hydra(config: DictConfig) -> EffectiveConfig: ...
-@overload
-def from_hydra(config: DictConfig, *, root: type[C]) -> C: ...
-def from_hydra(config: DictConfig, *, root: type[Config] = EffectiveConfig) -> Config:
+def from_hydra(config: DictConfig, *, root: type[C] = EffectiveConfig) -> C:  # type: ignore[assignment]
     """The typed config of what another Hydra application composed from our groups, wherever its values came from.
 
-    Args:
-        config: All that the application composed, or some groups of it; what no group or setting of the root is called
-            belongs to the application and is left alone. A group that is not there has its default profile.
-        root: The class to build.
-
-    Raises:
-        ConfigError: With every value that breaks a range, every setting that does not exist, every contradiction.
+    A group that is not in it has its default profile, and what no group or setting of the root is called is left alone.
+    A ConfigError has every value that breaks a range, every setting that does not exist, every contradiction.
     """
     return saved.from_hydra(config, root)
 
 
-def experiment(
-    name: str, *, root: type[Config] = EffectiveConfig
-) -> Callable[[Callable[[], Sequence[str]]], Callable[[], Sequence[str]]]:
+def experiment(name: str, *, root: type[Config] = EffectiveConfig) -> Callable[[Listing], Listing]:
     """Register a function that returns a list of overrides as an experiment, chosen by ``experiment=name``.
 
-    Its docstring says what it is for. It may choose profiles, wins over them, and loses against the command line.
-
-    Raises:
-        ConfigError: With every mistake in the overrides.
+    Its docstring says what it is for. It may choose profiles, wins over them, and loses against the command line. A
+    ConfigError has every mistake in the overrides.
     """
     return experiments.experiment(name, root)

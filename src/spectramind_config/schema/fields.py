@@ -28,7 +28,7 @@ _S = TypeVar("_S", bound=Settings)
 
 
 class UnsupportedTypeError(TypeError):
-    """An annotation that no setting can have; the message names the class, the field and the nearest type that works."""
+    """An annotation that no setting can have; the message names class, field and the nearest type that works."""
 
     source = ""
     """``file:line`` of the field, once that is known."""

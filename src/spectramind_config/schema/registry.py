@@ -207,9 +207,8 @@ class Registry:
             known.roots[root.name] = root
             known.views.clear()
             store.put_root(root)
-            for (owner, name), one in known.experiments.items():
-                if owner == root.name:
-                    store.put_experiment(root, name, one.overrides)
+            for experiment in self.experiments(root).values():
+                store.put_experiment(root, experiment.name, experiment.overrides)
             for group in root.groups.values():
                 for several in known.profiles.get(group.name, {}).values():
                     for one in several:

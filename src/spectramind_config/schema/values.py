@@ -194,8 +194,8 @@ def updated(current: Any, inside: Sequence[str], value: Any, *, add: bool) -> An
     if first not in keys and current is not None and not add:
         raise ValueError(f"there is no entry '{first}'; to add one, write +")
     key = keys.get(first, first)
-    if isinstance(key, int | float):
-        raise ValueError(f"{key} is a number, and such an entry is set as a dict: {{{key}:<value>}}")
+    if isinstance(key, int | float):  # Hydra takes no such key behind a dot.
+        raise ValueError(f"{key} is a number, and such an entry is set as a dict: {{{key}:<value>}}")  # noqa: TRY004
     changed = updated(base.get(key), rest, value, add=add) if rest else merged(base.get(key), value, add=add)
     return {plain(one): plain(item) for one, item in base.items()} | {plain(key): changed}
 

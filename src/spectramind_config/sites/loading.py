@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -43,10 +44,14 @@ class _Loaded:
     files: frozenset[str] = frozenset()
     failures: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
 
+    shrunk: frozenset[str] = frozenset()
+
     @property
     def settled(self) -> bool:
         """Whether nobody seems to be writing a file right now: then it fails, or holds half, until it is whole."""
-        young = any(time.time() - (_stamp(label) or (0,))[0] / 1e9 < _YOUNG_S for label in self.failures)
+        young = any(
+            time.time() - (_stamp(label) or (0,))[0] / 1e9 < _YOUNG_S for label in (*self.failures, *self.shrunk)
+        )
         return not young and all(_stamp(path) == stamp for path, stamp in self.stamps)
 
 
@@ -115,6 +120,7 @@ def _read(root: Root, before: _Loaded | None) -> _Loaded:
     files = list(dict.fromkeys(files))
     stamps = tuple((path, _stamp(path)) for path in dict.fromkeys([*watched, *map(str, files)]))
     sources = frozenset(map(str, [*files, *absent]))
+    held = _held()
     REGISTRY.discard(sources | (before.files if before else frozenset()))
     for name, module in list(sys.modules.items()):
         if name.startswith(f"{__name__}.") and getattr(module, "__file__", "") in sources | (before or _Loaded()).files:
@@ -129,7 +135,15 @@ def _read(root: Root, before: _Loaded | None) -> _Loaded:
     overlays = [file for file in files if file.suffix == ".yaml"]
     while len(pending := _attempt(overlays, lambda file: _overlay(file, root))) not in (0, len(overlays)):
         overlays = [Path(label) for label in pending]  # One may change another that has been loaded after it.
-    return _Loaded(variable, stamps, sources, failures | pending)
+    now = _held()  # A file that has just been emptied is about to be written, as a rule.
+    shrunk = frozenset(file for file, count in held.items() if file in sources and now.get(file, 0) < count)
+    return _Loaded(variable, stamps, sources, failures | pending, shrunk)
+
+
+def _held() -> Counter[str]:
+    """How many profiles each source has brought."""
+    known = REGISTRY.known.profiles.values()
+    return Counter(one.provider for named in known for several in named.values() for one in several)
 
 
 def _attempt(files: list[Path], loader: Callable[[Path], None]) -> dict[str, tuple[Problem, ...]]:

@@ -67,6 +67,8 @@ def read(file: Path, *, expected: str, see: str) -> tuple[str, Any, dict[str, in
         if isinstance(node, yaml.MappingNode):
             found: dict[Any, Any] = {}
             for key, item in node.value:
+                if not isinstance(key, yaml.ScalarNode):
+                    raise unreadable("a list or a dict is no name of a setting", key.start_mark.line + 1)
                 name = f"{prefix}{key.value}"
                 if key.value in found:
                     raise unreadable(f"{name} stands on line {lines[name]} already", key.start_mark.line + 1)

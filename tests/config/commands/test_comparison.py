@@ -108,7 +108,7 @@ def test_no_difference_means_one_fingerprint(
     data: st.DataObject, valid_choices: Overrides, valid_settings: Overrides
 ) -> None:
     """Two configs differ in no path if and only if they are equal."""
-    from spectramind_config.commands.comparison import differences
+    from spectramind_config.commands.configs import differences
 
     pair = [sc.compose(data.draw(valid_choices) + data.draw(valid_settings)) for _ in range(2)]
     assert (differences(*pair) == []) == (pair[0] == pair[1])
