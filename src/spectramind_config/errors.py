@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 WIDTH = 120  # No printed line is longer, unless one value alone is or the terminal is narrower.
-_MOST = 20  # As many mistakes of one command line are told in full.
+MOST = 20  # As many mistakes of one command line are told in full.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,16 +58,16 @@ class ConfigError(Exception):
         super().__init__(self.problems, self.arguments, program, command)
 
     def __str__(self) -> str:
-        paragraphs = [str(problem) for problem in self.problems[:_MOST]]
+        paragraphs = [str(problem) for problem in self.problems[:MOST]]
         if len(self.problems) > 1:
             paragraphs = [f"{number}. {text}" for number, text in enumerate(paragraphs, 1)]
             paragraphs.insert(0, f"{len(self.problems)} mistakes:")
-        if len(self.problems) > _MOST:
-            paragraphs.append(f"… and {len(self.problems) - _MOST} more")
+        if len(self.problems) > MOST:
+            paragraphs.append(f"… and {len(self.problems) - MOST} more")
         if (corrected := self.corrected()) is not None:
             paragraphs.append(f"run instead: {' '.join([self.command, *map(quoted, corrected)])}")
         else:
-            for see in dict.fromkeys(one.see for one in self.problems[:_MOST] if one.see and one.instead is None):
+            for see in dict.fromkeys(one.see for one in self.problems[:MOST] if one.see and one.instead is None):
                 command = see.replace("{run}", self.run, 1) if see.startswith("{run}") else f"{self.program} {see}"
                 paragraphs.append(f"see: {command}")
         return "\n".join(paragraphs)
@@ -75,7 +75,7 @@ class ConfigError(Exception):
     def corrected(self) -> list[str] | None:
         """The command line with every mistake mended, or None where that needs a decision of the user's."""
         fixes = {problem.argument: problem.instead for problem in self.problems}
-        if not fixes or None in fixes or None in fixes.values() or len(fixes) > _MOST:
+        if not fixes or None in fixes or None in fixes.values() or len(fixes) > MOST:
             return None
         arguments = [fixes.get(argument, argument) for argument in self.arguments]
         added = [fix for argument, fix in fixes.items() if argument not in self.arguments]
