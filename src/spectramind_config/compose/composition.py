@@ -24,6 +24,7 @@ from spectramind_config.schema.registry import REGISTRY, Experiment, Registered
 from spectramind_config.schema.root import Root
 from spectramind_config.schema.values import (
     Written,
+    holds,
     is_interpolation,
     merged,
     nested,
@@ -190,8 +191,7 @@ def _set_one(layers: Layers, said: Said, mistakes: Mistakes) -> list[Problem]:
     if path in leaves:
         value = override.value
         if override.sign == "+" and not (isinstance(value, dict) and leaves[path].is_container):
-            text = override.argument.removeprefix("+")
-            return [mistakes.about(override, f"{path} exists already, so it cannot be added", instead=text)]
+            return [mistakes.exists(override, path)]
         if isinstance(value, dict) and leaves[path].is_container:
             try:
                 value = merged(layers.raw(path), value, add="+" in override.sign)
@@ -213,6 +213,8 @@ def _set_one(layers: Layers, said: Said, mistakes: Mistakes) -> list[Problem]:
         inside.insert(0, name)
     if not parent or not leaves[parent].is_container:
         return [mistakes.unknown_setting(override, path, leaves)]
+    if override.sign == "+" and not isinstance(value, dict) and holds(layers.raw(parent), inside):
+        return [mistakes.exists(override, path)]
     try:
         value = updated(layers.raw(parent), inside, value, add="+" in override.sign)
     except (ValueError, KeyError) as error:

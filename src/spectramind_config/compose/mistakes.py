@@ -101,6 +101,11 @@ class Mistakes:
             see="profiles list",
         )
 
+    def exists(self, override: Override, path: str) -> Problem:
+        """``+local.devices=8``."""
+        fix = override.argument.removeprefix("+")
+        return self.about(override, f"{path} exists already, so it cannot be added", instead=fix)
+
     def removed_experiment(self, override: Override) -> Problem:
         """``~experiment`` or ``+experiment=narrow``."""
         return self.about(

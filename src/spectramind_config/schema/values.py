@@ -200,6 +200,20 @@ def updated(current: Any, inside: Sequence[str], value: Any, *, add: bool) -> An
     return {plain(one): plain(item) for one, item in base.items()} | {plain(key): changed}
 
 
+def holds(current: Any, inside: Sequence[str]) -> bool:
+    """Whether a list, a dict or settings have such an element."""
+    for name in inside:
+        if isinstance(current, Settings):
+            current = {field.name: getattr(current, field.name) for field in fields(current)}
+        if isinstance(current, list | tuple):
+            current = dict(enumerate(current))
+        found = {str(plain(key)): item for key, item in current.items()} if isinstance(current, Mapping) else {}
+        if name not in found:
+            return False
+        current = found[name]
+    return True
+
+
 def quote(value: object) -> str:
     """A value as a message shows it."""
     text = repr(plain(value))

@@ -43,7 +43,7 @@ PURPOSE = [
     ),
     (r"is not a finite number", "nan and inf compare as no configuration should, and JSON has neither"),
     (r"'\?\?\?' is not a value, it marks a missing one", "an effective config has no missing values"),
-    (r"there is no setting", "Hydra adds the misspelt key of +key=… to the typed node and runs on"),
+    (r"there is no (setting|group)", "Hydra adds the misspelt key of +key=… to the typed node and runs on"),
     (r"cannot be (removed|added)|can be added or removed", "every setting exists and has a value: ~ and + are slips"),
     (r"has no effect", "local hides the value that trainer was given"),
     (
@@ -160,9 +160,9 @@ def written(value: Any) -> Iterator[Written]:
         yield from written(inner)
 
 
-def numbers(overrides: list[str]) -> dict[str, str]:
+def numbers(overrides: list[str]) -> set[tuple[str, str]]:
     """What Hydra makes of the numbers and truth values in overrides, as texts, with the texts that were written."""
-    return {str(one.value): one.text for override in overrides for one in written(parse(override).value)}
+    return {(str(one.value), one.text) for override in overrides for one in written(parse(override).value)}
 
 
 def differences(ours: sc.EffectiveConfig, theirs: dict[str, Any], overrides: list[str]) -> Iterator[str]:
@@ -178,7 +178,7 @@ def differences(ours: sc.EffectiveConfig, theirs: dict[str, Any], overrides: lis
             else:
                 equal = plain(one) == plain(other)
             if not equal and str in kinds and isinstance(one, str) and isinstance(other, str):
-                found = numbers(overrides).items()
+                found = numbers(overrides)
                 equal = any(other.replace(made, text) == one for made, text in found if made != text)
             if not equal:
                 yield f"{group}.{path}: {one!r} is not Hydra's {other!r}"
@@ -265,6 +265,7 @@ REFUSED_ON_PURPOSE = [
     (["local.num_workers=${trainer.dev}"], PURPOSE[9][0]),
     (["hydra.verbose=true"], PURPOSE[10][0]),
     (["+local.devices=8"], PURPOSE[4][0]),
+    (["+local/x=0"], PURPOSE[3][0]),
     (["~local"], PURPOSE[4][0]),
     (["~experiment"], PURPOSE[4][0]),
     (["~local.devices"], PURPOSE[4][0]),

@@ -234,6 +234,17 @@ def test_added_fields_are_typed_overridable_and_saved() -> None:
             sc.compose(["local=site", wrong])
 
 
+@pytest.mark.parametrize("override", ["+local.limits.gpu=2", "+local.tags.0=b", "+optimizer.betas.0=0.5"])
+def test_what_exists_cannot_be_added(override: str) -> None:
+    """An element of a list or of a dict is no different from a setting; ++ sets it whether it exists or not."""
+    sc.profile("local", "site")(Site)
+    before = ["local=site", "+local.limits.gpu=1"]
+    with pytest.raises(sc.ConfigError, match="exists already, so it cannot be added") as caught:
+        sc.compose([*before, override])
+    assert str(caught.value).endswith(f" {override.removeprefix('+')}")
+    assert sc.compose([*before, f"+{override}"]) == sc.compose([*before, override.removeprefix("+")])
+
+
 def test_the_order_of_a_dicts_keys_is_no_difference() -> None:
     """A dict that is written in another order is the same value, with the same fingerprints."""
     sc.profile("local", "site")(Site)
