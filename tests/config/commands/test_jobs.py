@@ -9,7 +9,7 @@ import pytest
 
 import spectramind_config as sc
 from spectramind_config.commands import jobs
-from spectramind_config.commands.jobs import _points
+from spectramind_config.commands.jobs import points
 from spectramind_train.cli import main
 
 SWEEPS = [
@@ -36,7 +36,7 @@ SWEEPS = [
 @pytest.mark.parametrize(("overrides", "expected"), SWEEPS, ids=lambda value: " ".join(map(str, value))[:40])
 def test_a_sweep_is_the_product_of_its_overrides(overrides: list[str], expected: list[list[str]]) -> None:
     """What is no sweep, or cannot be read, stands for itself; the composition tells what is wrong with it."""
-    assert list(map(list, _points(overrides, sc.EffectiveConfig))) == expected
+    assert list(map(list, points(overrides, sc.EffectiveConfig))) == expected
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
