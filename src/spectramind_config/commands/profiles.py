@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import dataclasses
+import functools
 import inspect
 import json
 import os
@@ -250,12 +251,16 @@ def _annotation(owner: type, name: str) -> ast.expr:
             return annotation
 
 
+@functools.lru_cache(maxsize=8)
+def _origins(source: str) -> Mapping[str, str | None]:
+    imports = [one for one in ast.parse(source).body if isinstance(one, ast.ImportFrom)]
+    return {alias.asname or alias.name: one.module for one in imports for alias in one.names}
+
+
 def _imports(annotation: ast.expr, owner: type) -> dict[str, str]:
     """Where the names in an annotation come from: the module that the owner's module imports them from, or itself."""
     names = {node.id for node in ast.walk(annotation) if isinstance(node, ast.Name)} - vars(builtins).keys()
-    statements = ast.parse(inspect.getsource(sys.modules[owner.__module__])).body if names else []
-    imports = [one for one in statements if isinstance(one, ast.ImportFrom)]
-    origins = {alias.asname or alias.name: one.module for one in imports for alias in one.names}
+    origins = _origins(inspect.getsource(sys.modules[owner.__module__])) if names else {}
     return {name: origins.get(name) or owner.__module__ for name in names}
 
 
