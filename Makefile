@@ -1,18 +1,22 @@
 # make train   installs what is needed and trains V50 on simulated planets; ARGS="local=debug" passes overrides
 # make test    linters, type checks and tests
+# make faults  kills, starves and corrupts runs; prints faults tried and survived. Takes long, not part of make test
 # make docs    the site, in build/site; a warning is an error
 # make reference   writes anew what follows from declarations: reference pages, outputs on pages, error texts
 PYTHON ?= $(if $(shell command -v python3.11),python3.11,python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test lint docs reference clean
+.PHONY: train test lint faults docs reference clean
 
 train: $(VENV)/train.stamp
 	$(strip $(BIN)/spectramind train $(ARGS))
 
 test: lint
 	$(BIN)/pytest -n 2
+
+faults: $(VENV)/dev.stamp
+	$(BIN)/pytest tests/faults -n 2 --timeout 3600
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
