@@ -110,8 +110,11 @@ def _plan(options: Namespace, _: type[EffectiveConfig]) -> int:
 
 def _predict(options: Namespace, _: type[EffectiveConfig]) -> int:
     from spectramind_train.run.directory import Run
+    from spectramind_train.run.terminal import Terminal
 
-    run = Run.open(options.run)
+    run, terminal = Run.open(options.run), Terminal()
+    if run.manifest.status == "running":
+        terminal.warn(f"{run.path} is {run.manifest.describe()}")
     checkpoint = run.checkpoint()
     from spectramind_train.ariel.lightcurves import read_binned
     from spectramind_train.ariel.tables import write_submission
@@ -119,7 +122,6 @@ def _predict(options: Namespace, _: type[EffectiveConfig]) -> int:
     from spectramind_train.planets.preparation import Planet
     from spectramind_train.results.prediction import load_model, predict
     from spectramind_train.results.report import report_spectra
-    from spectramind_train.run.terminal import Terminal
     from spectramind_train.transit.spectrum_fit import fit_transit
 
     config = from_dict(run.manifest.config, f"{run.path}/manifest.json")
@@ -132,7 +134,6 @@ def _predict(options: Namespace, _: type[EffectiveConfig]) -> int:
         write_submission(output, prediction.planet_ids, prediction.mu, prediction.sigma)
     except OSError as error:
         raise ConfigError(f"{output}: cannot be written ({error.strerror}); name another file with --output") from error
-    terminal = Terminal()
     report_spectra(planets, prediction, terminal)
     terminal.say(f"written: {output}")
     return 0

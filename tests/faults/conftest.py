@@ -36,7 +36,7 @@ FAILURES = pytest.StashKey[list[Exception]]()
 
 @pytest.fixture
 def fault(request: pytest.FixtureRequest) -> Fault:
-    """Counts faults: ``with fault(kind):`` is one fault of a kind, survived unless the block fails."""
+    """Counts faults: each ``with`` block that names a kind is one, and is survived unless it fails."""
     failures = request.node.stash[FAILURES] = []
 
     @contextmanager

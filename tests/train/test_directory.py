@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from spectramind_config import ConfigError, compose
 from spectramind_config.host import Host
 from spectramind_train.run.atomic_files import write_atomically
 from spectramind_train.run.directory import Run, require_writable
+from spectramind_train.run.liveness import Process
 from spectramind_train.run.manifest import DataRecord, read_manifest
 from spectramind_train.run.plan import plan
 from spectramind_train.run.terminal import Terminal
@@ -156,3 +164,108 @@ def test_a_run_has_its_directory_while_planets_are_prepared_and_not_if_they_cann
         train(config, plan(config, host), host, Terminal(silent=True), started=0.0)
     assert [entry.name for entry in (tmp_path / "outputs").iterdir()] == ["here"]
     assert read_manifest(tmp_path / "outputs" / "here" / "run_manifest.json").run_id == before.path.name
+
+
+BEGIN = """
+import sys
+from pathlib import Path
+from spectramind_config import compose
+from spectramind_config.host import Host
+from spectramind_train.run.directory import Run
+from spectramind_train.run.plan import plan
+config, host = compose([f"local.output_dir='{sys.argv[1]}'"]), Host.detect()
+print(Run.create(config, plan(config, host), host).path, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_run_whose_process_was_killed_is_lost(tmp_path: Path) -> None:
+    """It runs as long as its process lives; who asks it for a checkpoint is told what became of it."""
+    with subprocess.Popen(
+        [sys.executable, "-c", BEGIN, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        run = Run.open(Path(process.stdout.readline().strip()))
+        assert (run.manifest.state(), run.manifest.process.pid) == ("running", process.pid)
+        assert run.manifest.describe() == f"running: process {process.pid} of {run.manifest.process.host}"
+        process.kill()
+    assert (run.manifest.state(), run.manifest.status) == ("lost", "running")
+    with pytest.raises(ConfigError, match=f"no checkpoint; it is lost: process {process.pid} of"):
+        Run.open(run.path).checkpoint()
+
+
+def test_what_a_killed_run_has_left_unfinished_goes_with_the_next(tmp_path: Path) -> None:
+    """Beside the newest manifest, in its directory and among its checkpoints; what another run writes now stays."""
+    run = create(tmp_path)
+    run.checkpoints.mkdir()
+    dead, alive = msgspec.structs.replace(Process.this(), started="1"), Process.this()
+    for folder in (tmp_path, run.path, run.checkpoints):
+        for writer in (dead, alive):
+            (folder / f".last.ckpt.{writer.token()}-012345").write_text("half")
+    create(tmp_path)
+    left = [path.name for path in tmp_path.rglob(".last.ckpt.*")]
+    assert left == [f".last.ckpt.{alive.token()}-012345"] * 3
+
+
+def test_a_run_elsewhere_cannot_be_told(tmp_path: Path) -> None:
+    """Another machine's run says that it runs, which is all that is known; so does one of an earlier version."""
+    run = create(tmp_path)
+    run.manifest.process = Process("node7", "another boot", "", 17, "1")
+    assert run.manifest.state() == "unknown"
+    assert "cannot tell whether process 17 of node7 still lives" in run.manifest.describe()
+    run.manifest.process = None
+    assert run.manifest.state() == "unknown"
+    run.finish("failed", error="ValueError: it did")
+    assert (run.manifest.state(), run.manifest.describe()) == ("failed", "failed: ValueError: it did")
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """No file may grow beyond a size."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("error", [None, "OSError: " + "\N{SNOWMAN}" * 5000])
+def test_an_end_that_the_manifest_has_no_room_for_leaves_a_word(tmp_path: Path, error: str | None) -> None:
+    """What was reserved at the start is overwritten; whoever opens the run hears of it."""
+    run = create(tmp_path)
+    with largest_file(4096), pytest.raises(OSError, match="File too large"):
+        run.finish("failed", error=error)
+    assert read_manifest(run.path).status == "running"
+    for path in (run.path, run.path / "manifest.json", tmp_path / "run_manifest.json"):
+        found = Run.open(path).manifest
+        assert (found.state(), found.finished) == ("failed", run.manifest.finished)
+        assert (found.error or "") == (error or "")[:512]
+    run.finish("failed", error=error)
+    assert read_manifest(run.path).error == error
+    assert sorted(path.name for path in run.path.iterdir()) == ["config.yaml", "manifest.json"]
+
+
+def test_a_run_that_goes_on_takes_back_its_word(tmp_path: Path) -> None:
+    """A process that claims it runs it; what its predecessor said of the end is no more."""
+    run = create(tmp_path)
+    with largest_file(4096), pytest.raises(OSError, match="File too large"):
+        run.finish("interrupted")
+    again = Run.open(run.path)
+    again.claim()
+    again.write()
+    found = Run.open(run.path).manifest
+    assert (found.state(), found.process, found.finished) == ("running", Process.this(), None)
+
+
+def test_a_word_that_is_none_is_not_heard(tmp_path: Path) -> None:
+    """Half a word, a pipe, or a file without an end in its place."""
+    run = create(tmp_path)
+    (run.path / ".end").write_bytes(b'{"status": "compl'.ljust(4096))
+    assert Run.open(run.path).manifest.state() == "running"
+    (run.path / ".end").unlink()
+    os.mkfifo(run.path / ".end")
+    assert Run.open(run.path).manifest.state() == "running"
+    (run.path / ".end").unlink()
+    (run.path / ".end").symlink_to("/dev/zero")
+    assert Run.open(run.path).manifest.state() == "running"

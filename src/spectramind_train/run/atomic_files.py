@@ -1,14 +1,27 @@
-"""Files that appear whole or not at all, whatever writes them."""
+"""Files and folders that appear whole or not at all, whatever writes them.
+
+Until then they stand beside their final name under a hidden one, which names the process that writes them: what a
+process that was killed has left is told from what another is writing now, and removed by :func:`sweep`.
+"""
 
 from __future__ import annotations
 
 import filecmp
 import os
+import re
 import secrets
+import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+from spectramind_train.run.liveness import Process, is_gone
+
+_UNFINISHED = re.compile(r"\..+\.(?P<writer>[0-9a-f]{8}-[0-9]+-[0-9a-f]{8})-[0-9a-f]{6}")
+_ABANDONED_S = 24 * 3600.0
+"""Nothing takes so long to write; by then the writer is gone, even where its machine cannot be asked."""
 
 
 @contextmanager
@@ -22,7 +35,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         The new file, open for writing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    unfinished = _unfinished(path)
     try:
         with unfinished.open("xb") as file:
             yield file
@@ -38,3 +51,51 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write a file as :func:`replacing` does."""
     with replacing(path) as file:
         file.write(content)
+
+
+@contextmanager
+def making(folder: Path) -> Iterator[Path]:
+    """A new folder beside ``folder`` that takes its name at the end, unless another process was faster.
+
+    Yields:
+        The new folder.
+    """
+    unfinished = _unfinished(folder)
+    unfinished.mkdir()
+    try:
+        yield unfinished
+        try:
+            unfinished.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def sweep(*folders: Path) -> None:
+    """Remove what processes that are gone have left unfinished in folders; one that is missing is empty.
+
+    The leftovers of another machine, or of this one before it was restarted, go when they are a day old.
+    """
+    for folder in folders:
+        with suppress(OSError):
+            entries = [Path(entry.path) for entry in os.scandir(folder) if _UNFINISHED.fullmatch(entry.name)]
+            for path in entries:
+                _remove_if_abandoned(path)
+
+
+def _unfinished(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{Process.this().token()}-{secrets.token_hex(3)}")
+
+
+def _remove_if_abandoned(path: Path) -> None:
+    found = _UNFINISHED.fullmatch(path.name)
+    gone = is_gone(found["writer"]) if found else False
+    with suppress(OSError):
+        if gone is None:
+            gone = time.time() - path.lstat().st_mtime > _ABANDONED_S
+        if gone and path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif gone:
+            path.unlink()

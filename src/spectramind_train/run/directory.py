@@ -10,9 +10,12 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
+import msgspec
+
 from spectramind_config import ConfigError, EffectiveConfig, Problem
 from spectramind_config.host import Host
-from spectramind_train.run.atomic_files import write_atomically
+from spectramind_train.run.atomic_files import sweep, write_atomically
+from spectramind_train.run.liveness import Process
 from spectramind_train.run.manifest import (
     CheckpointRecord,
     DataRecord,
@@ -27,6 +30,16 @@ from spectramind_train.run.manifest import (
 from spectramind_train.run.plan import RunPlan
 
 LAST_CHECKPOINT = "last.ckpt"
+_RESERVE = ".end"
+_RESERVE_BYTES = 4096
+
+
+class _Word(msgspec.Struct, frozen=True):
+    """The end of a run that could not be written into its manifest."""
+
+    status: Status
+    error: str | None
+    finished: str
 
 
 class Run:
@@ -51,17 +64,28 @@ class Run:
         """
         require_writable(config)
         root = Path(config.paths.output_dir).expanduser()
+        sweep(root, Path(config.paths.run_manifest).expanduser().parent, *root.glob("*/"), *root.glob("*/checkpoints/"))
         missing = tuple(folder for folder in (root, *root.parents) if not folder.exists())
         path = _new_directory(config, root)
         run = cls(path, Manifest.of(path.name, config, plan, host))
         run._parents = missing
         try:
             write_atomically(path / "config.yaml", config.to_yaml().encode())
+            run.claim()
             write_manifest(run.manifest, path / "manifest.json")
         except OSError as error:
             run.discard()
             raise _cannot_start(path, error) from error
         return run
+
+    def claim(self) -> None:
+        """Make this process the one that runs it: the manifest names it, and there is room for a word of the end.
+
+        A file in its full size holds that room, because a disk may be full by then.
+        """
+        self.manifest.process = Process.this()
+        self.manifest.status, self.manifest.error, self.manifest.finished = "running", None, None
+        write_atomically(self.path / _RESERVE, b" " * _RESERVE_BYTES)
 
     def begin(self, data: DataRecord) -> None:
         """Record the planets; from now on the run is the newest, and is kept however it ends.
@@ -93,7 +117,10 @@ class Run:
         directory = path if path.is_dir() else path.parent
         if not (directory / "manifest.json").is_file():
             directory = directory / manifest.run_id
-        return cls(directory, manifest)
+        run = cls(directory, manifest)
+        if manifest.status == "running" and (word := _read_word(directory)):
+            manifest.status, manifest.error, manifest.finished = word.status, word.error, word.finished
+        return run
 
     @property
     def checkpoints(self) -> Path:
@@ -117,7 +144,21 @@ class Run:
             for file in sorted(self.checkpoints.glob("*.ckpt"))
         ]
         self.manifest.status, self.manifest.error, self.manifest.finished = status, error, now()
-        self.write()
+        try:
+            self.write()
+        except OSError:
+            self._leave_word()
+            raise
+        (self.path / _RESERVE).unlink(missing_ok=True)
+
+    def _leave_word(self) -> None:
+        """Write the end into the room that was reserved for it: what is overwritten takes no space."""
+        error = self.manifest.error and self.manifest.error[: _RESERVE_BYTES // 8]  # A character may take six bytes.
+        word = msgspec.json.encode(_Word(self.manifest.status, error, self.manifest.finished or now()))
+        with suppress(OSError), (self.path / _RESERVE).open("r+b") as file:
+            file.write(word.ljust(_RESERVE_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
 
     def checkpoint(self) -> Path:
         """The best checkpoint, or the last where none was better, verified against the manifest.
@@ -128,7 +169,7 @@ class Run:
         records = {record.kind: record for record in self.manifest.checkpoints}
         record = records.get("best") or records.get("last")
         if record is None:
-            raise ConfigError(f"{self.path}: the run has no checkpoint (its status is {self.manifest.status})")
+            raise ConfigError(f"{self.path}: the run has no checkpoint; it is {self.manifest.describe()}")
         file = self.path / record.file
         if not file.is_file():
             raise ConfigError(f"{file}: the checkpoint is missing")
@@ -177,6 +218,17 @@ def _unwritable(config: EffectiveConfig, name: str, reason: str) -> Problem:
         argument=origin.argument or f"{name} added",
         instead=f"local.paths.{name}={here}",
     )
+
+
+def _read_word(directory: Path) -> _Word | None:
+    file = directory / _RESERVE
+    try:
+        # A stranger's may be a pipe, or without an end.
+        if not file.is_file() or file.stat().st_size != _RESERVE_BYTES:
+            return None
+        return msgspec.json.decode(file.read_bytes(), type=_Word)
+    except (OSError, msgspec.MsgspecError):
+        return None
 
 
 def _cannot_start(path: Path, error: OSError) -> ConfigError:

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import platform
+import socket
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,9 +17,14 @@ import msgspec
 from spectramind_config import ConfigError, EffectiveConfig
 from spectramind_config.host import Host
 from spectramind_train.run.atomic_files import write_atomically
+from spectramind_train.run.liveness import Process
 from spectramind_train.run.plan import RunPlan
+from spectramind_train.run.sources import source_digest
 
 SCHEMA_VERSION = 1
+CODE = "spectramind_train.training"
+"""The module that stands on all that decides a result."""
+
 PACKAGES = (
     "spectramind",
     "torch",
@@ -33,6 +39,7 @@ PACKAGES = (
 )
 Kind = Literal["best", "last", "other"]
 Status = Literal["running", "completed", "walltime", "interrupted", "failed"]
+State = Literal[Status, "lost", "unknown"]
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -70,7 +77,8 @@ class GitState(msgspec.Struct, frozen=True):
 class Manifest(msgspec.Struct, kw_only=True):
     """Everything that is needed to know, compare and repeat a run; times are UTC in ISO 8601.
 
-    ``data`` is None until the planets are prepared.
+    ``data`` is None until the planets are prepared. ``process`` is the one that runs it, and ``code`` the digest of the
+    code that decides its result, by module; what the manifest of an earlier version does not say is empty.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -79,6 +87,7 @@ class Manifest(msgspec.Struct, kw_only=True):
     started: str
     finished: str | None = None
     error: str | None = None
+    process: Process | None = None
     overrides: list[str]
     profiles: dict[str, str]
     config: dict[str, Any]
@@ -90,6 +99,7 @@ class Manifest(msgspec.Struct, kw_only=True):
     plan: dict[str, Any]
     host: dict[str, Any]
     git: GitState | None
+    code: dict[str, str] = {}
     packages: dict[str, str]
     data: DataRecord | None = None
     checkpoints: list[CheckpointRecord] = []
@@ -112,10 +122,35 @@ class Manifest(msgspec.Struct, kw_only=True):
             devices=Choice(config.devices, effective, plan.reason("devices")),
             precision=Choice(config.precision, plan.precision, plan.reason("precision")),
             plan=dataclasses.asdict(plan),
-            host={**dataclasses.asdict(host), "platform": platform.platform(), "python": platform.python_version()},
-            git=_git_state(Path.cwd()),
-            packages=_package_versions(),
+            host=host_record(host),
+            git=git_state(Path.cwd()),
+            code=code_digests(config),
+            packages=package_versions(),
         )
+
+    def state(self) -> State:
+        """The status, but ``lost`` where the run's process ended without a word, and ``unknown`` where nobody can tell.
+
+        That of a run on another machine, or in another container, cannot be told.
+        """
+        if self.status != "running":
+            return self.status
+        lives = self.process.lives() if self.process else None
+        return "unknown" if lives is None else "running" if lives else "lost"
+
+    def describe(self) -> str:
+        """Its state in words, as in "the run is lost: ..."."""
+        state = self.state()
+        if self.status != "running":
+            return f"{state}: {self.error}" if self.error else state
+        if self.process is None:
+            return "running, says its manifest, which does not name the process"
+        process = f"process {self.process.pid} of {self.process.host}"
+        if state == "lost":
+            return f"lost: {process} is gone and left no word of its end"
+        if state == "unknown":
+            return f"running, says its manifest; {socket.gethostname()} cannot tell whether {process} still lives"
+        return f"running: {process}"
 
 
 def write_manifest(manifest: Manifest, *paths: Path) -> None:
@@ -151,7 +186,31 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _git_state(folder: Path) -> GitState | None:
+def host_record(host: Host) -> dict[str, Any]:
+    """A host, and what else of a machine may change the last bits of a result."""
+    software = {"platform": platform.platform(), "python": platform.python_version()}
+    return {**dataclasses.asdict(host), "cpu": _cpu(), **software}
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.processor())
+
+
+def code_digests(config: EffectiveConfig) -> dict[str, str]:
+    """Digests of this package's code, and of the modules elsewhere that declare a profile which the config chooses."""
+    sections = [type(getattr(config, group)).__module__ for group in config.profiles]
+    others = {name for name in sections if name.partition(".")[0] not in ("spectramind_config", "__main__")}
+    return {name: source_digest(name) for name in (CODE, *sorted(others))}
+
+
+def git_state(folder: Path) -> GitState | None:
+    """What is checked out in a folder; None where that is nothing of git's."""
+
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(folder), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()  # noqa: S603
@@ -162,7 +221,8 @@ def _git_state(folder: Path) -> GitState | None:
         return None
 
 
-def _package_versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
+    """The versions of the packages that may change a result, of those that are installed."""
     found = {}
     for name in PACKAGES:
         try:
