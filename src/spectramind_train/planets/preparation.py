@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,10 @@ from spectramind_train.ariel.constants import FloatArray
 from spectramind_train.ariel.dataset import TRAIN_TABLE, Dataset
 from spectramind_train.ariel.lightcurves import LightCurves
 from spectramind_train.planets.cache import entry_key, read_entry, write_entry
+from spectramind_train.run.atomic_files import sweep
 from spectramind_train.run.pools import spread
 from spectramind_train.run.sources import source_digest
+from spectramind_train.run.turns import alone
 from spectramind_train.transit.spectrum_fit import TransitFit, fit_transit
 
 
@@ -43,13 +46,15 @@ def prepare(
     cache_dir: Path,
     *,
     progress: Callable[[int, int], None] | None = None,
+    waiting: Callable[[], None] | None = None,
     workers: int = 1,
 ) -> list[Planet]:
     """Calibrate and fit planets, or read them from the cache.
 
     The cache holds one entry per planet and state of what it depends on: the calibration settings, size and time of
     modification of every raw file, the star, and the code from here down to the detectors. An entry that cannot be
-    read is made anew.
+    read is made anew. Of several processes that lack entries of the same data set one makes them, and the others wait
+    for it.
 
     Args:
         dataset: Where the raw files are.
@@ -57,6 +62,7 @@ def prepare(
         settings: How to calibrate.
         cache_dir: Folder of the cache, made where absent.
         progress: Called with (planets done, planets in all) whenever a planet is done.
+        waiting: Called where another process prepares planets of the data set and this one waits for it.
         workers: Processes to use. With more than one, a script must guard its entry point by
             ``if __name__ == "__main__"``, as always with spawned processes.
 
@@ -70,22 +76,28 @@ def prepare(
             f"{cache_dir}: the cache folder cannot be made ({error.strerror or error}); set paths.cache_dir to another"
         ) from error
     labels = dataset.labels() if (dataset.root / TRAIN_TABLE).is_file() else {}
+    code = source_digest(__name__)
+    paths = {one: cache_dir / f"{one}-{entry_key(dataset, one, settings, code)}.npz" for one in planet_ids}
     ready: dict[str, tuple[LightCurves, TransitFit]] = {}
-    jobs: list[tuple[str, Path]] = []
-    for planet_id in dict.fromkeys(planet_ids):
-        path = cache_dir / f"{planet_id}-{entry_key(dataset, planet_id, settings, source_digest(__name__))}.npz"
-        cached = read_entry(path, planet_id)
-        if cached is None:
-            jobs.append((planet_id, path))
-        else:
-            ready[planet_id] = cached
+
+    def done(planet_id: str, result: tuple[LightCurves, TransitFit] | None) -> None:
+        if result is not None:
+            ready[planet_id] = result
             if progress:
                 progress(len(ready), len(planet_ids))
-    tasks = [(dataset, planet_id, settings, path) for planet_id, path in jobs]
-    for number, result in spread(_prepare_planet, tasks, workers, purpose="prepares"):
-        ready[jobs[number][0]] = result
-        if progress:
-            progress(len(ready), len(planet_ids))
+
+    for planet_id, path in paths.items():
+        done(planet_id, read_entry(path, planet_id))
+    if len(ready) < len(paths):
+        of_data_set = hashlib.sha256(f"{dataset.root.resolve()} {settings} {code}".encode()).hexdigest()[:8]
+        with alone(cache_dir / f".lock-{of_data_set}", waiting or (lambda: None)):
+            sweep(cache_dir)
+            for planet_id in paths.keys() - ready:
+                done(planet_id, read_entry(paths[planet_id], planet_id))
+            missing = [planet_id for planet_id in paths if planet_id not in ready]
+            jobs = [(dataset, planet_id, settings, paths[planet_id]) for planet_id in missing]
+            for number, result in spread(_prepare_planet, jobs, workers, purpose="prepares"):
+                done(missing[number], result)
     return [Planet(planet_id, *ready[planet_id], labels.get(planet_id)) for planet_id in planet_ids]
 
 

@@ -114,7 +114,14 @@ def _(data: NominalData, config: EffectiveConfig, plan: RunPlan, terminal: Termi
         folder = cache / f"simulated-{_settings_hash(data.simulation)}"
         terminal.say(f"no data set in {root} (paths.data_root): training on {planets} simulated planets in {folder}")
         with terminal.progress("simulating planets") as progress:
-            dataset = simulate(folder, data.simulation, planets=planets, progress=progress, workers=plan.threads)
+            dataset = simulate(
+                folder,
+                data.simulation,
+                planets=planets,
+                progress=progress,
+                waiting=lambda: terminal.say(f"another run simulates planets in {folder}; waiting for it"),
+                workers=plan.threads,
+            )
         planet_ids = dataset.planet_ids("train")[:planets]
     else:
         dataset = Dataset(root)
@@ -125,7 +132,13 @@ def _(data: NominalData, config: EffectiveConfig, plan: RunPlan, terminal: Termi
         )
     with terminal.progress("calibrating planets") as progress:
         prepared = prepare(
-            dataset, planet_ids, data.calibration, cache / "planets", progress=progress, workers=plan.threads
+            dataset,
+            planet_ids,
+            data.calibration,
+            cache / "planets",
+            progress=progress,
+            waiting=lambda: terminal.say("another run calibrates these planets; waiting for it"),
+            workers=plan.threads,
         )
     return _split(prepared, dataset, data, config.seed, simulated=simulated)
 
@@ -185,20 +198,21 @@ def _split(planets: list[Planet], dataset: Dataset, data: DataConfig, seed: int,
     except ValueError as error:
         raise ConfigError(f"{dataset.root / TRAIN_TABLE}: {error}") from error
     record = DataRecord(
-        root=str(dataset.root),
+        root=str(dataset.root.absolute()),
         simulated=simulated,
-        fingerprint=_fingerprint(dataset, planets),
+        fingerprint=fingerprint(dataset, list(by_id)),
         planets=dict(zip(("train", "val", "test"), parts, strict=True)),
     )
     return Splits(train, val, test, mean, sigma, record)
 
 
-def _fingerprint(dataset: Dataset, planets: list[Planet]) -> str:
-    """Sha256 (hex) over the planets' labels and the names and sizes of their raw files."""
+def fingerprint(dataset: Dataset, planet_ids: Sequence[str]) -> str:
+    """Sha256 (hex) over planets' labels and the names and sizes of their raw files, in the order given."""
     digest = hashlib.sha256()
-    for planet in planets:
-        digest.update(b"" if planet.label is None else planet.label.tobytes())
-        for file in dataset.raw_files(planet.planet_id):
+    labels = dataset.labels()
+    for planet_id in planet_ids:
+        digest.update(labels[planet_id].tobytes() if planet_id in labels else b"")
+        for file in dataset.raw_files(planet_id):
             digest.update(f"{file.relative_to(dataset.root).as_posix()} {file.stat().st_size}\n".encode())
     return digest.hexdigest()
 

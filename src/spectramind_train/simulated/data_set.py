@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -19,9 +18,10 @@ from spectramind_train.ariel.constants import N_CHANNELS, WAVELENGTHS_UM
 from spectramind_train.ariel.dataset import ADC_TABLE, AXIS_TABLE, TRAIN_TABLE, Dataset, Split, Star
 from spectramind_train.ariel.detector import AIRS, CALIBRATION_FRAMES, FGS1, Detector, Instrument
 from spectramind_train.ariel.tables import by_channel, write_csv, write_submission
-from spectramind_train.run.atomic_files import replacing, write_atomically
+from spectramind_train.run.atomic_files import making, replacing, sweep, write_atomically
 from spectramind_train.run.pools import spread
 from spectramind_train.run.sources import source_digest
+from spectramind_train.run.turns import alone
 from spectramind_train.simulated.observation import ADC, frame_axis, observe
 from spectramind_train.simulated.population import draw_system, generator
 
@@ -49,20 +49,22 @@ def simulate(
     *,
     planets: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    waiting: Callable[[], None] | None = None,
     workers: int = 2,
 ) -> Dataset:
     """Write a simulated data set to ``root``, or extend the one that is there.
 
     A planet depends on the seed and its number only: a folder made in two goes equals one made at once, and planets
     that are there are kept. Each planet's folder appears complete, by a rename; the tables follow, and last of them
-    ``axis_info.parquet``, so that ``Dataset.present`` holds once everything is there. Two processes may simulate the
-    same folder.
+    ``axis_info.parquet``, so that ``Dataset.present`` holds once everything is there. Of several processes that
+    simulate the same folder one does it, and the others wait for it.
 
     Args:
         root: The folder; made where absent.
         settings: Number of planets and frames, and the seed.
         planets: Number of labelled planets, instead of the settings' number; a folder with more keeps them.
         progress: Called with (planets done, planets to do) after each planet.
+        waiting: Called where another process simulates the folder and this one waits for it.
         workers: Processes to use; 1 works in this process.
 
     Returns:
@@ -79,13 +81,16 @@ def simulate(
         )
     wanted = [*_numbered("train", settings.planets if planets is None else planets), *_numbered("test", TEST_PLANETS)]
     try:
-        _claim(root, settings)
-        missing = [planet for planet in wanted if not _folder(root, *planet).is_dir()]
-        jobs = [(root, settings, *planet) for planet in missing]
-        for done, _ in enumerate(spread(write_planet, jobs, workers, purpose="simulates"), 1):
-            if progress:
-                progress(done, len(missing))
-        _write_tables(root, settings)
+        root.mkdir(parents=True, exist_ok=True)
+        with alone(root / ".lock", waiting or (lambda: None)):
+            sweep(root, *(root / split for split in _FIRST_ID))
+            _claim(root, settings)
+            missing = [planet for planet in wanted if not _folder(root, *planet).is_dir()]
+            jobs = [(root, settings, *planet) for planet in missing]
+            for done, _ in enumerate(spread(write_planet, jobs, workers, purpose="simulates"), 1):
+                if progress:
+                    progress(done, len(missing))
+            _write_tables(root, settings)
     except OSError as error:
         raise ConfigError(
             f"{error.filename or root}: the simulated data set cannot be written ({error.strerror or error}); "
@@ -98,21 +103,13 @@ def write_planet(root: Path, settings: Simulation, split: Split, index: int) -> 
     """Simulate one planet and write its folder, by a rename at the end; a folder that is there stays."""
     folder = _folder(root, split, index)
     system = draw_system(settings.seed, split, index)
-    with tempfile.TemporaryDirectory(prefix=f".{split}-{folder.name}-", dir=root, ignore_cleanup_errors=True) as name:
-        unfinished = Path(name) / folder.name
-        unfinished.mkdir()
+    with making(folder) as unfinished:
         twice = split == "train" and index % VISITS_REPEAT_EVERY == 2
         for number in range(2 if twice else 1):
             rng = generator(settings.seed, split, index, purpose=2 + number)
             visit = observe(system, folder.name, number, settings.airs_frames // 2, rng, noise=True)
             write_detector(AIRS, visit.airs, unfinished, number)
             write_detector(FGS1, visit.fgs1, unfinished, number)
-        try:
-            unfinished.rename(folder)
-        except OSError:
-            # Another process was faster; its planet is the same.
-            if not folder.is_dir():
-                raise
 
 
 def write_detector(instrument: Instrument, detector: Detector, folder: Path, visit: int) -> None:
@@ -157,7 +154,6 @@ def _claim(root: Path, settings: Simulation) -> None:
     """Make ``root`` a simulation with these settings, or make sure that it is one."""
     record = {"airs_frames": settings.airs_frames, "seed": settings.seed, "version": version()}
     path = root / _RECORD
-    root.mkdir(parents=True, exist_ok=True)
     if not path.is_file():
         if any((root / name).exists() for name in ("train", "test", TRAIN_TABLE, AXIS_TABLE)):
             raise ConfigError(

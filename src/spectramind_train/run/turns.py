@@ -1,0 +1,43 @@
+"""Work that several runs need done once: one does it, the others wait until it is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import BaseFileLock, FileLock, Timeout
+
+
+@contextmanager
+def alone(lock: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold a lock file, so that no other process works on the same.
+
+    The kernel frees the lock of a process that ends in whatever way, so that none has to be removed by hand. Where a
+    file system knows no locks, all work at once: what they write appears whole or not at all, so that time is lost
+    and nothing else.
+
+    Args:
+        lock: The file; its folder exists. It is there while a process holds the lock.
+        waiting: Called, once, where another process holds it.
+    """
+    held = FileLock(lock, fallback_to_soft=False)
+    try:
+        _acquire(held, waiting)
+        yield
+    finally:
+        if held.is_locked:
+            # A process that has opened the file and waits sees that it has no name any more, and opens the new one.
+            lock.unlink(missing_ok=True)
+            held.release()
+
+
+def _acquire(held: BaseFileLock, waiting: Callable[[], None]) -> None:
+    try:
+        held.acquire(blocking=False)
+    except Timeout:
+        waiting()
+        with suppress(OSError):
+            held.acquire()
+    except OSError:
+        pass
