@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import shlex
 import sys
 import textwrap
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 WIDTH = 120  # No printed line is longer, unless one value alone is or the terminal is narrower.
+HIDDEN = "***"  # What stands for a secret wherever one would be shown.
 MOST = 20  # As many mistakes of one command line are told in full.
 
 
@@ -70,7 +72,7 @@ class ConfigError(Exception):
             for see in dict.fromkeys(one.see for one in self.problems[:MOST] if one.see and one.instead is None):
                 command = see.replace("{run}", self.run, 1) if see.startswith("{run}") else f"{self.program} {see}"
                 paragraphs.append(f"see: {command}")
-        return "\n".join(paragraphs)
+        return hidden("\n".join(paragraphs))
 
     def corrected(self) -> list[str] | None:
         """The command line with every mistake mended, or None where that needs a decision of the user's."""
@@ -87,8 +89,33 @@ class ConfigError(Exception):
         return 2
 
 
+_SECRETS: set[str] = set()
+_USERINFO = re.compile(r"(?<=://)((?:\$\{[^}]*\}|[^\s/?#'\"@:])*:)?(?:\$\{[^}]*\}|[^\s/?#'\"])+@")
+
+
+def keep_secret(name: str) -> None:
+    """Have ``hidden`` know a setting, by the last part of its path, whose values nobody may see."""
+    _SECRETS.add(name)
+
+
+def is_secret(name: object) -> bool:
+    """Whether a setting or an entry of this name is not to be seen."""
+    return name in _SECRETS
+
+
+def hidden(text: str) -> str:
+    """A text without the passwords in its URIs and the values that it gives to secret settings."""
+    if "@" in text:
+        text = _USERINFO.sub(lambda found: f"{found[1] or ''}{HIDDEN}@", text)
+    if _SECRETS:
+        value = r"'(?:\\.|[^'\\])*'|\"[^\"]*\"|(?:\$\{[^}]*\}|[^\s,}'\"])+"
+        text = re.sub(rf"\b((?:{'|'.join(map(re.escape, _SECRETS))})\s*[=:]\s*)(?:{value})", rf"\1{HIDDEN}", text)
+    return text
+
+
 def write(text: str, stream: TextIO) -> None:
-    """Print a text, whatever the terminal can show."""
+    """Print a text, whatever the terminal can show, without what is secret."""
+    text = hidden(text)
     encoding = stream.encoding or "utf-8"
     print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream)
 

@@ -32,15 +32,18 @@ def about(
     max_length: int | None = None,
     pattern: str | None = None,
     science: bool = True,
+    secret: bool = False,
 ) -> Meta:
     """Describe a field for ``Annotated``: the limits of a number, of a length, of a text (a regular expression).
 
     The docstring below the field, which editors show, stands for an empty description. The science fingerprint leaves
     out what is no ``science`` but where or how visibly a run happened: paths, devices, workers, logging.
+    A ``secret`` is shown and recorded as ``***``, and no fingerprint counts it.
     """
     given: dict[str, Any] = {"ge": ge, "gt": gt, "le": le, "lt": lt, "min_length": min_length, "max_length": max_length}
     given |= {"description": description or None, "pattern": pattern}
-    return Meta(extra=None if science else {"science": False}, **given)
+    extra = ({} if science else {"science": False}) | ({"secret": True} if secret else {})
+    return Meta(extra=extra or None, **given)
 
 
 def one_of(*choices: str) -> Any:

@@ -139,6 +139,15 @@ def _predict(options: Namespace, _: type[EffectiveConfig]) -> int:
     return 0
 
 
+def _sync(options: Namespace, _: type[EffectiveConfig]) -> int:
+    from spectramind_train.run.directory import Run
+    from spectramind_train.run.terminal import Terminal
+    from spectramind_train.run.tracking import sync
+
+    sync(Run.open(options.run), Terminal(), options.uri)
+    return 0
+
+
 def _check(options: Namespace, _: type[EffectiveConfig]) -> int:
     from spectramind_train.ariel.dataset import Dataset, check
     from spectramind_train.run.terminal import Terminal
@@ -181,6 +190,11 @@ def _of_predict(parser: Parser) -> None:
     )
 
 
+def _of_sync(parser: Parser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run's directory or its manifest")
+    parser.add_argument("--uri", metavar="URI", help="the server (default: that of the run)")
+
+
 def _of_check(parser: Parser) -> None:
     parser.add_argument("folder", type=Path, metavar="DIR", help="the data set's folder")
 
@@ -216,6 +230,7 @@ PROGRAM = Program(
         _command("train", "train a model with the effective config of the overrides", _train, of_run),
         _command("plan", "what this host would do with it; starts nothing", _plan, _of_plan),
         _command("predict", "spectra of binned light curves, with a trained run", _predict, _of_predict),
+        _command("track sync", "deliver to MLflow what it has not received of a run", _sync, _of_sync),
         _command("data simulate", "write a simulated data set in the challenge's layout", _simulate, _of_simulate),
         _command("data check", "look for damage in a data set", _check, _of_check),
     ),

@@ -67,9 +67,9 @@ def train(config: EffectiveConfig, plan: RunPlan, host: Host, terminal: Terminal
         raise
     counts = f"{len(splits.train)} planets to train on, {len(splits.val)} to validate, {len(splits.test)} to test"
     terminal.say(f"run {run.path}: {counts}")
-    tracker = Tracker.of(config, terminal)
+    tracker = Tracker.start(config, run, terminal)
     try:
-        learned = _learn(config, plan, splits, run, terminal, tracker, started)
+        learned = _learn(config, plan, splits, run, terminal, started)
         best = run.checkpoints / (learned.best or LAST_CHECKPOINT)
         planets, prediction, run.manifest.metrics = evaluate(config, plan, splits, load_model(config, best))
         write_submission(run.path / "test_predictions.csv", prediction.planet_ids, prediction.mu, prediction.sigma)
@@ -91,8 +91,7 @@ def train(config: EffectiveConfig, plan: RunPlan, host: Host, terminal: Terminal
             ) from error
         raise
     finally:
-        if tracker is not None:
-            tracker.finish(run.manifest)
+        tracker.finish()
     report_scores(run, terminal)
     codes = {"completed": 0, "walltime": EXIT_WALLTIME, "interrupted": 128 + (learned.signal or 0)}
     return Outcome(codes[learned.status], run, run.manifest.metrics.get("val_score_best"))
@@ -104,17 +103,11 @@ def _learn(
     splits: Splits,
     run: Run,
     terminal: Terminal,
-    tracker: Tracker | None,
     started: float,
 ) -> Learned:
     if plan.world_size > 1:
-        learned = learn_in_processes(run, plan, started=started)
-        if tracker is not None:
-            tracker.resume(learned.tracked)
-        return learned
-    if tracker is not None:
-        tracker.start(run.manifest)
-    return learn(config, plan, splits, run.path, terminal, tracker, started=started)
+        return learn_in_processes(run, plan, started=started)
+    return learn(config, plan, splits, run.path, terminal, started=started)
 
 
 def _validation_metrics(learned: Learned) -> dict[str, float]:

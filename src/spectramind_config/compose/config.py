@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 import yaml
 
 from spectramind_config.compose.provenance import Origin
-from spectramind_config.errors import ConfigError, Problem, nearest
+from spectramind_config.errors import ConfigError, Problem, hidden, nearest
 from spectramind_config.schema.registry import REGISTRY
 from spectramind_config.schema.root import Root, define
 from spectramind_config.sites.loading import importable
@@ -43,8 +43,8 @@ class Config:
 
     @property
     def overrides(self) -> tuple[str, ...]:
-        """The command line that it was composed from."""
-        return self._layers.overrides
+        """The command line that it was composed from, without what is secret."""
+        return tuple(map(hidden, self._layers.overrides))
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -98,7 +98,7 @@ class Config:
 
     def with_overrides(self, overrides: Sequence[str]) -> Self:
         """A new config: this one's command line with more overrides behind it."""
-        return self._layers.compose([*self.overrides, *overrides], type(self))  # type: ignore[no-any-return]
+        return self._layers.compose([*self._layers.overrides, *overrides], type(self))  # type: ignore[no-any-return]
 
     def __eq__(self, other: object) -> bool:
         return self.fingerprint == other.fingerprint if isinstance(other, Config) else NotImplemented

@@ -18,11 +18,12 @@ import msgspec
 from spectramind_config.compose import interpolation
 from spectramind_config.compose.overrides import Override
 from spectramind_config.compose.provenance import Origin, Setter
+from spectramind_config.errors import HIDDEN, hidden
 from spectramind_config.schema.fields import Leaf, leaves_of, sealed
 from spectramind_config.schema.registry import REGISTRY, Experiment, Registered
 from spectramind_config.schema.root import Root
 from spectramind_config.schema.sources import leaf_owner, leaf_source
-from spectramind_config.schema.values import encoded, is_interpolation, nested, plain, value_at
+from spectramind_config.schema.values import encoded, is_interpolation, nested, plain, shown, value_at
 from spectramind_config.settings import Settings
 
 _SCALARS = (str, int, bool, float, type(None))
@@ -152,7 +153,7 @@ class _Digest:
         return hashlib.sha256(b"".join([*parts, extra])).hexdigest()
 
     def _encoded(self, number: int, layers: Layers) -> bytes:
-        values = map(layers.effective_value, self.chunks[number])
+        values = [layers.seen(path, layers.effective_value(path)) for path in self.chunks[number]]
         scalars = [value if type(value) in _SCALARS else encoded(value).decode() for value in values]
         return self.heads[number] + msgspec.json.encode(scalars)
 
@@ -192,13 +193,19 @@ class Layers:
                 return value
         return None
 
+    def seen(self, path: str, value: Any) -> Any:
+        """A value of an effective path, or of a leaf, without what is secret."""
+        if value is not None and any(self.stack.leaves[leaf].secret for leaf in self.stack.setters.get(path, (path,))):
+            return HIDDEN
+        return value if type(value) in (bool, int, float) or (found := shown(value)) == plain(value) else found
+
     def paths(self) -> list[str]:
         """Every path of the effective config."""
         return list(self.stack.setters)
 
     def tree(self) -> dict[str, Any]:
         """Every effective value as JSON has it; a folded group holds what does not stand at the top."""
-        found = nested({path: plain(self.effective_value(path)) for path in self.paths()})
+        found = nested({path: plain(self.seen(path, self.effective_value(path))) for path in self.paths()})
         top = [name for name in found if name not in self.stack.root.groups]
         return {name: found.get(name, {}) for name in (*top, *self.stack.root.groups)}
 
@@ -228,10 +235,14 @@ class Layers:
     def origin(self, path: str) -> Origin:
         """The origin of an effective path, or of a leaf as its layer names it; KeyError where there is none."""
         path = path if path in self.stack.setters else self.stack.effective[path]
-        setters = [one for leaf in self.stack.setters[path] for one in self._chain(leaf)]
+        setters = [self._without_secrets(one) for leaf in self.stack.setters[path] for one in self._chain(leaf)]
         winner, *shadowed = [one for one in setters if one.value is not None] or setters[:1]
         chain = {name: getattr(winner, name) for name in Setter.__dataclass_fields__}
         return Origin(**chain, path=path, shadowed=tuple(shadowed))
+
+    def _without_secrets(self, one: Setter) -> Setter:
+        value, raw = (self.seen(one.key, item) for item in (one.value, one.raw))
+        return dataclasses.replace(one, value=value, raw=raw, option=hidden(one.option))
 
     def _chain(self, path: str) -> Iterator[Setter]:
         """Who set a leaf within its layer, the strongest first; a null override withdraws what lies below it."""

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from spectramind_config.errors import HIDDEN, hidden
 from spectramind_config.schema.values import plain
 
 
@@ -70,6 +71,10 @@ class Origin(Setter):
             "key": self.key,
             "class": self.owner,
             "raw": plain(self.raw),
-            "variables": {name: os.environ.get(name) for name in self.variables},
+            "variables": {name: self._variable(name) for name in self.variables},
             "shadowed": shadowed,
         }
+
+    def _variable(self, name: str) -> str | None:
+        value = os.environ.get(name)
+        return value and (HIDDEN if HIDDEN in str(plain(self.value)) else hidden(value))

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from msgspec import Meta
 
-from spectramind_config.errors import nearest
+from spectramind_config.errors import HIDDEN, keep_secret, nearest
 from spectramind_config.schema import sources
 from spectramind_config.schema.types import LIMITS, SCALARS, SIZES, Kind, SelfCheckError, Type
 from spectramind_config.schema.values import by_first_name, quote, same
@@ -131,6 +131,7 @@ class Leaf:
         home: The class that it is a field of.
         science: False where it only says where or how visibly a run happened.
         about: The description in the annotation.
+        secret: Whether nobody may see its values.
     """
 
     path: str
@@ -139,6 +140,7 @@ class Leaf:
     home: Any
     science: bool
     about: str = ""
+    secret: bool = False
 
     @functools.cached_property
     def description(self) -> str:
@@ -154,6 +156,8 @@ class Leaf:
 
     def convert(self, raw: Any) -> Any:
         """Convert and check a raw value; raises ValueError like ``Type.convert``."""
+        if self.secret:
+            return self._convert_unseen(raw)
         value = self.type.convert(raw)
         for declared in self.inherited:
             try:
@@ -161,6 +165,14 @@ class Leaf:
             except ValueError:
                 raise ValueError(f"{quote(value)} is not {declared.words}") from None
         return value
+
+    def _convert_unseen(self, raw: Any) -> Any:
+        if raw == HIDDEN:  # Read back from where it is not shown.
+            return raw
+        try:
+            return dataclasses.replace(self, secret=False).convert(raw)
+        except ValueError:
+            raise ValueError(f"it is not {self.type.words}") from None
 
     @functools.cached_property
     def is_container(self) -> bool:
@@ -222,7 +234,10 @@ def declared_leaves(cls: type, names: frozenset[str] | None = None) -> Iterator[
             own = dataclasses.replace(limited[-1], optional=own.optional)
         science = all((meta.extra or {}).get("science", True) for meta in metas)
         text = next((meta.description for meta in reversed(metas) if meta.description), "")
-        yield field.name, Leaf(field.name, own, tuple(one for one in limited if one != own), cls, science, text)
+        if secret := any((meta.extra or {}).get("secret") for meta in metas):
+            keep_secret(field.name)
+        above = tuple(one for one in limited if one != own)
+        yield field.name, Leaf(field.name, own, above, cls, science, text, secret)
 
 
 def built(cls: type[_S], raw: Any) -> _S:

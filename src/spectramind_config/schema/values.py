@@ -12,6 +12,7 @@ from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
+from spectramind_config.errors import HIDDEN, hidden, is_secret
 from spectramind_config.settings import Settings
 
 _K = TypeVar("_K")
@@ -91,6 +92,18 @@ def plain(value: Any) -> Any:
     if isinstance(value, Written):
         return value.value
     return str(value) if isinstance(value, PurePath) else value
+
+
+def shown(value: Any) -> Any:
+    """A value as ``plain`` has it, without what is secret in it."""
+    value = plain(value)
+    if isinstance(value, str):
+        return hidden(value) if "://" in value else value
+    if isinstance(value, list):
+        return list(map(shown, value))
+    if isinstance(value, dict):
+        return {key: HIDDEN if is_secret(key) and item is not None else shown(item) for key, item in value.items()}
+    return value
 
 
 def same(left: object, right: object) -> bool:

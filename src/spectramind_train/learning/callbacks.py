@@ -1,4 +1,4 @@
-"""What happens around the training steps: stopping on purpose, reporting, tracking."""
+"""What happens around the training steps: stopping on purpose, reporting."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from spectramind_train.run.terminal import Terminal
-from spectramind_train.run.tracking import Tracker
 
 _AGREE_EVERY = 10
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -90,15 +89,14 @@ class GradientNorm(Callback):
 
 
 class EpochReport(Callback):
-    """One line for every epoch, and the same numbers for the tracker.
+    """One line for every epoch.
 
     Attributes:
         validations: Loss and score of every validation, the first one first.
     """
 
-    def __init__(self, terminal: Terminal, tracker: Tracker | None) -> None:
+    def __init__(self, terminal: Terminal) -> None:
         self.terminal = terminal
-        self.tracker = tracker
         self.validations: list[dict[str, float]] = []
         self._best = float("-inf")
         self._since = time.monotonic()
@@ -121,8 +119,6 @@ class EpochReport(Callback):
             self._best = max(self._best, metrics["val_score"])
         self._validated = False
         self.terminal.say(f"{line}  {seconds:5.1f} s{mark}")
-        if self.tracker is not None:
-            self.tracker.log(metrics, trainer.global_step)
 
 
 class TrainingBar(Callback):

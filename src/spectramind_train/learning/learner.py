@@ -13,11 +13,11 @@ import msgspec
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger
 
 from spectramind_config import EffectiveConfig
 from spectramind_train.learning.batches import SpectraDataModule
 from spectramind_train.learning.callbacks import EpochReport, GradientNorm, Stop, TrainingBar
+from spectramind_train.learning.logger import JournalLogger
 from spectramind_train.learning.loss import build_loss
 from spectramind_train.learning.module import SpectrumModule
 from spectramind_train.planets.splits import Splits
@@ -25,7 +25,6 @@ from spectramind_train.run.checkpoints import AtomicCheckpointIO
 from spectramind_train.run.directory import LAST_CHECKPOINT
 from spectramind_train.run.plan import RunPlan
 from spectramind_train.run.terminal import Terminal
-from spectramind_train.run.tracking import Tracker
 from spectramind_train.v50.network import build_model
 
 _PRECISIONS: dict[str, Literal["32-true", "16-mixed", "bf16-mixed"]] = {
@@ -58,14 +57,12 @@ class Learned(msgspec.Struct, frozen=True):
         signal: The number of the signal that stopped it.
         best: File name of the checkpoint with the best validation score; None where there was no validation.
         validations: Loss and score of every validation.
-        tracked: Identifier of the MLflow run; None where nothing is tracked, or not yet.
     """
 
     status: Literal["completed", "walltime", "interrupted"]
     signal: int | None
     best: str | None
     validations: list[dict[str, float]]
-    tracked: str | None = None
 
 
 def learn(
@@ -74,7 +71,6 @@ def learn(
     splits: Splits,
     directory: Path,
     terminal: Terminal,
-    tracker: Tracker | None,
     *,
     started: float,
 ) -> Learned:
@@ -86,7 +82,6 @@ def learn(
         splits: The planets.
         directory: The run's directory.
         terminal: Where to report.
-        tracker: Where metrics go besides ``metrics.csv``.
         started: ``time.monotonic()`` at the run's start; the wall-clock limit counts from there.
     """
     _quieten()
@@ -107,7 +102,7 @@ def learn(
     )
     limit_s = None if config.max_time is None else config.max_time.total_seconds()
     stop = Stop(limit_s, started)
-    report = EpochReport(terminal, tracker)
+    report = EpochReport(terminal)
     callbacks: list[Callback] = [best, stop, report]
     if terminal.live:
         callbacks.append(TrainingBar(terminal))
@@ -122,7 +117,7 @@ def learn(
         strategy=plan.strategy,
         precision=_PRECISIONS[plan.precision],
         sync_batchnorm=plan.sync_batchnorm,
-        logger=CSVLogger(save_dir=directory, name="", version=""),
+        logger=JournalLogger(directory, terminal.warn),
         callbacks=callbacks,
         # Named explicitly: inside a SLURM job Lightning would take each of our processes for a task of the job's own.
         plugins=[AtomicCheckpointIO(), LightningEnvironment()],

@@ -23,7 +23,6 @@ from spectramind_train.run.directory import Run
 from spectramind_train.run.launching import ProcessFailedError, launch
 from spectramind_train.run.plan import RunPlan
 from spectramind_train.run.terminal import Terminal
-from spectramind_train.run.tracking import Tracker
 
 _RESULT = "learned.json"
 
@@ -56,18 +55,9 @@ def main(directory: Path, elapsed: float) -> None:
     plan = msgspec.convert(run.manifest.plan, RunPlan)
     terminal = Terminal.of(config, rank=rank)
     splits = build_splits(config.data, config, plan, Terminal(silent=True))
-    tracker = Tracker.of(config, terminal) if rank == 0 else None
-    if tracker is not None:
-        tracker.start(run.manifest)
-    try:
-        result = learn(config, plan, splits, directory, terminal, tracker, started=started)
-    except BaseException:
-        if tracker is not None:
-            tracker.finish(run.manifest)
-        raise
+    result = learn(config, plan, splits, directory, terminal, started=started)
     if rank == 0:
-        tracked = tracker.leave() if tracker is not None else None
-        write_atomically(directory / _RESULT, msgspec.json.encode(msgspec.structs.replace(result, tracked=tracked)))
+        write_atomically(directory / _RESULT, msgspec.json.encode(result))
 
 
 if __name__ == "__main__":

@@ -1,125 +1,200 @@
-"""MLflow tracking that never stops a training: a thread of its own, fed with what the run's files already hold."""
+"""Tracking that cannot hurt: the run's journal, and a process that tells MLflow what it says."""
 
 from __future__ import annotations
 
-import logging
 import os
-import queue
 import re
+import secrets
+import subprocess
+import sys
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-from spectramind_config import EffectiveConfig
-from spectramind_train.run.manifest import Manifest
+import msgspec
+
+from spectramind_config import ConfigError, EffectiveConfig
+from spectramind_config.errors import HIDDEN, hidden
+from spectramind_train.run.directory import Run
+from spectramind_train.run.feeding import Order
+from spectramind_train.run.journal import JOURNAL, End, Journal, Start, entries, numbers
 from spectramind_train.run.terminal import Terminal
 
-_PATIENCE_S = 20.0
-_AT_HOME = re.compile(r"(?P<scheme>|file:/{0,3}|sqlite(\+\w+)?:/{3,4})(?P<path>~.*)")
-_STATUS = {"completed": "FINISHED", "walltime": "FINISHED", "interrupted": "KILLED"}
+_SERVER_PATIENCE_S, _DISK_PATIENCE_S = 1.5, 60.0
+_ENVIRONMENT = {
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # MLflow 3 refuses its file store, which the profiles use by default, unless this is set before it opens.
+    "MLFLOW_ALLOW_FILE_STORE": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}
+_OF_FILES = re.compile(r"(?P<scheme>|file:/{0,3}|sqlite(\+\w+)?:/{3,4})(?P<path>~.*)")
+_RELATIVE = re.compile(r"(?P<scheme>|file:|sqlite(\+\w+)?:///)(?P<path>[^/~:][^:]*)")
 
 
 class Tracker:
-    """Sends a run's parameters and metrics to MLflow from a background thread.
+    """Writes the first and the last line of a run's journal, and has it delivered to MLflow while the run goes on.
 
-    A server that is down or slow costs one warning and no training step; ``metrics.csv`` in the run's directory has
-    everything anyway.
+    A server that is down, slow, silent or endless costs no step, and at the end 1.5 s. What it has not received stays
+    in the journal, and ``spectramind track sync`` delivers it.
     """
 
-    def __init__(self, config: EffectiveConfig, terminal: Terminal) -> None:
-        self.uri = expanded(config.mlflow.tracking_uri)
-        self.experiment = config.mlflow.experiment_name
+    def __init__(self, run: Run, terminal: Terminal, feeder: Feeder | None = None) -> None:
+        self.run = run
         self.terminal = terminal
-        self._queue: queue.Queue[Callable[[Any], None] | None] = queue.Queue()
-        self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
-        self._run_id: str | None = None
+        self.journal = Journal(run.path, terminal.warn)
+        self.feeder = feeder
 
     @classmethod
-    def of(cls, config: EffectiveConfig, terminal: Terminal) -> Tracker | None:
-        """The tracker that a config asks for; None where it is switched off or would need the network offline."""
+    def start(cls, config: EffectiveConfig, run: Run, terminal: Terminal) -> Tracker:
+        """Begin a run's journal, or go on with it, and track it where the config asks for that."""
+        tracker = cls(run, terminal)
+        manifest = run.manifest
+        uri = absolute(expanded(config.mlflow.tracking_uri))
+        start = Start(
+            id=secrets.token_hex(16),
+            run=manifest.run_id,
+            uri=hidden(uri) if config.mlflow.enabled else None,
+            experiment=config.mlflow.experiment_name,
+            tags={"fingerprint": manifest.fingerprint, "science_fingerprint": manifest.science_fingerprint},
+            parameters={name: str(value) for name, value in _flat(manifest.config)},
+        )
+        tracker.journal.append(start)
         if not config.mlflow.enabled:
-            return None
-        if config.offline and urlparse(config.mlflow.tracking_uri).scheme not in ("", "file", "sqlite"):
-            terminal.warn(f"trainer.offline is set, so nothing is tracked at {config.mlflow.tracking_uri}")
-            return None
-        return cls(config, terminal)
+            return tracker
+        if config.offline and not _is_local(uri):
+            terminal.warn(
+                f"trainer.offline is set, so nothing is sent to {hidden(uri)}; "
+                f"spectramind track sync {run.path} sends it later"
+            )
+        elif HIDDEN in uri:
+            terminal.warn(f"the password of {uri} is not known; {_sync(run, uri)}")
+        else:
+            tracker.feeder = Feeder(run, uri, config.mlflow.experiment_name, terminal, follow=True)
+        return tracker
 
-    def start(self, manifest: Manifest) -> None:
-        """Open the MLflow run and record the configuration."""
-        self._queue.put(lambda client: self._start(client, manifest))
-        self._thread.start()
+    def finish(self) -> None:
+        """Write the end of the run down, and wait a moment until it is delivered."""
+        manifest = self.run.manifest
+        self.journal.append(End(status=manifest.status, metrics=numbers(manifest.metrics)))
+        self.journal.flush()
+        if self.feeder is None:
+            return
+        patience = _DISK_PATIENCE_S if _is_local(self.feeder.uri) else _SERVER_PATIENCE_S
+        if not self.feeder.wait(patience):
+            name = hidden(self.feeder.uri)
+            self.terminal.warn(f"MLflow at {name} has not received everything; {_sync(self.run, name)}")
 
-    def log(self, metrics: Mapping[str, float], step: int) -> None:
-        """Record metrics at a step; returns at once."""
-        milliseconds = int(time.time() * 1000)
-        self._queue.put(lambda client: self._metrics(client, dict(metrics), step, milliseconds))
 
-    def finish(self, manifest: Manifest) -> None:
-        """Record the end of the run, waiting a while for what has not been sent."""
-        if self._thread.is_alive():
-            self._queue.put(lambda client: self._finish(client, manifest))
-            self.leave()
+class Feeder:
+    """The process that delivers a journal, see ``run.feeding``; what it says is a warning.
 
-    def leave(self) -> str | None:
-        """Wait a while for what has not been sent; the MLflow run stays open, for ``resume`` in another process."""
-        self._queue.put(None)
-        self._thread.join(_PATIENCE_S)
-        if self._thread.is_alive():
-            self.terminal.warn(f"MLflow at {self.uri} is slow; its last metrics may be missing")
-        return self._run_id
+    Args:
+        run: Whose journal.
+        uri: The server, password included: it goes through a pipe, since anyone may list the arguments of processes.
+        experiment: The MLflow experiment.
+        terminal: Where to warn.
+        follow: Whether it goes on until the run has ended.
+    """
 
-    def resume(self, run_id: str | None) -> None:
-        """Go on with an MLflow run that another process has left open; None where it could not open any."""
-        if run_id is not None:
-            self._run_id = run_id
-            self._thread.start()
+    def __init__(self, run: Run, uri: str, experiment: str, terminal: Terminal, *, follow: bool) -> None:
+        self.uri = uri
+        order = Order(str(run.path.absolute()), uri, hidden(uri), experiment, os.getpid(), follow)
+        paths = os.pathsep.join(path for path in sys.path if path)
+        environment = {**os.environ, **_ENVIRONMENT, "PYTHONPATH": paths}
+        environment.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "spectramind_train.run.feeding"],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self._listener = threading.Thread(target=self._listen, args=(terminal,), daemon=True)
+        self._listener.start()
+        assert self._process.stdin is not None  # noqa: S101
+        with suppress(OSError), self._process.stdin as pipe:
+            pipe.write(msgspec.json.encode(order) + b"\n")
 
-    def _work(self) -> None:
-        # MLflow 3 refuses its file store, which the profiles use by default, unless this is set before it opens.
-        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
-        logging.getLogger("mlflow").setLevel(logging.ERROR)
+    def wait(self, patience_s: float | None) -> bool:
+        """Wait until everything has arrived, as long as patience lasts; whether it has. The process is gone then."""
         try:
-            from mlflow.tracking import MlflowClient
+            return self._process.wait(patience_s) == 0
+        except subprocess.TimeoutExpired:
+            return False
+        finally:
+            self._process.kill()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.2)
+            self._listener.join(0.2)
 
-            client = MlflowClient(tracking_uri=self.uri)
-            while (task := self._queue.get()) is not None:
-                task(client)
-        except Exception as error:  # noqa: BLE001 - whatever ails the tracking server, the training goes on.
-            reason = str(error).partition("\n")[0]
-            self.terminal.warn(f"MLflow at {self.uri} fails ({reason}); the run goes on, metrics.csv has everything")
+    def _listen(self, terminal: Terminal) -> None:
+        assert self._process.stdout is not None  # noqa: S101
+        with self._process.stdout as lines:
+            for line in lines:
+                terminal.warn(hidden(line.decode(errors="replace").strip()))
 
-    def _start(self, client: Any, manifest: Manifest) -> None:
-        experiment = client.get_experiment_by_name(self.experiment)
-        experiment_id = experiment.experiment_id if experiment else client.create_experiment(self.experiment)
-        tags = {"fingerprint": manifest.fingerprint, "science_fingerprint": manifest.science_fingerprint}
-        run = client.create_run(experiment_id, run_name=manifest.run_id, tags=tags)
-        self._run_id = run.info.run_id
-        for name, value in _flat(manifest.config):
-            client.log_param(self._run_id, name, value)
 
-    def _metrics(self, client: Any, metrics: dict[str, float], step: int, milliseconds: int) -> None:
-        from mlflow.entities import Metric
+def sync(run: Run, terminal: Terminal, uri: str | None = None) -> None:
+    """Deliver what an MLflow server has not received of a run, as often as one likes.
 
-        client.log_batch(self._run_id, [Metric(name, value, milliseconds, step) for name, value in metrics.items()])
+    Args:
+        run: The run, whether it has ended, was killed, or goes on.
+        terminal: Where to report.
+        uri: The server; by default the one that the run was tracked with, whose password, if it has one, stands in
+            MLFLOW_TRACKING_URI.
 
-    def _finish(self, client: Any, manifest: Manifest) -> None:
-        for name, value in manifest.metrics.items():
-            client.log_metric(self._run_id, name, value)
-        client.set_terminated(self._run_id, status=_STATUS.get(manifest.status, "FAILED"))
+    Raises:
+        ConfigError: There is nothing to deliver, nobody to deliver it to, or the server does not take it.
+    """
+    path = run.path / JOURNAL
+    starts = [entry for _, entry in entries(path) if isinstance(entry, Start)] if path.is_file() else []
+    if not starts:
+        raise ConfigError(f"{run.path}: the run has no {JOURNAL}, so there is nothing to deliver")
+    known = next((start.uri for start in reversed(starts) if start.uri), None)
+    server = absolute(expanded(uri)) if uri else known
+    if server is None:
+        raise ConfigError(f"{run.path}: the run was not tracked; name a server with --uri")
+    if hidden(given := os.environ.get("MLFLOW_TRACKING_URI", "")) == server:
+        server = given
+    if HIDDEN in server:
+        raise ConfigError(
+            f"{run.path}: the password of {server} is kept nowhere; write the whole URI into MLFLOW_TRACKING_URI, "
+            "or name it with --uri"
+        )
+    if not Feeder(run, server, starts[-1].experiment, terminal, follow=False).wait(None):
+        raise ConfigError(f"{run.path}: MLflow at {hidden(server)} has not received everything; try it again later")
+    terminal.say(f"{hidden(server)} has all of {run.path}")
+
+
+def _sync(run: Run, name: str) -> str:
+    return f"spectramind track sync {run.path}{' --uri URI' if HIDDEN in name else ''} delivers the rest"
 
 
 def expanded(uri: str) -> str:
     """A tracking URI of this machine's files with ``~`` as the home folder; MLflow would make a folder of that name."""
-    found = _AT_HOME.fullmatch(uri)
+    found = _OF_FILES.fullmatch(uri)
     if found is None:
         return uri
     path = str(Path(found["path"]).expanduser())
     return f"file:{path}" if found["scheme"].startswith("file") else f"{found['scheme']}{path}"
+
+
+def absolute(uri: str) -> str:
+    """A tracking URI of this machine's files that means the same in every working directory."""
+    found = _RELATIVE.fullmatch(uri)
+    return uri if found is None else f"{found['scheme']}{Path(found['path']).absolute()}"
+
+
+def _is_local(uri: str) -> bool:
+    """Whether a URI names files of this machine: no server that keeps one waiting."""
+    return urlparse(uri).scheme.partition("+")[0] in ("", "file", "sqlite")
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
