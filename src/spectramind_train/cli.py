@@ -148,6 +148,30 @@ def _sync(options: Namespace, _: type[EffectiveConfig]) -> int:
     return 0
 
 
+@_terminable()
+def _reproduce(options: Namespace, _: type[EffectiveConfig]) -> int:
+    started = clock.run_start()
+    from spectramind_train import reproduction
+    from spectramind_train.run.directory import Run
+    from spectramind_train.run.plan import plan
+    from spectramind_train.run.terminal import Terminal
+    from spectramind_train.training import train as train_run
+
+    run = Run.open(options.run)
+    config = reproduction.rebuild(run, options.overrides)
+    terminal = Terminal.of(config)
+    host = _usable(Host.detect(), terminal)
+    run_plan = reproduction.as_then(plan(config, host), run.manifest)
+    found = reproduction.differences(run.manifest, config, run_plan, host)
+    reproduction.report(found, run, terminal)
+    if options.check:
+        return 0
+    reproduction.require_completed(run)
+    _announce(config, run_plan, terminal)
+    outcome = train_run(config, run_plan, host, terminal, started=started)
+    return reproduction.compare(run, outcome, found, terminal)
+
+
 def _check(options: Namespace, _: type[EffectiveConfig]) -> int:
     from spectramind_train.ariel.dataset import Dataset, check
     from spectramind_train.run.terminal import Terminal
@@ -195,6 +219,14 @@ def _of_sync(parser: Parser) -> None:
     parser.add_argument("--uri", metavar="URI", help="the server (default: that of the run)")
 
 
+def _of_reproduce(parser: Parser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run's directory or its manifest")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="OVERRIDE", help="what does not change the result, such as local.output_dir=DIR"
+    )
+    parser.add_argument("--check", action="store_true", help="only say what differs in code, packages, data and host")
+
+
 def _of_check(parser: Parser) -> None:
     parser.add_argument("folder", type=Path, metavar="DIR", help="the data set's folder")
 
@@ -231,6 +263,7 @@ PROGRAM = Program(
         _command("plan", "what this host would do with it; starts nothing", _plan, _of_plan),
         _command("predict", "spectra of binned light curves, with a trained run", _predict, _of_predict),
         _command("track sync", "deliver to MLflow what it has not received of a run", _sync, _of_sync),
+        _command("reproduce", "train a run's config again, and compare", _reproduce, _of_reproduce),
         _command("data simulate", "write a simulated data set in the challenge's layout", _simulate, _of_simulate),
         _command("data check", "look for damage in a data set", _check, _of_check),
     ),

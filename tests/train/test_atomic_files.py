@@ -59,7 +59,7 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     with making(tmp_path / "folder") as folder:
         (folder / "one").write_text("1")
         assert not (tmp_path / "folder").exists()
-    with making(tmp_path / "folder") as folder:
+    with pytest.raises(FileExistsError), making(tmp_path / "folder") as folder:
         (folder / "two").write_text("2")
     with suppress(KeyboardInterrupt), making(tmp_path / "other"):
         raise KeyboardInterrupt

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +14,8 @@ import pytest
 
 from spectramind_config import Calibration, ConfigError, Simulation
 from spectramind_train.ariel.dataset import Dataset
-from spectramind_train.planets.preparation import Planet, average_visits, prepare
+from spectramind_train.planets.preparation import Planet, average_visits, lock_file, prepare
+from spectramind_train.run.turns import alone
 from spectramind_train.simulated.data_set import simulate
 from spectramind_train.transit.spectrum_fit import fit_transit
 
@@ -67,6 +70,24 @@ def test_prepared_planets_are_complete_and_a_second_call_reads_the_cache(dataset
     assert_same(planets, prepare(dataset, ids, SETTINGS, cache, progress=lambda *done: calls.append(done)))
     assert entries(cache) == before
     assert calls[4:] == calls[:4]
+
+
+def test_a_process_waits_for_another_that_prepares_the_same(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says so once, and takes what the other has made instead of making it again."""
+    cache, made, ids = tmp_path / "cache", tmp_path / "made", dataset.planet_ids("train")
+    planets = prepare(dataset, ids, SETTINGS, made)
+    cache.mkdir()
+    waits = threading.Event()
+    monkeypatch.setattr("spectramind_train.planets.preparation._prepare_planet", lambda *_: pytest.fail("made again"))
+    with ThreadPoolExecutor(1) as pool:
+        with alone(lock_file(dataset, SETTINGS, cache), lambda: pytest.fail("it waited for nobody")):
+            other = pool.submit(prepare, dataset, ids, SETTINGS, cache, waiting=waits.set)
+            assert waits.wait(60)
+            shutil.copytree(made, cache, dirs_exist_ok=True)
+        assert_same(planets, other.result())
+    assert all(name.endswith(".npz") for name in entries(cache))
 
 
 def test_unlabelled_planets_have_no_label(dataset: Dataset, tmp_path: Path) -> None:

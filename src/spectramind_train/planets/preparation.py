@@ -89,8 +89,7 @@ def prepare(
     for planet_id, path in paths.items():
         done(planet_id, read_entry(path, planet_id))
     if len(ready) < len(paths):
-        of_data_set = hashlib.sha256(f"{dataset.root.resolve()} {settings} {code}".encode()).hexdigest()[:8]
-        with alone(cache_dir / f".lock-{of_data_set}", waiting or (lambda: None)):
+        with alone(lock_file(dataset, settings, cache_dir), waiting or (lambda: None)):
             sweep(cache_dir)
             for planet_id in paths.keys() - ready:
                 done(planet_id, read_entry(paths[planet_id], planet_id))
@@ -99,6 +98,12 @@ def prepare(
             for number, result in spread(_prepare_planet, jobs, workers, purpose="prepares"):
                 done(missing[number], result)
     return [Planet(planet_id, *ready[planet_id], labels.get(planet_id)) for planet_id in planet_ids]
+
+
+def lock_file(dataset: Dataset, settings: Calibration, cache_dir: Path) -> Path:
+    """The file that a process locks while it prepares planets of a data set with these settings."""
+    subject = f"{dataset.root.resolve()} {settings} {source_digest(__name__)}"
+    return cache_dir / f".lock-{hashlib.sha256(subject.encode()).hexdigest()[:8]}"
 
 
 def average_visits(visits: Sequence[tuple[LightCurves, TransitFit]]) -> tuple[LightCurves, TransitFit]:

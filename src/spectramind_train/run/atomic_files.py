@@ -6,6 +6,7 @@ process that was killed has left is told from what another is writing now, and r
 
 from __future__ import annotations
 
+import errno
 import filecmp
 import os
 import re
@@ -55,10 +56,13 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 @contextmanager
 def making(folder: Path) -> Iterator[Path]:
-    """A new folder beside ``folder`` that takes its name at the end, unless another process was faster.
+    """A new folder beside ``folder`` that takes its name at the end.
 
     Yields:
         The new folder.
+
+    Raises:
+        FileExistsError: The name is taken by then; what has it stays as it is.
     """
     unfinished = _unfinished(folder)
     unfinished.mkdir()
@@ -66,9 +70,10 @@ def making(folder: Path) -> Iterator[Path]:
         yield unfinished
         try:
             unfinished.rename(folder)
-        except OSError:
-            if not folder.is_dir():
-                raise
+        except OSError as error:
+            if folder.exists():
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(folder)) from error
+            raise
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 

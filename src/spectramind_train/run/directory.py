@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ import msgspec
 
 from spectramind_config import ConfigError, EffectiveConfig, Problem
 from spectramind_config.host import Host
-from spectramind_train.run.atomic_files import sweep, write_atomically
+from spectramind_train.run.atomic_files import making, sweep, write_atomically
 from spectramind_train.run.liveness import Process
 from spectramind_train.run.manifest import (
     CheckpointRecord,
@@ -66,16 +67,13 @@ class Run:
         root = Path(config.paths.output_dir).expanduser()
         sweep(root, Path(config.paths.run_manifest).expanduser().parent, *root.glob("*/"), *root.glob("*/checkpoints/"))
         missing = tuple(folder for folder in (root, *root.parents) if not folder.exists())
-        path = _new_directory(config, root)
-        run = cls(path, Manifest.of(path.name, config, plan, host))
-        run._parents = missing
+        manifest = Manifest.of("", config, plan, host)
         try:
-            write_atomically(path / "config.yaml", config.to_yaml().encode())
-            run.claim()
-            write_manifest(run.manifest, path / "manifest.json")
+            run = cls(_new_directory(config, root, manifest), manifest)
         except OSError as error:
-            run.discard()
-            raise _cannot_start(path, error) from error
+            _remove_empty(missing)
+            raise _cannot_start(root, error) from error
+        run._parents = missing
         return run
 
     def claim(self) -> None:
@@ -85,7 +83,7 @@ class Run:
         """
         self.manifest.process = Process.this()
         self.manifest.status, self.manifest.error, self.manifest.finished = "running", None, None
-        write_atomically(self.path / _RESERVE, b" " * _RESERVE_BYTES)
+        _reserve(self.path)
 
     def begin(self, data: DataRecord) -> None:
         """Record the planets; from now on the run is the newest, and is kept however it ends.
@@ -102,9 +100,7 @@ class Run:
     def discard(self) -> None:
         """Remove a run that has not begun: its directory, and the folders made for it where nothing else is in them."""
         shutil.rmtree(self.path, ignore_errors=True)
-        with suppress(OSError):
-            for folder in self._parents:
-                folder.rmdir()
+        _remove_empty(self._parents)
 
     @classmethod
     def open(cls, path: Path) -> Run:
@@ -239,18 +235,36 @@ def _cannot_start(path: Path, error: OSError) -> ConfigError:
     )
 
 
-def _new_directory(config: EffectiveConfig, root: Path) -> Path:
-    stamp = datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S")
-    name = f"{stamp}_{config.local.name}"
+def _remove_empty(folders: Sequence[Path]) -> None:
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
+
+
+def _reserve(directory: Path) -> None:
+    write_atomically(directory / _RESERVE, b" " * _RESERVE_BYTES)
+
+
+def _new_directory(config: EffectiveConfig, root: Path, manifest: Manifest) -> Path:
+    """A directory with a name that no other run has; it appears with its manifest in it, or not at all."""
     try:
-        for number in range(1, 10_000):
-            path = root / (name if number == 1 else f"{name}-{number}")
-            try:
-                path.mkdir(parents=True)
-            except FileExistsError:
-                continue
-            return path
+        root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         reason = os.strerror(error.errno or errno.EIO)
         raise ConfigError(_unwritable(config, "output_dir", reason), config.overrides) from None
+    stamp = datetime.now().astimezone().strftime("%Y-%m-%d_%H-%M-%S")
+    name = f"{stamp}_{config.local.name}"
+    for number in range(1, 10_000):
+        path = root / (name if number == 1 else f"{name}-{number}")
+        if path.exists():
+            continue
+        manifest.run_id = path.name
+        try:
+            with making(path) as directory:
+                write_atomically(directory / "config.yaml", config.to_yaml().encode())
+                write_manifest(manifest, directory / "manifest.json")
+                _reserve(directory)
+        except FileExistsError:
+            continue
+        return path
     raise ConfigError(f"{root}: 10000 runs started in one second")

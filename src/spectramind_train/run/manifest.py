@@ -113,6 +113,7 @@ class Manifest(msgspec.Struct, kw_only=True):
             run_id=run_id,
             status="running",
             started=now(),
+            process=Process.this(),
             overrides=list(config.overrides),
             profiles=config.profiles,
             config=config.to_dict(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
@@ -103,7 +104,8 @@ def write_planet(root: Path, settings: Simulation, split: Split, index: int) -> 
     """Simulate one planet and write its folder, by a rename at the end; a folder that is there stays."""
     folder = _folder(root, split, index)
     system = draw_system(settings.seed, split, index)
-    with making(folder) as unfinished:
+    # Another process may be faster; its planet is the same.
+    with suppress(FileExistsError), making(folder) as unfinished:
         twice = split == "train" and index % VISITS_REPEAT_EVERY == 2
         for number in range(2 if twice else 1):
             rng = generator(settings.seed, split, index, purpose=2 + number)
