@@ -100,7 +100,7 @@ class Feed:
                 points += _points(state, entry.metrics, state.step, entry.time)
                 self._send(state, points, position, doubt)
                 status = _STATUS.get(entry.status, "FAILED")
-                self._ask(self.client.set_terminated, state.run, status, int(entry.time * 1000))
+                self.client.set_terminated(state.run, status, int(entry.time * 1000))
                 points = []
             position = end
             if len(points) >= _MOST_METRICS:
@@ -121,20 +121,12 @@ class Feed:
     def _write(self, state: Delivered) -> None:
         write_atomically(self.file, msgspec.json.encode(state))
 
-    def _ask(self, request: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        """Make one request, in bounded time however its reply trickles in."""
-        signal.setitimer(signal.ITIMER_REAL, _REQUEST_S)
-        try:
-            return request(*arguments, **options)
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-
     def _start(self, state: Delivered, start: Start, doubt: bool) -> None:
         from mlflow.entities import Param
 
         if state.position:
             if state.run is not None:  # The run goes on, after an end or a kill.
-                self._ask(self.client.update_run, state.run, "RUNNING")
+                self.client.update_run(state.run, "RUNNING")
             return
         if state.run is None:
             self._write(state)
@@ -142,27 +134,27 @@ class Feed:
             self._write(state)
         texts = [Param(_name(name), value[:_LONGEST_TEXT]) for name, value in start.parameters.items()]
         for some in _parts(texts, _MOST_PARAMETERS):
-            self._ask(self.client.log_batch, state.run, params=some)
+            self.client.log_batch(state.run, params=some)
 
     def _run(self, start: Start, doubt: bool) -> str:
         """The identifier of the MLflow run: the one that an earlier request made, or a new one."""
-        experiment = self._ask(self.client.get_experiment_by_name, self.order.experiment)
+        experiment = self.client.get_experiment_by_name(self.order.experiment)
         if experiment is None:
-            number = self._ask(self.client.create_experiment, self.order.experiment)
+            number = self.client.create_experiment(self.order.experiment)
         else:
             number = experiment.experiment_id
         ours = f"tags.`{_TAG}` = '{start.id}'"
-        search = self.client.search_runs
-        found = self._ask(search, [number], ours, order_by=["attributes.start_time ASC"]) if doubt else []
+        found = self.client.search_runs([number], ours) if doubt else []
         if not found:
             tags = {**start.tags, _TAG: start.id}
             time_ms = int(start.time * 1000)
-            made = self._ask(self.client.create_run, number, start_time=time_ms, tags=tags, run_name=start.run)
-            # A slow server may have served meanwhile what was taken for lost.
-            found = self._ask(search, [number], ours) if doubt else [made]
+            made = self.client.create_run(number, start_time=time_ms, tags=tags, run_name=start.run)
+            # A slow server may have served meanwhile an earlier request that was taken for lost.
+            again = self.client.search_runs([number], ours) if doubt else []
+            found = [made, *(one for one in again if one.info.run_id != made.info.run_id)]
         first, *others = found
         for other in others:
-            self._ask(self.client.delete_run, other.info.run_id)
+            self.client.delete_run(other.info.run_id)
         return str(first.info.run_id)
 
     def _send(
@@ -171,17 +163,17 @@ class Feed:
         from mlflow.entities import Metric
 
         if doubt and points:
-            there = set(self._ask(self.client.get_run, state.run).data.metrics)
+            there = set(self.client.get_run(state.run).data.metrics)
             names = there & {name for name, *_ in points}
             known = {
                 (name, point.step, point.timestamp)
                 for name in names
-                for point in self._ask(self.client.get_metric_history, state.run, name)
+                for point in self.client.get_metric_history(state.run, name)
             }
             points = [point for point in points if (point[0], point[2], point[3]) not in known]
         metrics = [Metric(name, value, milliseconds, step) for name, value, step, milliseconds in points]
         for some in _parts(metrics, _MOST_METRICS):
-            self._ask(self.client.log_batch, state.run, metrics=some)
+            self.client.log_batch(state.run, metrics=some)
         state.position = position
         self._write(state)
 
@@ -207,6 +199,30 @@ def _parts(items: list[Any], most: int) -> list[list[Any]]:
 def _name(text: str) -> str:
     """A name that MLflow takes; one that it refuses would keep all others back."""
     return re.sub(r"[^\w\-. :/]", "_", text)[:_LONGEST_NAME]
+
+
+class Bounded:
+    """A client whose requests each take a bounded time, however their replies trickle in."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        signal.signal(signal.SIGALRM, self._overtime)
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        request = getattr(self._client, name)
+
+        def bounded(*arguments: Any, **options: Any) -> Any:
+            signal.setitimer(signal.ITIMER_REAL, _REQUEST_S)
+            try:
+                return request(*arguments, **options)
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+
+        return bounded
+
+    @staticmethod
+    def _overtime(*_: object) -> None:
+        raise TimeoutError(f"its reply has no end after {_REQUEST_S} s")
 
 
 class Tail:
@@ -289,15 +305,10 @@ def _alone(journal: Path) -> Any:
     return None
 
 
-def _overtime(*_: object) -> None:
-    raise TimeoutError(f"its reply has no end after {_REQUEST_S} s")
-
-
 def main() -> int:
     """Deliver as ordered; the exit code is 0 when all has arrived, and what there is to say goes to stdout."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)  # A scheduler signals every process; this one ends with its parent.
-    signal.signal(signal.SIGALRM, _overtime)
     order = msgspec.json.decode(sys.stdin.buffer.readline(), type=Order)
     threading.Thread(target=_end_with, args=(order.parent,), daemon=True).start()
     os.nice(5)
@@ -312,7 +323,7 @@ def main() -> int:
             return 1
         from mlflow.tracking import MlflowClient
 
-        feed = Feed(order, MlflowClient(tracking_uri=order.uri))
+        feed = Feed(order, Bounded(MlflowClient(tracking_uri=order.uri)))
         _limit_memory()
         if order.follow:
             return 0 if follow(feed, tell) else 1
