@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,7 +62,8 @@ def prepare(
             ``if __name__ == "__main__"``, as always with spawned processes.
 
     Raises:
-        ConfigError: A raw file is missing or damaged, the cache cannot be written, or a worker process died.
+        ConfigError: A raw file is missing or damaged, or the cache cannot be written.
+        ProcessFailedError: A worker process died.
     """
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
@@ -82,10 +84,11 @@ def prepare(
             if progress:
                 progress(len(ready), len(planet_ids))
     tasks = [(dataset, planet_id, settings, path) for planet_id, path in jobs]
-    for number, result in spread(_prepare_planet, tasks, workers, purpose="prepares"):
-        ready[jobs[number][0]] = result
-        if progress:
-            progress(len(ready), len(planet_ids))
+    with closing(spread(_prepare_planet, tasks, workers, purpose="prepares")) as prepared:
+        for number, result in prepared:
+            ready[jobs[number][0]] = result
+            if progress:
+                progress(len(ready), len(planet_ids))
     return [Planet(planet_id, *ready[planet_id], labels.get(planet_id)) for planet_id in planet_ids]
 
 
