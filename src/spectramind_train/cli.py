@@ -5,49 +5,34 @@ Frameworks are imported only by the commands that need them.
 
 from __future__ import annotations
 
-import signal
+import math
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from spectramind_config import ConfigError, EffectiveConfig, NominalData, compose, from_dict
 from spectramind_config.commands import jobs
 from spectramind_config.commands.command import Command, Parser
 from spectramind_config.commands.program import Program, of_run
+from spectramind_config.errors import write
 from spectramind_config.host import Host
-from spectramind_train.run import clock
+from spectramind_train.run import clock, signals
+from spectramind_train.run.children import ProcessFailedError
 
 if TYPE_CHECKING:
     from spectramind_train.run.plan import RunPlan
     from spectramind_train.run.terminal import Terminal
 
 
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM leaves as an exception does, so that worker processes and unfinished files go with the process."""
-
-    def leave(number: int, _: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def _train(options: Namespace, root: type[EffectiveConfig]) -> int:
     return jobs.run(options, root, train)
 
 
-@_terminable()
 def train(config: EffectiveConfig) -> jobs.Finished:
     """Train with a config; the value for a sweeper is the best validation score."""
-    started = clock.run_start()
+    deadline = clock.deadline(config.max_time)
     from spectramind_train.run.plan import plan
     from spectramind_train.run.terminal import Terminal
 
@@ -57,8 +42,18 @@ def train(config: EffectiveConfig) -> jobs.Finished:
     _announce(config, run_plan, terminal)
     from spectramind_train.training import train as train_run
 
-    outcome = train_run(config, run_plan, host, terminal, started=started)
+    try:
+        outcome = train_run(config, run_plan, host, terminal, deadline=deadline)
+    except ProcessFailedError as error:
+        return jobs.Finished(_failed(error), math.nan)
+    if outcome.run.manifest.status == "interrupted":
+        sys.exit(outcome.exit_code)  # Of a sweep, the runs that would follow are not wanted either.
     return jobs.Finished(outcome.exit_code, outcome.score)
+
+
+def _failed(error: ProcessFailedError) -> int:
+    write(f"error: {error}", sys.stderr)
+    return 1
 
 
 def _usable(host: Host, terminal: Terminal) -> Host:
@@ -148,9 +143,7 @@ def _sync(options: Namespace, _: type[EffectiveConfig]) -> int:
     return 0
 
 
-@_terminable()
 def _reproduce(options: Namespace, _: type[EffectiveConfig]) -> int:
-    started = clock.run_start()
     from spectramind_train import reproduction
     from spectramind_train.run.directory import Run
     from spectramind_train.run.plan import plan
@@ -168,7 +161,12 @@ def _reproduce(options: Namespace, _: type[EffectiveConfig]) -> int:
         return 0
     reproduction.require_completed(run)
     _announce(config, run_plan, terminal)
-    outcome = train_run(config, run_plan, host, terminal, started=started)
+    try:
+        outcome = train_run(config, run_plan, host, terminal, deadline=clock.deadline(config.max_time))
+    except ProcessFailedError as error:
+        return _failed(error)
+    if outcome.run.manifest.status == "interrupted":
+        return outcome.exit_code
     return reproduction.compare(run, outcome, found, terminal)
 
 
@@ -185,7 +183,6 @@ def _check(options: Namespace, _: type[EffectiveConfig]) -> int:
     return 0
 
 
-@_terminable()
 def _simulate(options: Namespace, _: type[EffectiveConfig]) -> int:
     from spectramind_train.run.terminal import Terminal
     from spectramind_train.simulated.data_set import simulate
@@ -194,8 +191,11 @@ def _simulate(options: Namespace, _: type[EffectiveConfig]) -> int:
     if not isinstance(config.data, NominalData):
         raise ConfigError(f"data={config.data.name} has no simulation; use data=nominal")
     terminal = Terminal.of(config)
-    with terminal.progress("simulating planets") as progress:
-        simulate(folder, config.data.simulation, progress=progress, workers=Host.detect().cores)
+    try:
+        with signals.raising(), terminal.progress("simulating planets") as progress:
+            simulate(folder, config.data.simulation, progress=progress, workers=Host.detect().cores)
+    except ProcessFailedError as error:
+        return _failed(error)
     terminal.say(
         f"{folder}: {config.data.simulation.planets} labelled planets; train on them with SM_DATA_ROOT={folder}"
     )
@@ -272,7 +272,9 @@ PROGRAM = Program(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code."""
+    """Run one command; returns its exit code. A process that is this command, and no more, takes its signals."""
+    if argv is None:
+        signals.install()
     arguments = sys.argv[1:] if argv is None else list(argv)
     if arguments[:1] == ["--version"]:
         from importlib.metadata import version

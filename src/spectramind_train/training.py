@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from contextlib import suppress
 from dataclasses import dataclass
+from signal import Signals
 
 from spectramind_config import ConfigError, EffectiveConfig
 from spectramind_config.host import Host
@@ -17,6 +18,7 @@ from spectramind_train.results.evaluation import evaluate
 from spectramind_train.results.figures import draw_learning, draw_spectra
 from spectramind_train.results.prediction import load_model
 from spectramind_train.results.report import report_scores
+from spectramind_train.run import clock, signals
 from spectramind_train.run.directory import LAST_CHECKPOINT, Run
 from spectramind_train.run.plan import RunPlan
 from spectramind_train.run.terminal import Terminal
@@ -31,7 +33,7 @@ class Outcome:
     """How a run ended.
 
     Attributes:
-        exit_code: 0, 75 when the wall-clock limit ended the training, or 128 + the signal that did.
+        exit_code: 0, 75 when the wall-clock limit ended the training, or that of the signal that did.
         run: Its directory with the manifest.
         score: The best validation score, from 0 to 1, higher is better; None where nothing was validated.
     """
@@ -41,26 +43,38 @@ class Outcome:
     score: float | None
 
 
-def train(config: EffectiveConfig, plan: RunPlan, host: Host, terminal: Terminal, *, started: float) -> Outcome:
+def train(
+    config: EffectiveConfig, plan: RunPlan, host: Host, terminal: Terminal, *, deadline: float | None = None
+) -> Outcome:
     """Train, choose the best checkpoint, score the test planets, and leave a manifest behind.
 
     The run's directory is made first, so that a place that cannot be written is found before any long work. A run
-    whose planets cannot be prepared, for whatever reason, leaves no directory; from then on every end leaves one.
+    whose planets cannot be prepared, for whatever reason, leaves no directory; from then on every end leaves one. A
+    signal before the training begins or after it has ended raises; while it goes on, the run stops at the next step
+    with a checkpoint and is not scored, for whoever sends a signal does not wait long.
 
     Args:
         config: What to train.
         plan: How this host does it.
         host: This host, for the manifest.
         terminal: Where to report.
-        started: ``time.monotonic()`` at the run's start, see ``run.clock``; the wall-clock limit counts from there.
+        deadline: ``time.time()`` by which the run has to be done, see ``run.clock``; None for no limit.
 
     Raises:
         ConfigError: The data or a directory are at fault, and no run directory is left behind; or the loss is not
             finite or the disk full, and the run's manifest says so.
+        ProcessFailedError: A process of the run's died, and it was no mistake of the user's.
+        Interrupted: A signal came, and there was nothing to save.
     """
+    with signals.raising():
+        return _train(config, plan, host, terminal, deadline)
+
+
+def _train(config: EffectiveConfig, plan: RunPlan, host: Host, terminal: Terminal, deadline: float | None) -> Outcome:
     run = Run.create(config, plan, host)
     try:
-        splits = build_splits(config.data, config, plan, terminal)
+        with clock.within(deadline):
+            splits = build_splits(config.data, config, plan, terminal)
         run.begin(splits.record)
     except BaseException:
         run.discard()
@@ -69,8 +83,12 @@ def train(config: EffectiveConfig, plan: RunPlan, host: Host, terminal: Terminal
     terminal.say(f"run {run.path}: {counts}")
     tracker = Tracker.start(config, run, terminal)
     try:
-        learned = _learn(config, plan, splits, run, terminal, started)
+        learned = _learn(config, plan, splits, run, terminal, deadline)
         best = run.checkpoints / (learned.best or LAST_CHECKPOINT)
+        if learned.signal is not None:
+            run.finish("interrupted", best)
+            terminal.say(f"stopped by {Signals(learned.signal).name}; the last checkpoint is in {run.checkpoints}")
+            return Outcome(signals.SIGNALS[Signals(learned.signal)], run, None)
         planets, prediction, run.manifest.metrics = evaluate(config, plan, splits, load_model(config, best))
         write_submission(run.path / "test_predictions.csv", prediction.planet_ids, prediction.mu, prediction.sigma)
         draw_spectra(planets, prediction, run.path / "test_spectra.png")
@@ -93,8 +111,8 @@ def train(config: EffectiveConfig, plan: RunPlan, host: Host, terminal: Terminal
     finally:
         tracker.finish()
     report_scores(run, terminal)
-    codes = {"completed": 0, "walltime": EXIT_WALLTIME, "interrupted": 128 + (learned.signal or 0)}
-    return Outcome(codes[learned.status], run, run.manifest.metrics.get("val_score_best"))
+    exit_code = EXIT_WALLTIME if learned.status == "walltime" else 0
+    return Outcome(exit_code, run, run.manifest.metrics.get("val_score_best"))
 
 
 def _learn(
@@ -103,11 +121,11 @@ def _learn(
     splits: Splits,
     run: Run,
     terminal: Terminal,
-    started: float,
+    deadline: float | None,
 ) -> Learned:
     if plan.world_size > 1:
-        return learn_in_processes(run, plan, started=started)
-    return learn(config, plan, splits, run.path, terminal, started=started)
+        return learn_in_processes(run, plan, deadline=deadline)
+    return learn(config, plan, splits, run.path, terminal, deadline=deadline)
 
 
 def _validation_metrics(learned: Learned) -> dict[str, float]:

@@ -137,7 +137,7 @@ def test_places_that_take_no_file_are_found_before_any_work(
     config = compose([f"local.paths.{key}={value}" for key, value in (paths | {name: path}).items()])
     host = Host.detect()
     with pytest.raises(ConfigError, match=f"paths.{name}={path}") as caught:
-        train(config, plan(config, host), host, Terminal(silent=True), started=0.0)
+        train(config, plan(config, host), host, Terminal(silent=True))
     assert "command line" in str(caught.value)
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
@@ -161,7 +161,7 @@ def test_a_run_has_its_directory_while_planets_are_prepared_and_not_if_they_cann
     monkeypatch.setattr("spectramind_train.training.build_splits", fail)
     host = Host.detect()
     with pytest.raises(type(failure)):
-        train(config, plan(config, host), host, Terminal(silent=True), started=0.0)
+        train(config, plan(config, host), host, Terminal(silent=True))
     assert [entry.name for entry in (tmp_path / "outputs").iterdir()] == ["here"]
     assert read_manifest(tmp_path / "outputs" / "here" / "run_manifest.json").run_id == before.path.name
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import re
-import time
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +52,7 @@ class Watched:
 def run_of(config: EffectiveConfig, terminal: Terminal) -> Run:
     """The run of a config on this machine."""
     host = Host.detect()
-    return train(config, plan(config, host), host, terminal, started=time.monotonic()).run
+    return train(config, plan(config, host), host, terminal).run
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ def test_two_processes_train_one_model(small: list[str], tmp_path: Path, monkeyp
     config = compose([*small, f"local.output_dir={tmp_path}", "local.max_epochs=2", "local.mlflow.enabled=true"])
     host = Host.detect()
     two = dataclasses.replace(plan(config, host), devices=2, strategy="ddp", num_workers=(0, 0, 0), threads=1)
-    outcome = train(config, two, host, Terminal(silent=True), started=time.monotonic())
+    outcome = train(config, two, host, Terminal(silent=True))
     assert outcome.exit_code == 0
     manifest = outcome.run.manifest
     assert manifest.status == "completed"
@@ -59,7 +59,7 @@ def two(tmp_path: Path) -> tuple[Run, RunPlan]:
 def test_a_process_that_fails_says_why_itself(two: tuple[Run, RunPlan], capfd: pytest.CaptureFixture[str]) -> None:
     """Its own message stands on stderr without a traceback, and the run ends with one of which process it was."""
     with pytest.raises(ConfigError, match=r"process [01] of 2 failed, see above"):
-        learn_in_processes(*two, started=time.monotonic())
+        learn_in_processes(*two)
     error = capfd.readouterr().err
     assert "no run here" in error
     assert "Traceback" not in error
@@ -78,5 +78,5 @@ def test_a_signal_while_the_processes_start_ends_them(
 
     monkeypatch.setattr("spectramind_train.run.launching.time.sleep", kill_and_pause)
     with pytest.raises(SystemExit) as caught:
-        learn_in_processes(*two, started=time.monotonic())
+        learn_in_processes(*two)
     assert caught.value.code == 143

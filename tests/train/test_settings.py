@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +70,7 @@ def test_a_run_reads_every_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     watch(type(config))
     # One thread: what worker processes read is not seen here.
     run_plan = dataclasses.replace(plan(config, host), threads=1)
-    assert train(config, run_plan, host, Terminal.of(config), started=time.monotonic()).exit_code == 0
+    assert train(config, run_plan, host, Terminal.of(config)).exit_code == 0
     idle = {path for path, place in expected.items() if place not in read}
     excused = {path for path in idle if path in IDLE or path.rpartition(".")[2] == "name"}
     assert idle == excused

@@ -6,7 +6,6 @@ import csv
 import errno
 import hashlib
 import json
-import time
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +27,7 @@ REAL_PLANET = Path(__file__).parents[3] / "shared" / "data" / "planet_1103775_bi
 def trained(config: EffectiveConfig) -> Outcome:
     """Train a config on this machine, in silence."""
     host = Host.detect()
-    return train(config, plan(config, host), host, Terminal(silent=True), started=time.monotonic())
+    return train(config, plan(config, host), host, Terminal(silent=True))
 
 
 @pytest.fixture(scope="module")

@@ -65,6 +65,7 @@ class EffectiveConfig(Config):
     dev: Dev = folded()
     strategy: Strategy = folded()
     num_nodes: int = folded()
+    cpu_processes: int = folded()
     sync_batchnorm: bool = folded()
     gradient_clip_val: float = folded()
     log_grad_norm: bool = folded()
@@ -77,8 +78,8 @@ class EffectiveConfig(Config):
 
     def science(self) -> Mapping[str, Any]:
         """The batch is per device, so the number of processes decides how many planets a step sees."""
-        everything = self.devices == "auto" and self.strategy == "ddp"
-        processes = self.devices if isinstance(self.devices, int) else 1
+        everything = self.devices == "auto" and self.strategy == "ddp" and self.cpu_processes == 1
+        processes = self.devices if isinstance(self.devices, int) else self.cpu_processes
         return {"processes": "all" if everything else processes * self.num_nodes}
 
 

@@ -63,6 +63,8 @@ class TrainerConfig(Profile):
     """How processes share the work"""
     num_nodes: Annotated[int, about(ge=1, science=False)] = 1
     """Number of machines"""
+    cpu_processes: Annotated[int, about(ge=1, science=False)] = 1
+    """Processes that train one model on the CPU, each with the whole batch size; more than 1 uses no GPU"""
     sync_batchnorm: bool = False
     """Share batch-norm statistics between devices"""
     precision: Precision | None = None
@@ -131,3 +133,12 @@ class MultiGpuTrainer(TrainerConfig):
     precision: Precision | None = "16-mixed"
     checkpoint: Checkpoint = field(default_factory=lambda: Checkpoint(save_top_k=2, every_n_epochs=2))
     early_stopping: EarlyStopping = field(default_factory=lambda: EarlyStopping(patience=6))
+
+
+@profile("trainer", "ddp_sim")
+@dataclass(kw_only=True)
+class DdpSimTrainer(TrainerConfig):
+    """Data-parallel training on any CPU, to try what several GPUs will do."""
+
+    strategy: Strategy = "ddp"
+    cpu_processes: Annotated[int, about(ge=1, science=False)] = 2

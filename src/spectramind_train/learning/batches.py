@@ -14,6 +14,7 @@ from torch.utils.data import Dataset as TorchDataset
 from spectramind_config import ConfigError
 from spectramind_train.ariel.constants import FloatArray
 from spectramind_train.planets.preparation import Planet
+from spectramind_train.run.children import load
 from spectramind_train.v50.network import Batch
 
 _FEWEST_OUTSIDE: Final = 8
@@ -140,6 +141,7 @@ def loader(
     options: dict[str, Any] = {}
     if num_workers:
         options = {"persistent_workers": persistent_workers, "prefetch_factor": prefetch_factor}
+        options["worker_init_fn"] = load
     return DataLoader(
         planets,
         batch_size=batch_size,

@@ -1,11 +1,9 @@
-"""What happens around the training steps: stopping on purpose, reporting."""
+"""What happens around the training steps: reporting."""
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Mapping
-from types import FrameType
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -13,57 +11,6 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from spectramind_train.run.terminal import Terminal
-
-_AGREE_EVERY = 10
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-class Stop(Callback):
-    """Ends a training between two steps: at a signal, when its wall-clock time is used up, or after the last step.
-
-    The signal handler only sets a flag, since a collective call inside one hangs; the processes of a group agree on
-    the flag every few steps. At ``max_steps`` Lightning by itself would leave an epoch half done without the validation
-    that early stopping and checkpoints rely on.
-
-    Args:
-        limit_s: Seconds that the process may take, its start-up included; None for no limit.
-        started: ``time.monotonic()`` of the process's start.
-    """
-
-    def __init__(self, limit_s: float | None, started: float) -> None:
-        self.limit_s = limit_s
-        self.started = started
-        self.signal: int | None = None
-        self.out_of_time = False
-        self._before: dict[signal.Signals, Any] = {}
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._before = {number: signal.signal(number, self._receive) for number in _SIGNALS}
-
-    def _receive(self, number: int, _: FrameType | None) -> None:
-        self.signal = number
-
-    def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: object,
-        batch: object,
-        batch_idx: int,
-    ) -> None:
-        late = self.limit_s is not None and time.monotonic() - self.started > self.limit_s
-        stop = self.signal is not None or late
-        if trainer.world_size > 1:
-            stop = batch_idx % _AGREE_EVERY == 0 and trainer.strategy.reduce_boolean_decision(stop, all=False)
-        if stop:
-            # Another process may have been the one that is late; a signal reaches all of them.
-            self.out_of_time = self.signal is None
-        if stop or trainer.global_step == trainer.max_steps:
-            trainer.should_stop = True
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
 
 
 class GradientNorm(Callback):

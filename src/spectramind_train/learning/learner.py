@@ -12,14 +12,16 @@ import lightning.pytorch as pl
 import msgspec
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
 from spectramind_config import EffectiveConfig
 from spectramind_train.learning.batches import SpectraDataModule
-from spectramind_train.learning.callbacks import EpochReport, GradientNorm, Stop, TrainingBar
+from spectramind_train.learning.callbacks import EpochReport, GradientNorm, TrainingBar
 from spectramind_train.learning.logger import JournalLogger
 from spectramind_train.learning.loss import build_loss
 from spectramind_train.learning.module import SpectrumModule
+from spectramind_train.learning.stopping import Stop
 from spectramind_train.planets.splits import Splits
 from spectramind_train.run.checkpoints import AtomicCheckpointIO
 from spectramind_train.run.directory import LAST_CHECKPOINT
@@ -72,7 +74,7 @@ def learn(
     directory: Path,
     terminal: Terminal,
     *,
-    started: float,
+    deadline: float | None,
 ) -> Learned:
     """Train the configured model and leave its checkpoints and metrics in a run's directory.
 
@@ -82,7 +84,7 @@ def learn(
         splits: The planets.
         directory: The run's directory.
         terminal: Where to report.
-        started: ``time.monotonic()`` at the run's start; the wall-clock limit counts from there.
+        deadline: ``time.time()`` by which the process has to be done, see ``run.clock``; None for no limit.
     """
     _quieten()
     torch.set_num_threads(plan.threads)
@@ -100,8 +102,7 @@ def learn(
         every_n_epochs=config.checkpoint.every_n_epochs,
         save_last=True,
     )
-    limit_s = None if config.max_time is None else config.max_time.total_seconds()
-    stop = Stop(limit_s, started)
+    stop = Stop(deadline)
     report = EpochReport(terminal)
     callbacks: list[Callback] = [best, stop, report]
     if terminal.live:
@@ -120,7 +121,7 @@ def learn(
         logger=JournalLogger(directory, terminal.warn),
         callbacks=callbacks,
         # Named explicitly: inside a SLURM job Lightning would take each of our processes for a task of the job's own.
-        plugins=[AtomicCheckpointIO(), LightningEnvironment()],
+        plugins=[AtomicCheckpointIO(), TorchElasticEnvironment() if plan.world_size > 1 else LightningEnvironment()],
         max_epochs=config.max_epochs,
         max_steps=config.max_steps or -1,
         fast_dev_run=config.dev.fast_dev_run,
@@ -159,8 +160,9 @@ def learn(
         pin_memory=plan.pin_memory,
         persistent_workers=plan.persistent_workers,
     )
-    trainer.fit(module, datamodule=data)
-    trainer.save_checkpoint(checkpoints / LAST_CHECKPOINT)
+    with stop:
+        trainer.fit(module, datamodule=data)
+        trainer.save_checkpoint(checkpoints / LAST_CHECKPOINT)
     chosen = Path(best.best_model_path).name if best.best_model_path else None
     status: Literal["completed", "walltime", "interrupted"] = "completed"
     if stop.signal is not None:

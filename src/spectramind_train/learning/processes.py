@@ -8,60 +8,95 @@ the planets and the learner, and so stands here, above both.
 from __future__ import annotations
 
 import os
-import sys
-import time
+import socket
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
+from torch import distributed
+from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
 from spectramind_config import ConfigError, from_dict
 from spectramind_train.learning.learner import Learned, learn
 from spectramind_train.learning.module import NonFiniteLossError
 from spectramind_train.planets.splits import build_splits
+from spectramind_train.run import signals
 from spectramind_train.run.atomic_files import write_atomically
 from spectramind_train.run.directory import Run
-from spectramind_train.run.launching import ProcessFailedError, launch
+from spectramind_train.run.launching import LOST, MISTAKE, launch
 from spectramind_train.run.plan import RunPlan
 from spectramind_train.run.terminal import Terminal
 
 _RESULT = "learned.json"
 
 
-def learn_in_processes(run: Run, plan: RunPlan, *, started: float) -> Learned:
-    """Train a run's model in ``plan.devices`` processes and wait for them; signals are passed on.
+def learn_in_processes(run: Run, plan: RunPlan, *, deadline: float | None) -> Learned:
+    """Train a run's model in ``plan.devices`` processes and wait for them.
+
+    Args:
+        run: The run, whose manifest they read.
+        plan: How this host does it.
+        deadline: ``time.time()`` by which all has to be done; None for no limit.
 
     Raises:
-        ConfigError: A process failed; its own message stands above.
-        KeyboardInterrupt: SIGINT came before the processes could save anything.
-        SystemExit: So did SIGTERM.
+        ConfigError: A process found a mistake of the user's.
+        ProcessFailedError: A process failed by itself, or was killed.
+        Interrupted: A signal came before the processes could save anything.
     """
-    arguments = [str(run.path), f"{time.monotonic() - started:.3f}"]
-    try:
-        launch("spectramind_train.learning.processes", arguments, plan.devices)
-    except ProcessFailedError as error:
-        raise ConfigError(f"{run.path}: {error}") from error
     result = run.path / _RESULT
+    number: int | None = None
+    try:
+        launch("spectramind_train.learning.rank", [str(run.path), str(deadline or "")], plan.devices)
+    except signals.Interrupted as interrupted:
+        if not result.exists():
+            raise
+        number = interrupted.number
     found = msgspec.json.decode(result.read_bytes(), type=Learned)
     result.unlink()
-    return found
+    return found if number is None else msgspec.structs.replace(found, status="interrupted", signal=number)
 
 
-def main(directory: Path, elapsed: float) -> None:
-    """Train as one process of several, as the run's manifest says."""
-    rank = int(os.environ["LOCAL_RANK"])
-    started = time.monotonic() - elapsed
+def train_as_one(directory: Path, deadline: float | None) -> int:
+    """Train as one process of several, as the run's manifest says; returns the exit code.
+
+    What goes wrong is left where the agent that started this process reads it.
+    """
+    errors = get_error_handler()
+    try:
+        _train(directory, deadline)
+    except (ConfigError, NonFiniteLossError) as mistake:
+        errors.record_exception(mistake)
+        return MISTAKE
+    except Exception as error:  # noqa: BLE001 - whatever it is, the process that started this one tells it.
+        if _lost(error):
+            return LOST
+        errors.record_exception(error)
+        return 1
+    return 0
+
+
+def _train(directory: Path, deadline: float | None) -> None:
+    rank = int(os.environ["RANK"])
     run = Run.open(directory)
     config = from_dict(run.manifest.config, str(directory / "manifest.json"))
     plan = msgspec.convert(run.manifest.plan, RunPlan)
+    if plan.num_nodes == 1:
+        _stay_here()
     terminal = Terminal.of(config, rank=rank)
     splits = build_splits(config.data, config, plan, Terminal(silent=True))
-    result = learn(config, plan, splits, directory, terminal, started=started)
+    result = learn(config, plan, splits, directory, terminal, deadline=deadline)
     if rank == 0:
         write_atomically(directory / _RESULT, msgspec.json.encode(result))
 
 
-if __name__ == "__main__":
-    try:
-        main(Path(sys.argv[1]), float(sys.argv[2]))
-    except (ConfigError, NonFiniteLossError) as failure:
-        sys.exit(f"error: {failure}")
+def _stay_here() -> None:
+    """Have gloo talk over loopback only; by itself it takes the interface that the host's name leads to, if any."""
+    with suppress(OSError):
+        loopback = next((name for _, name in socket.if_nameindex() if name in ("lo", "lo0")), None)
+        if loopback is not None:
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback)
+
+
+def _lost(error: Exception) -> bool:
+    """Whether an error is only that another process has gone."""
+    return isinstance(error, distributed.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))

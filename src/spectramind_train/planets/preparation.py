@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,7 +68,8 @@ def prepare(
             ``if __name__ == "__main__"``, as always with spawned processes.
 
     Raises:
-        ConfigError: A raw file is missing or damaged, the cache cannot be written, or a worker process died.
+        ConfigError: A raw file is missing or damaged, or the cache cannot be written.
+        ProcessFailedError: A worker process died.
     """
     try:
         cache_dir.mkdir(parents=True, exist_ok=True)
@@ -95,8 +97,9 @@ def prepare(
                 done(planet_id, read_entry(paths[planet_id], planet_id))
             missing = [planet_id for planet_id in paths if planet_id not in ready]
             jobs = [(dataset, planet_id, settings, paths[planet_id]) for planet_id in missing]
-            for number, result in spread(_prepare_planet, jobs, workers, purpose="prepares"):
-                done(missing[number], result)
+            with closing(spread(_prepare_planet, jobs, workers, purpose="prepares")) as prepared:
+                for number, result in prepared:
+                    done(missing[number], result)
     return [Planet(planet_id, *ready[planet_id], labels.get(planet_id)) for planet_id in planet_ids]
 
 

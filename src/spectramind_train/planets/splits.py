@@ -19,6 +19,7 @@ from spectramind_config import ConfigError, DataConfig, EffectiveConfig, Nominal
 from spectramind_train.ariel.dataset import AXIS_TABLE, TRAIN_TABLE, Dataset
 from spectramind_train.ariel.metric import naive_statistics
 from spectramind_train.planets.preparation import Planet, prepare
+from spectramind_train.run.clock import Forecast
 from spectramind_train.run.manifest import DataRecord
 from spectramind_train.run.plan import RunPlan
 from spectramind_train.run.terminal import Terminal
@@ -106,6 +107,7 @@ def _(data: NominalData, config: EffectiveConfig, plan: RunPlan, terminal: Termi
     root = Path(config.paths.data_root).expanduser()
     cache = Path(config.paths.cache_dir).expanduser()
     needed = planets_needed(config, plan)
+    workers = plan.threads * plan.devices  # All cores: what is prepared, is so before any process trains.
     # A data set that lacks a table is an incomplete download, not an absent one: opening it says what is missing.
     simulated = not Dataset.present(root) and not (root / "train").is_dir()
     if simulated:
@@ -114,13 +116,14 @@ def _(data: NominalData, config: EffectiveConfig, plan: RunPlan, terminal: Termi
         folder = cache / f"simulated-{_settings_hash(data.simulation)}"
         terminal.say(f"no data set in {root} (paths.data_root): training on {planets} simulated planets in {folder}")
         with terminal.progress("simulating planets") as progress:
+            forecast = Forecast("simulating planets", progress)
             dataset = simulate(
                 folder,
                 data.simulation,
                 planets=planets,
-                progress=progress,
+                progress=forecast,
                 waiting=lambda: terminal.say(f"another run simulates planets in {folder}; waiting for it"),
-                workers=plan.threads,
+                workers=workers,
             )
         planet_ids = dataset.planet_ids("train")[:planets]
     else:
@@ -131,14 +134,15 @@ def _(data: NominalData, config: EffectiveConfig, plan: RunPlan, terminal: Termi
             f"{dataset.root}: no planet of train/ has a label in train.csv; spectramind data check {root}"
         )
     with terminal.progress("calibrating planets") as progress:
+        forecast = Forecast("calibrating planets", progress)
         prepared = prepare(
             dataset,
             planet_ids,
             data.calibration,
             cache / "planets",
-            progress=progress,
+            progress=forecast,
             waiting=lambda: terminal.say("another run calibrates these planets; waiting for it"),
-            workers=plan.threads,
+            workers=workers,
         )
     return _split(prepared, dataset, data, config.seed, simulated=simulated)
 

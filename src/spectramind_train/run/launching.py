@@ -1,89 +1,119 @@
-"""Several processes of one run: started, told about signals, waited for."""
+"""Several processes of one run, started and watched by torch's own elastic agent."""
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
-import socket
-import subprocess
 import sys
-import time
+import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
-from types import FrameType
+from typing import Any, Final
 
-_PATIENCE_S = 20.0
+from torch.distributed.elastic.agent.server.api import WorkerGroup, WorkerSpec
+from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
+from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
+from torch.distributed.elastic.rendezvous import RendezvousParameters, registry
+
+from spectramind_config import ConfigError
+from spectramind_train.run import signals
+from spectramind_train.run.children import ProcessFailedError
+
+MISTAKE: Final = 2
+"""Exit code of a process that ends with a mistake of the user's, as that of a run."""
+
+LOST: Final = 3
+"""Exit code of a process that ends because another one has: it has nothing to tell."""
+
+_AGENT: Final = "TORCHELASTIC_SIGNALS_TO_HANDLE"
+_LOOK_EVERY_S: Final = 0.1
 
 
-class ProcessFailedError(Exception):
-    """A process ended with an exit code other than 0; its own message is on stderr."""
+class _Agent(LocalElasticAgent):
+    """Torch's agent, whose processes start with our signals blocked: none can hit them before they heed one."""
 
-    def __init__(self, rank: int, processes: int) -> None:
-        super().__init__(f"process {rank} of {processes} failed, see above")
+    def _start_workers(self, worker_group: WorkerGroup) -> dict[int, Any]:
+        with signals.blocked():
+            started: dict[int, Any] = super()._start_workers(worker_group)
+        return started
 
 
 def launch(module: str, arguments: Sequence[str], processes: int) -> None:
     """Run ``python -m module`` in several processes that form a group of ``torch.distributed``, and wait for them.
 
-    SIGINT and SIGTERM are passed on to all of them; when one fails, the others are ended.
+    They get RANK, WORLD_SIZE and the like from the agent. A signal to this process ends them by SIGTERM, and whoever is
+    not done ``signals.PATIENCE_S`` later is killed; when one fails, so are the others.
+
+    Args:
+        module: What to run; it has to call ``signals.of_rank`` first, and to leave its exceptions where the agent finds
+            them (``torch.distributed.elastic.multiprocessing.errors``).
+        arguments: Its command line, after this process's number.
+        processes: How many.
 
     Raises:
-        ProcessFailedError: A process failed by itself.
-        KeyboardInterrupt: SIGINT came, and a process did not end well.
-        SystemExit: SIGTERM came, and a process did not end well.
+        ConfigError: A process found a mistake of the user's.
+        ProcessFailedError: A process failed by itself, or was killed; of several, the first.
+        Interrupted: A signal came, to this process or to one of the others before it had anything to save.
     """
-    port = _free_port()
-    started: list[subprocess.Popen[bytes]] = []
-    for rank in range(processes):
-        environment = {
-            **os.environ,
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(port),
-            "WORLD_SIZE": str(processes),
-            "NODE_RANK": "0",
-            "LOCAL_RANK": str(rank),
-        }
-        started.append(subprocess.Popen([sys.executable, "-m", module, *arguments], env=environment))  # noqa: S603
-
-    received: list[int] = []
-
-    def forward(number: int, _: FrameType | None) -> None:
-        received.append(number)
-        for process in started:
-            with suppress(ProcessLookupError):
-                process.send_signal(number)
-
-    before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
-    running, failed = True, list[int]()
+    _quieten()
+    # The agent's own handlers would take the place of ours, which know of a second signal.
+    before, os.environ[_AGENT] = os.environ.get(_AGENT), ""
     try:
-        while running and not failed:
-            time.sleep(0.1)
-            codes = [process.poll() for process in started]
-            running, failed = None in codes, [rank for rank, code in enumerate(codes) if code]
+        with tempfile.TemporaryDirectory(prefix="spectramind-") as folder:
+            here = "127.0.0.1"
+            meeting = RendezvousParameters("c10d", f"{here}:0", "spectramind", 1, 1, local_addr=here)
+            spec = WorkerSpec(
+                role="spectramind",
+                local_world_size=processes,
+                rdzv_handler=registry.get_rendezvous_handler(meeting),
+                entrypoint=sys.executable,
+                args=("-m", module, str(os.getpid()), *arguments),
+                max_restarts=0,
+                monitor_interval=_LOOK_EVERY_S,
+                local_addr=here,
+            )
+            agent = _Agent(spec, DefaultLogsSpecs(folder), shutdown_timeout=round(signals.PATIENCE_S))
+            try:
+                with signals.raising(signals.PATIENCE_S + signals.CLEANING_S):
+                    result = agent.run()
+            finally:
+                spec.rdzv_handler.shutdown()
     finally:
-        for process in started:
-            _end(process)
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if failed and received:
-        raise KeyboardInterrupt if received[0] == signal.SIGINT else SystemExit(128 + received[0])
-    if failed:
-        raise ProcessFailedError(failed[0], processes)
+        if before is None:
+            del os.environ[_AGENT]
+        else:
+            os.environ[_AGENT] = before
+    if result.failures:
+        raise _reason(result.failures, processes)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Make sure that a process is gone; one that waits for a dead one in a collective call heeds no signal but KILL."""
-    if process.poll() is None:
-        process.terminate()
-    try:
-        process.wait(_PATIENCE_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+def _reason(failures: dict[int, ProcessFailure], processes: int) -> Exception | signals.Interrupted:
+    """What to tell of processes that failed, in the order in which the agent noticed them."""
+
+    def late(failure: ProcessFailure) -> tuple[bool, bool, int]:
+        return failure.exitcode == LOST, failure.exitcode < 0, failure.timestamp
+
+    rank, first = min(failures.items(), key=lambda item: late(item[1]))
+    message = first.message
+    text, trace = "", ""
+    if isinstance(message, dict):
+        text, trace = message["message"].partition(": ")[2], message["extraInfo"]["py_callstack"]
+    if first.exitcode == MISTAKE:
+        return ConfigError(text)
+    if -first.exitcode in signals.SIGNALS:
+        return signals.Interrupted(-first.exitcode)
+    who = f"process {rank} of {processes}"
+    if first.exitcode == -signal.SIGKILL:
+        return ProcessFailedError(f"{who} was killed (SIGKILL), most likely for lack of memory")
+    if first.exitcode < 0:
+        return ProcessFailedError(f"{who} was killed by {first.signal_name()}")
+    return ProcessFailedError(f"{who} failed\n{trace.rstrip()}")
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def _quieten() -> None:
+    """What the agent has to say of processes that end stands in our own messages."""
+    log = logging.getLogger("torch.distributed.elastic")
+    log.propagate = False
+    if not log.handlers:
+        log.addHandler(logging.NullHandler())

@@ -37,7 +37,7 @@ class RunPlan:
 
     Attributes:
         accelerator: Kind of device.
-        devices: Processes on this node, one a device.
+        devices: Processes on this node, one a device; on a CPU, as many as share it.
         num_nodes: Number of nodes.
         strategy: ``auto`` for one process, ``ddp`` for several.
         precision: Numeric precision, never automatic.
@@ -92,6 +92,9 @@ def plan(config: EffectiveConfig, host: Host) -> RunPlan:
     if fallback:
         reason = f"{host.name} has no accelerator, so the run falls back to its CPU and will be slow"
         settle("devices", config.devices, "cpu", reason, loud=True)
+    elif config.devices == "auto" and config.cpu_processes > 1:
+        reason = f"trainer.cpu_processes={config.cpu_processes} trains on the CPU"
+        settle("devices", "auto", "cpu", reason, loud=bool(host.gpus or host.mps))
     elif config.devices == "auto":
         settle("devices", "auto", _device_words(accelerator, devices), _auto_reason(config, host, devices))
 
@@ -146,8 +149,11 @@ def without_cuda(host: Host, usable: int) -> Host:
 def _devices(config: EffectiveConfig, host: Host) -> tuple[Accelerator, int, bool]:
     """Kind and number of devices, and whether the CPU stands in for GPUs that are not there."""
     asked = config.devices
-    if asked == "cpu":
-        return "cpu", 1, False
+    if config.cpu_processes > 1 and asked not in ("auto", "cpu"):
+        what = f"trainer.cpu_processes={config.cpu_processes} trains on the CPU, and on nothing else"
+        raise _refusal(config, "devices", what, "local.devices=cpu")
+    if asked == "cpu" or config.cpu_processes > 1:
+        return "cpu", config.cpu_processes, False
     if asked == "mps":
         if not host.mps:
             raise _refusal(config, "devices", f"{host.name} has no Apple GPU (mps)", "local.devices=auto")

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+import os
+import signal
+import time
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, TypeVar
+from multiprocessing import resource_tracker
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from typing import Any, Final, TypeVar
 
-from spectramind_config import ConfigError
+from spectramind_train.run import children, signals
 
 T = TypeVar("T")
+
+CLEANING_S: Final = 1.5
+"""Seconds that workers have to clean up when the work is stopped early; then they are killed."""
 
 
 def spread(
     task: Callable[..., T], jobs: Sequence[tuple[Any, ...]], workers: int, *, purpose: str
-) -> Iterator[tuple[int, T]]:
+) -> Generator[tuple[int, T]]:
     """Call ``task(*job)`` for every job, in this process or in several, in the order in which they finish.
 
     With more than one worker, a script must guard its entry point by ``if __name__ == "__main__"``, as always with
-    spawned processes. Whoever stops early waits for the jobs begun; the others are given up.
+    spawned processes. Whoever stops early, by a signal or by closing the iterator, ends the workers: a job that has
+    begun is left as by an exception, and the others are given up.
 
     Args:
         task: A function at the top of a module.
@@ -31,22 +41,58 @@ def spread(
         The number of a job, from 0, and its result.
 
     Raises:
-        ConfigError: A process died.
+        ProcessFailedError: A process died.
+        Interrupted: A signal ended one.
     """
     workers = min(workers, len(jobs))
     if workers <= 1:
         for number, job in enumerate(jobs):
             yield number, task(*job)
         return
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        futures = {pool.submit(task, *job): number for number, job in enumerate(jobs)}
+    context = multiprocessing.get_context("spawn")
+    others = set(multiprocessing.active_children())
+    processes: set[BaseProcess] = set()
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=children.serve) as pool:
         try:
+            with signals.blocked():
+                resource_tracker.ensure_running()
+            with signals.blocked():  # Once more, for starting the tracker has unblocked two of them.
+                futures = {pool.submit(_do, task, job): number for number, job in enumerate(jobs)}
+                processes.update(set(multiprocessing.active_children()) - others)
             for future in as_completed(futures):
                 yield futures[future], future.result()
         except BrokenProcessPool as error:
-            raise ConfigError(
+            _end(processes)
+            pool.shutdown(wait=True, cancel_futures=True)
+            # When one worker dies, the pool ends the others by SIGTERM; whether that was what ended the first is told
+            # by the absence of any other reason.
+            if {process.exitcode for process in processes} <= {0, -signal.SIGTERM, signals.SIGNALS[signal.SIGTERM]}:
+                raise signals.Interrupted(signal.SIGTERM) from None
+            raise children.ProcessFailedError(
                 f"a process that {purpose} planets died, most likely for lack of memory; {workers} worked at once: "
                 "use fewer, the planets that are done are kept"
             ) from error
-        finally:
+        except BaseException:
+            _end(processes)
             pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def _do(task: Callable[..., T], job: tuple[Any, ...]) -> T:
+    try:
+        return task(*job)
+    except signals.Interrupted as interrupted:
+        # The pool would hand the exception back and do the next job; all that this one had to clean up is done.
+        os._exit(signals.SIGNALS[interrupted.number])
+
+
+def _end(processes: Iterable[BaseProcess]) -> None:
+    for process in processes:
+        process.terminate()
+    running = {process.sentinel: process for process in processes}
+    end = time.monotonic() + CLEANING_S
+    while running and (left := end - time.monotonic()) > 0:
+        for sentinel in wait(list(running), left):
+            del running[sentinel]  # type: ignore[arg-type]
+    for process in running.values():
+        process.kill()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
@@ -88,9 +88,10 @@ def simulate(
             _claim(root, settings)
             missing = [planet for planet in wanted if not _folder(root, *planet).is_dir()]
             jobs = [(root, settings, *planet) for planet in missing]
-            for done, _ in enumerate(spread(write_planet, jobs, workers, purpose="simulates"), 1):
-                if progress:
-                    progress(done, len(missing))
+            with closing(spread(write_planet, jobs, workers, purpose="simulates")) as written:
+                for done, _ in enumerate(written, 1):
+                    if progress:
+                        progress(done, len(missing))
             _write_tables(root, settings)
     except OSError as error:
         raise ConfigError(

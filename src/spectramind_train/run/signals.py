@@ -1,0 +1,196 @@
+"""What a signal does to a run: it ends the process at once, or as an exception does, or at the training's next step.
+
+Imported, and installed, before anything else, so that no import can be interrupted with a traceback: this module uses
+nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any, Final, Literal
+
+SIGNALS: Final = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGUSR1: 75}
+"""Every signal that stops a run, and the exit code that it ends with; SIGUSR1 is how SLURM says that time is short."""
+
+PATIENCE_S: Final = 30.0
+"""Seconds that a training that was told to stop may spend on one batch before it counts as hung."""
+
+SAVING_S: Final = 120.0
+"""Seconds that one may spend on its last checkpoint."""
+
+CLEANING_S: Final = 10.0
+"""Seconds that a process may take to clean up after a signal."""
+
+SAME_S: Final = 0.5
+"""Seconds within which a signal that comes again is the same: timeout(1), for one, sends each to a child twice."""
+
+
+class Interrupted(SystemExit):
+    """A signal stops the process; whatever it passes on its way out is cleaned up.
+
+    Attributes:
+        number: The signal.
+        code: The exit code, see ``SIGNALS``.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = signal.Signals(number)
+        super().__init__(SIGNALS[self.number])
+
+    def __str__(self) -> str:
+        return f"stopped by {self.number.name}"
+
+
+@dataclass
+class _State:
+    """What this process knows of signals."""
+
+    way: Literal["leave", "raise", "wait"] = "leave"
+    cleaning_s: float = CLEANING_S
+    first: int | None = None
+    since: float = 0.0
+    due: float = 0.0
+    hung: bool = False
+    once: bool = False
+    process: int = 0
+    before: dict[int, Any] = field(default_factory=dict)
+    enforced: threading.Event = field(default_factory=threading.Event)
+
+
+_state = _State()
+
+
+def install() -> None:
+    """Take the signals for the life of this process; until ``raising`` is entered, one ends it at once.
+
+    A SIGHUP that is ignored stays so: that is what ``nohup`` is for.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in SIGNALS:
+        if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+            continue
+        _state.before[number] = signal.signal(number, _receive)
+    _state.process = os.getpid()
+
+
+def received() -> int | None:
+    """The first signal that came; None where none has."""
+    return _state.first
+
+
+@contextmanager
+def raising(cleaning_s: float = CLEANING_S) -> Iterator[None]:
+    """Inside, a signal raises ``Interrupted``, so that unfinished files and other processes go with this one.
+
+    Args:
+        cleaning_s: Seconds after which the process ends whatever it is at.
+    """
+    with _taken("raise", cleaning_s):
+        yield
+
+
+@contextmanager
+def deferred() -> Iterator[None]:
+    """Inside, a signal only sets what ``received`` tells. Where ``busy`` is not called for too long, it raises."""
+    with _taken("wait", _state.cleaning_s):
+        yield
+
+
+def busy(seconds: float = PATIENCE_S) -> None:
+    """Say that a training that may have been told to stop is not hung, and how long it may now take."""
+    _state.due = time.monotonic() + seconds
+
+
+@contextmanager
+def blocked() -> Iterator[None]:
+    """Inside, signals wait, and a process that is started is born so: none can hit it before it is ready for one."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def answer(handler: Any) -> None:
+    """Give every signal the same handler in a process that was started with them blocked, and let them come."""
+    for number in SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def of_rank() -> None:
+    """Become one process of several: a signal ends it at once until its training begins, and counts once from then.
+
+    Until then it may wait for others inside a library, where no handler of Python's would run. The second signal need
+    not count, for whoever sends one to all processes has this one's parent pass it on as well.
+    """
+    _state.once = True
+    answer(signal.SIG_DFL)
+
+
+@contextmanager
+def _taken(way: Literal["raise", "wait"], cleaning_s: float) -> Iterator[None]:
+    before = _state.way, _state.cleaning_s
+    temporary = not _state.before
+    if temporary:
+        _state.first, _state.enforced = None, threading.Event()
+        install()
+    _state.way, _state.cleaning_s = way, cleaning_s
+    try:
+        yield
+    finally:
+        _state.way, _state.cleaning_s = before
+        if temporary:  # Whoever called us may go on, a notebook for one.
+            _state.enforced.set()
+            for number, handler in _state.before.items():
+                signal.signal(number, handler)
+            _state.before.clear()
+
+
+def _receive(number: int, _: FrameType | None) -> None:
+    if os.getpid() != _state.process:
+        return  # A loader's worker, forked a moment ago; it ends with its parent.
+    if _state.hung:
+        _state.hung = False
+        raise Interrupted(_state.first or number)
+    now = time.monotonic()
+    if _state.first is not None:
+        again = number == _state.first and now - _state.since < SAME_S
+        if not (again or _state.once):
+            os._exit(SIGNALS[signal.Signals(number)])
+        return
+    _state.first, _state.since = number, now
+    if _state.way == "leave":
+        os._exit(SIGNALS[signal.Signals(number)])
+    waits = _state.way == "wait"
+    busy(PATIENCE_S if waits else _state.cleaning_s)
+    threading.Thread(target=_enforce, args=(number,), name="signals", daemon=True).start()
+    if not waits:
+        raise Interrupted(number)
+
+
+def _enforce(number: int) -> None:
+    """See to it that a process that was told to stop does: an exception may get lost, or a worker hang."""
+    given_up = _state.enforced
+    if _overdue(given_up) and _state.way == "wait":
+        busy(_state.cleaning_s)
+        _state.way, _state.hung = "raise", True
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
+    if _overdue(given_up):
+        os._exit(SIGNALS[signal.Signals(number)])
+
+
+def _overdue(given_up: threading.Event) -> bool:
+    while (left := _state.due - time.monotonic()) > 0:
+        if given_up.wait(left):
+            return False
+    return not given_up.is_set()
