@@ -72,7 +72,12 @@ class ConfigError(Exception):
             for see in dict.fromkeys(one.see for one in self.problems[:MOST] if one.see and one.instead is None):
                 command = see.replace("{run}", self.run, 1) if see.startswith("{run}") else f"{self.program} {see}"
                 paragraphs.append(f"see: {command}")
-        return hidden("\n".join(paragraphs))
+        text = "\n".join(paragraphs)
+        for argument in {*self.arguments, *(one.argument or "" for one in self.problems)}:
+            key, _, value = argument.partition("=")
+            if is_secret(key.rpartition(".")[2]) and len(value) > 3:  # Whole, for it may hold spaces and commas.
+                text = text.replace(value, HIDDEN)
+        return hidden(text)
 
     def corrected(self) -> list[str] | None:
         """The command line with every mistake mended, or None where that needs a decision of the user's."""

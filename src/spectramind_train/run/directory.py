@@ -46,8 +46,9 @@ class _Word(msgspec.Struct, frozen=True):
 class Run:
     """One training run on disk.
 
-    Its directory holds ``manifest.json``, ``config.yaml``, ``metrics.csv``, ``checkpoints/``, the predictions of the
-    test planets and pictures. ``paths.run_manifest`` always holds the manifest of the run that began last.
+    Its directory holds ``manifest.json``, ``config.yaml``, ``journal.jsonl``, ``metrics.csv``, ``checkpoints/``, the
+    predictions of the test planets and pictures. ``paths.run_manifest`` always holds the manifest of the run that
+    began last.
     """
 
     def __init__(self, path: Path, manifest: Manifest) -> None:

@@ -34,7 +34,7 @@ _ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
 }
 _OF_FILES = re.compile(r"(?P<scheme>|file:/{0,3}|sqlite(\+\w+)?:/{3,4})(?P<path>~.*)")
-_RELATIVE = re.compile(r"(?P<scheme>|file:|sqlite(\+\w+)?:///)(?P<path>[^/~:][^:]*)")
+_RELATIVE = re.compile(r"(?P<scheme>|file:|sqlite(\+\w+)?:///)(?P<path>(?!databricks)[^/~:][^:]*)")
 
 
 class Tracker:
