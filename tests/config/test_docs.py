@@ -64,7 +64,6 @@ def in_a_shell(command: str, folder: Path) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
         check=False,
     )
     return done.stdout.replace(f"{folder.resolve()}/", "").replace(f"{folder}/", "")

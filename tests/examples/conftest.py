@@ -29,9 +29,7 @@ def python(tmp_path: Path) -> Run:
     def run(*arguments: str | Path, **variables: str | Path) -> subprocess.CompletedProcess[str]:
         environment = inherited | {name: str(value) for name, value in variables.items()}
         command = [sys.executable, *map(str, arguments)]
-        return subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280, check=False
-        )
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
 
     return run
 

@@ -23,7 +23,7 @@ def site(examples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(examples / "site_package", source)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     offline = ["--no-build-isolation", "--no-deps", "--no-index"]
-    subprocess.run([*pip, *offline, "--target", str(target), str(source)], check=True, timeout=120)
+    subprocess.run([*pip, *offline, "--target", str(target), str(source)], check=True)
     return target
 
 

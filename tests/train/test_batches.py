@@ -187,7 +187,6 @@ def test_lightning_sets_the_epoch_and_leaves_the_sampler_alone(processes: int, t
         run = subprocess.run(
             [*launcher, str(recording.__file__), str(tmp_path)],
             env=environment,
-            timeout=200,
             check=False,
             capture_output=True,
             text=True,

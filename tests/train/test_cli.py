@@ -33,7 +33,7 @@ def home(tmp_path: Path, small: list[str], monkeypatch: pytest.MonkeyPatch) -> P
 def run(*arguments: str, module: bool = False) -> subprocess.CompletedProcess[str]:
     """``spectramind ARGUMENTS``, or ``python -m spectramind_train ARGUMENTS``."""
     program = [sys.executable, "-m", "spectramind_train" if module else "spectramind_train.cli"]
-    return subprocess.run([*program, *arguments], capture_output=True, text=True, timeout=280, check=False)
+    return subprocess.run([*program, *arguments], capture_output=True, text=True, check=False)
 
 
 def newest(home: Path) -> dict[str, object]:
