@@ -18,7 +18,7 @@ from msgspec import Meta
 from spectramind_config.errors import nearest
 from spectramind_config.schema import sources
 from spectramind_config.schema.types import LIMITS, SCALARS, SIZES, Kind, SelfCheckError, Type
-from spectramind_config.schema.values import by_first_name, quote, same
+from spectramind_config.schema.values import by_first_name, is_interpolation, plain, quote, same, value_at
 from spectramind_config.settings import Settings
 
 _INSTEAD = {"set": "list", "frozenset": "list", "bytes": "str", "complex": "tuple[float, float]", "Any": "a union"}
@@ -182,6 +182,17 @@ def leaves_of(cls: type) -> Mapping[str, Leaf]:
 
 
 _LEAVES: MutableMapping[type, Mapping[str, Leaf]] = weakref.WeakKeyDictionary()
+
+
+def unfit_values(leaves: Mapping[str, Leaf], holder: object) -> Iterator[tuple[str, Leaf, str]]:
+    """The declared values that do not fit their own declarations: path, leaf and the reason."""
+    for path, leaf in leaves.items():
+        value = value_at(holder, path)
+        try:
+            if not is_interpolation(value) and not same(plain(leaf.convert(value)), plain(value)):
+                yield path, leaf, f"{quote(value)} is not {leaf.type.words}"
+        except ValueError as error:
+            yield path, leaf, str(error)
 
 
 def hints_of(cls: type) -> Mapping[str, Any]:

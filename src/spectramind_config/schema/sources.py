@@ -44,7 +44,7 @@ def leaf_owner(cls: Any, path: str) -> tuple[type, int | None]:
     owner = declaring(cls, first)
     statement = field_statements(owner).get(first)
     if statement is None or not rest:
-        return owner, statement and statement.lineno
+        return owner, statement.lineno if statement else None
     for node in ast.walk(statement):
         if isinstance(node, ast.keyword) and node.arg == rest[-1]:
             return owner, node.value.lineno

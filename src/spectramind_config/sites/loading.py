@@ -142,8 +142,7 @@ def _read(root: Root, before: _Loaded | None) -> _Loaded:
 
 def _held() -> Counter[str]:
     """How many profiles each source has brought."""
-    known = REGISTRY.known.profiles.values()
-    return Counter(one.provider for named in known for several in named.values() for one in several)
+    return Counter(one.provider for one in REGISTRY.known.profiles.values())
 
 
 def _attempt(files: list[Path], loader: Callable[[Path], None]) -> dict[str, tuple[Problem, ...]]:
@@ -202,8 +201,8 @@ def _packages(root: Root) -> Iterator[tuple[str, tuple[Problem, ...]]]:
     for entry in entry_points(group=root.entry_points):
         distribution = entry.dist.name if entry.dist else entry.module
         try:
-            with REGISTRY.provided_by(distribution):
-                entry.load()
+            REGISTRY.local.provider = distribution
+            entry.load()
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a third party's code may fail in any way.
             parts = entry.module.split(".")
             found = [Path(folder, *parts[:-1], parts[-1]) for folder in sys.path]
@@ -213,6 +212,8 @@ def _packages(root: Root) -> Iterator[tuple[str, tuple[Problem, ...]]]:
             problems = _problems(error, label, file)
             REGISTRY.refuse({("", entry.name), *_claims(file)}, label, problems)
             yield label, problems
+        finally:
+            REGISTRY.local.provider = ""
 
 
 def _provided(group: str) -> bool:
