@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import types
-import weakref
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
@@ -17,29 +16,15 @@ from msgspec import Meta
 
 from spectramind_config.errors import nearest
 from spectramind_config.schema import sources
-from spectramind_config.schema.types import LIMITS, SCALARS, SIZES, Kind, SelfCheckError, Type
-from spectramind_config.schema.values import by_first_name, is_interpolation, plain, quote, same, value_at
+from spectramind_config.schema.sources import UnsupportedTypeError
+from spectramind_config.schema.types import LIMITS, SCALARS, SIZES, Kind, Type
+from spectramind_config.schema.values import by_first_name, entries, is_interpolation, plain, quote, same, value_at
 from spectramind_config.settings import Settings
 
 _INSTEAD = {"set": "list", "frozenset": "list", "bytes": "str", "complex": "tuple[float, float]", "Any": "a union"}
 _INSTEAD |= {"datetime": "str", "date": "str", "Decimal": "float", "ndarray": "list[float]", "object": "a union"}
 _INSTEAD |= {"Sequence": "list", "Mapping": "dict", "PosixPath": "Path", "PurePath": "Path", "deque": "list"}
 _S = TypeVar("_S", bound=Settings)
-
-
-class UnsupportedTypeError(TypeError):
-    """An annotation that no setting can have; the message names class, field and the nearest type that works."""
-
-    source = ""
-    """``file:line`` of the field, once that is known."""
-
-    def of(self, cls: type, name: str) -> UnsupportedTypeError:
-        """The same about a field of a class; what a class inside says of its own stays as it is."""
-        if self.source:
-            return self
-        found = UnsupportedTypeError(f"{cls.__qualname__}.{name}: {self}" if name else f"{cls.__qualname__}: {self}")
-        found.source = sources.leaf_source(cls, name) if name else sources.class_source(cls)
-        return found
 
 
 def type_of(annotation: Any, around: tuple[Meta, ...] = ()) -> Type:
@@ -88,13 +73,12 @@ def _kind(bare: Any, metas: tuple[Meta, ...]) -> Kind:
         return Kind(bare, _limits(metas, SIZES if bare is str else () if bare is bool else tuple(LIMITS)))
     if bare in (Path, timedelta):
         return Kind(bare)
-    if origin is dict and arguments and not _are_keys(type_of(arguments[0])):
-        raise UnsupportedTypeError(f"the keys of {bare} cannot be those of a setting; write dict[str, …]")
-    if origin in (list, dict) and arguments:
-        return Kind(origin, _limits(metas, SIZES[:2]), _items(arguments))
-    if origin is tuple and arguments:
+    if origin in (list, tuple, dict) and arguments:
         is_open = arguments[-1] is ...
-        return Kind(tuple, _limits(metas, SIZES[:2]), _items(arguments[: -1 if is_open else None]), open=is_open)
+        items = tuple(map(type_of, arguments[: -1 if is_open else None]))
+        if origin is dict and not _are_keys(items[0]):
+            raise UnsupportedTypeError(f"the keys of {bare} cannot be those of a setting; write dict[str, …]")
+        return Kind(origin, _limits(metas, SIZES[:2]), items, open=is_open)
     if isinstance(bare, type) and issubclass(bare, Settings):
         leaves_of(bare)
         return Kind(bare, build=functools.partial(built, bare))
@@ -110,10 +94,6 @@ def _kind(bare: Any, metas: tuple[Meta, ...]) -> Kind:
 def _are_keys(declared: Type) -> bool:
     texts = all(kind.type in SCALARS or (kind.choices and kind.type is not Literal) for kind in declared.kinds)
     return len(declared.kinds) == 1 and texts and not declared.optional
-
-
-def _items(annotations: tuple[Any, ...]) -> tuple[Type, ...]:
-    return tuple(map(type_of, annotations))
 
 
 def _limits(metas: tuple[Meta, ...], names: tuple[str, ...]) -> tuple[tuple[str, Any], ...]:
@@ -168,6 +148,9 @@ class Leaf:
         return any(kind.is_container for kind in self.type.kinds)
 
 
+_LEAVES: dict[type, Mapping[str, Leaf]] = {}
+
+
 def leaves_of(cls: type) -> Mapping[str, Leaf]:
     """Every leaf of a settings class by its dotted path, in the order of declaration.
 
@@ -177,11 +160,8 @@ def leaves_of(cls: type) -> Mapping[str, Leaf]:
         UnsupportedTypeError: A field has a type that no setting can have; the message names the field.
     """
     if cls not in _LEAVES:
-        _LEAVES[cls] = types.MappingProxyType(dict(declared_leaves(cls)))
+        _LEAVES[cls] = dict(declared_leaves(cls))
     return _LEAVES[cls]
-
-
-_LEAVES: MutableMapping[type, Mapping[str, Leaf]] = weakref.WeakKeyDictionary()
 
 
 def unfit_values(leaves: Mapping[str, Leaf], holder: object) -> Iterator[tuple[str, Leaf, str]]:
@@ -195,24 +175,11 @@ def unfit_values(leaves: Mapping[str, Leaf], holder: object) -> Iterator[tuple[s
             yield path, leaf, str(error)
 
 
-def hints_of(cls: type) -> Mapping[str, Any]:
-    """The annotations of a class and its parents, evaluated.
-
-    Raises:
-        UnsupportedTypeError: One names what its module does not know, or is no expression.
-    """
-    try:
-        return sources.hints(cls)
-    except Exception as error:  # noqa: BLE001 - an annotation may name anything; it is refused with the reason.
-        reason = f"its annotations cannot be read: {error}; import the names that annotations use"
-        raise UnsupportedTypeError(reason).of(cls, "") from None
-
-
 def declared_leaves(cls: type, names: frozenset[str] | None = None) -> Iterator[tuple[str, Leaf]]:
     """The leaves of a dataclass, or of some of its fields."""
     if any("__slots__" in vars(base) for base in cls.__mro__[:-1]):
-        raise UnsupportedTypeError("it has __slots__; leave out slots=True").of(cls, "")
-    hints = {base: hints_of(base) for base in cls.__mro__ if base is not object}
+        raise UnsupportedTypeError("it has __slots__; leave out slots=True").of(cls)
+    hints = {base: sources.hints(base) for base in cls.__mro__ if base is not object}
     for field in dataclasses.fields(cls):
         if names is not None and field.name not in names:
             continue
@@ -244,27 +211,26 @@ def built(cls: type[_S], raw: Any) -> _S:
         TypeError: It is neither.
     """
     if isinstance(raw, cls):
-        cls, raw = type(raw), {field.name: getattr(raw, field.name) for field in dataclasses.fields(raw)}
+        cls, raw = type(raw), entries(raw)
     if not isinstance(raw, Mapping):
         raise TypeError
-    names = {field.name for field in dataclasses.fields(cls)}
+    default = cls()
+    usual = entries(default)
     for name in raw:
-        if name not in names:
-            close = nearest(str(name), names)
+        if name not in usual:
+            close = nearest(str(name), usual)
             raise ValueError(f"'{name}' is not a setting of {cls.__name__}" + (f"; nearest: {close}" if close else ""))
     changes: dict[str, Any] = {}
-    default = cls()
-    values = by_first_name(leaves_of(cls))
-    for name, inner in values.items():
-        given = raw.get(name, getattr(default, name))
+    for name, inner in by_first_name(leaves_of(cls)).items():
+        given = raw.get(name, usual[name])
         try:
-            changes[name] = inner[""].convert(given) if "" in inner else built(type(getattr(default, name)), given)
+            changes[name] = inner[""].convert(given) if "" in inner else built(type(usual[name]), given)
         except ValueError as error:
-            raise ValueError(f"{name}: {error}" if "is not" in str(error) else f"{name} {error}") from None
+            raise ValueError(f"{name}: {error}") from None
     try:
         return sealed(default, changes)
     except ValueError as error:
-        raise SelfCheckError(f"{cls.__name__}: {error}") from None
+        raise ValueError(f"{cls.__name__}: {error}") from None
 
 
 def sealed(node: _S, values: Mapping[str, Any]) -> _S:

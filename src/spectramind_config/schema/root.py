@@ -11,16 +11,8 @@ from typing import Any
 
 from spectramind_config.errors import ConfigError, Problem, nearest
 from spectramind_config.schema import sources
-from spectramind_config.schema.fields import (
-    Leaf,
-    UnsupportedTypeError,
-    declared_leaves,
-    hints_of,
-    leaves_of,
-    type_of,
-    unfit_values,
-)
-from spectramind_config.schema.sources import leaf_source, section_class
+from spectramind_config.schema.fields import Leaf, declared_leaves, leaves_of, type_of, unfit_values
+from spectramind_config.schema.sources import UnsupportedTypeError, leaf_source, section_class
 from spectramind_config.settings import Profile
 
 _ROLE = "spectramind"
@@ -150,7 +142,7 @@ def _fill(root: Root, taken: frozenset[str]) -> Iterator[Problem]:
         return Problem(what=what, origin=leaf_source(cls, at) if at else sources.class_source(cls), **told)
 
     try:
-        hints = hints_of(cls)
+        hints = sources.hints(cls)
     except UnsupportedTypeError as error:
         yield Problem(what=str(error), origin=error.source)
         return
@@ -202,7 +194,7 @@ def _fill(root: Root, taken: frozenset[str]) -> Iterator[Problem]:
             what = f"{name}: {stranger} and {having[0]} both have it, and neither is over the other"
             yield wrong(what, name, expected="over= in a group")
             continue
-        declared = hints_of(groups[having[0]].schema)[name]
+        declared = sources.hints(groups[having[0]].schema)[name]
         section, inside = section_class(hints[name]), section_class(declared)
         if section or inside:
             fits, required = bool(section and inside and issubclass(inside, section)), False

@@ -8,9 +8,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from spectramind_config.errors import Problem, nearest
-from spectramind_config.schema.fields import UnsupportedTypeError, hints_of, leaves_of, sealed, type_of, unfit_values
+from spectramind_config.schema.fields import leaves_of, sealed, type_of, unfit_values
 from spectramind_config.schema.root import Root
-from spectramind_config.schema.sources import class_source, declared_twice, inert, leaf_source, section_class
+from spectramind_config.schema.sources import (
+    UnsupportedTypeError,
+    class_source,
+    declared_twice,
+    hints,
+    inert,
+    leaf_source,
+    section_class,
+)
 from spectramind_config.settings import Profile, Settings
 
 
@@ -73,8 +81,8 @@ def _body(cls: type[Profile], refusal: Callable[..., Problem]) -> Iterator[Probl
         hint = f"write {name}: <type> = {value!r}"
         yield refusal(f"{name} = {value!r} has no annotation, so it sets nothing", hint=hint)
     for name in (field.name for field in dataclasses.fields(cls)):
-        for parent in (one for one in cls.__mro__[1:] if issubclass(one, Settings) and name in hints_of(one)):
-            if words := _wider(hints_of(cls)[name], hints_of(parent)[name]):
+        for parent in (one for one in cls.__mro__[1:] if issubclass(one, Settings) and name in hints(one)):
+            if words := _wider(hints(cls)[name], hints(parent)[name]):
                 what = f"{name}: its type differs from the one that {parent.__name__} declares"
                 yield refusal(what, name, expected=words)
                 break

@@ -63,13 +63,39 @@ def section_class(annotation: Any) -> type[Settings] | None:
     return bare if isinstance(bare, type) and issubclass(bare, Settings) else None
 
 
-@functools.cache
-def hints(cls: Any) -> Mapping[str, Any]:
+class UnsupportedTypeError(TypeError):
+    """An annotation that no setting can have; the message names class, field and the nearest type that works."""
+
+    source = ""
+    """``file:line`` of the field, once that is known."""
+
+    def of(self, cls: type, name: str = "") -> UnsupportedTypeError:
+        """The same about a field of a class; what a class inside says of its own stays as it is."""
+        if self.source:
+            return self
+        found = UnsupportedTypeError(f"{cls.__qualname__}.{name}: {self}" if name else f"{cls.__qualname__}: {self}")
+        found.source = leaf_source(cls, name) if name else class_source(cls)
+        return found
+
+
+_HINTS: dict[type, Mapping[str, Any]] = {}
+
+
+def hints(cls: type) -> Mapping[str, Any]:
     """The annotations of a class and its parents, evaluated.
 
     A class of ``__main__`` keeps them so: in a process that a launcher starts, the names in them are not known.
+
+    Raises:
+        UnsupportedTypeError: One names what its module does not know, or is no expression.
     """
-    found = get_type_hints(cls, include_extras=True)
+    if cls in _HINTS:
+        return _HINTS[cls]
+    try:
+        found = _HINTS[cls] = get_type_hints(cls, include_extras=True)
+    except Exception as error:  # noqa: BLE001 - an annotation may name anything; it is refused with the reason.
+        reason = f"its annotations cannot be read: {error}; import the names that annotations use"
+        raise UnsupportedTypeError(reason).of(cls) from None
     for base in cls.__mro__:
         if base.__module__ == "__main__" and (annotated := inspect.get_annotations(base)):
             own = get_type_hints(base, include_extras=True)
