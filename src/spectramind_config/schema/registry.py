@@ -188,7 +188,7 @@ class Registry:
             known.roots[root.name] = root
             store.put_root(root)
             for experiment in self.experiments(root).values():
-                store.put_experiment(root, experiment.name, experiment.overrides)
+                store.put(root.name, "experiment", experiment.name, (root, experiment.overrides))
             for one in known.profiles.values():
                 if root.takes(one.group, one.cls):
                     store.put(root.name, one.group, one.name, one.instance)
@@ -223,7 +223,7 @@ class Registry:
         """Make an experiment known that has been checked."""
         with self.change() as known:
             known.experiments[one.root, one.name] = one
-            store.put_experiment(known.roots[one.root], one.name, one.overrides)
+            store.put(one.root, "experiment", one.name, (known.roots[one.root], one.overrides))
 
     def adopt(self, root: Root, profiles: Sequence[Registered], experiments: Sequence[Experiment]) -> None:
         """Make known, in a process that a launcher started, what is not declared there: classes of ``__main__``."""
