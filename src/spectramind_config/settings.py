@@ -12,7 +12,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from spectramind_config.errors import ConfigError, Problem
 
@@ -79,8 +79,7 @@ class Settings:
             raise AttributeError(f"cannot delete '{name}': every setting of {type(self).__name__} always has a value")
 
 
-@dataclass(frozen=True)
-class Contradiction:
+class Contradiction(Struct, frozen=True):
     """Two settings of one profile that cannot both hold: what to set (below its group) to which remedy, and why."""
 
     path: str

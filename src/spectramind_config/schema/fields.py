@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import types
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
-from msgspec import Meta
+from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from spectramind_config.errors import nearest
 from spectramind_config.schema import sources
@@ -81,7 +82,7 @@ def _kind(bare: Any, metas: tuple[Meta, ...]) -> Kind:
         return Kind(origin, _limits(metas, SIZES[:2]), items, open=is_open)
     if isinstance(bare, type) and issubclass(bare, Settings):
         leaves_of(bare)
-        return Kind(bare, build=functools.partial(built, bare))
+        return Kind(bare, build=built)
     name = getattr(bare, "__name__", str(bare))
     if bare in (list, dict, tuple):
         raise UnsupportedTypeError(f"{name} does not say what it holds; write {name}[str, …] or the like")
@@ -100,8 +101,7 @@ def _limits(metas: tuple[Meta, ...], names: tuple[str, ...]) -> tuple[tuple[str,
     return tuple((name, bound) for meta in metas for name in names if (bound := getattr(meta, name)) is not None)
 
 
-@dataclass(frozen=True, eq=False)
-class Leaf:
+class Leaf(Struct, frozen=True, eq=False, dict=True):
     """One setting.
 
     Attributes:
@@ -180,8 +180,13 @@ def declared_leaves(cls: type, names: frozenset[str] | None = None) -> Iterator[
     if any("__slots__" in vars(base) for base in cls.__mro__[:-1]):
         raise UnsupportedTypeError("it has __slots__; leave out slots=True").of(cls)
     hints = {base: sources.hints(base) for base in cls.__mro__ if base is not object}
+    base: Any = cls.__bases__[0] if len(cls.__bases__) == 1 else None
+    inherited = by_first_name(leaves_of(base)) if hasattr(base, "__dataclass_fields__") else {}
     for field in dataclasses.fields(cls):
         if names is not None and field.name not in names:
+            continue
+        if field.name in inherited and field.name not in inspect.get_annotations(cls):
+            yield from ((leaf.path, leaf) for leaf in inherited[field.name].values())
             continue
         declared = [found[field.name] for found in reversed(hints.values()) if field.name in found]
         metas = [meta for one in declared for _, around in _members(one, ()) for meta in around]
@@ -189,7 +194,7 @@ def declared_leaves(cls: type, names: frozenset[str] | None = None) -> Iterator[
         try:
             if section is not None:
                 for path, leaf in leaves_of(section).items():
-                    yield f"{field.name}.{path}", dataclasses.replace(leaf, path=f"{field.name}.{path}")
+                    yield f"{field.name}.{path}", replace(leaf, path=f"{field.name}.{path}")
                 continue
             kinds = list(dict.fromkeys(map(type_of, declared)))
         except UnsupportedTypeError as error:
@@ -197,7 +202,7 @@ def declared_leaves(cls: type, names: frozenset[str] | None = None) -> Iterator[
         limited = [one for one in kinds if any(kind.limits or kind.choices for kind in one.kinds)]
         own = type_of(hints[cls][field.name])
         if own not in limited and limited and limited[-1].bare == own.bare:
-            own = dataclasses.replace(limited[-1], optional=own.optional)
+            own = replace(limited[-1], optional=own.optional)
         science = all((meta.extra or {}).get("science", True) for meta in metas)
         text = next((meta.description for meta in reversed(metas) if meta.description), "")
         yield field.name, Leaf(field.name, own, tuple(one for one in limited if one != own), cls, science, text)

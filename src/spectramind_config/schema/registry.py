@@ -12,8 +12,9 @@ import re
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
+
+from msgspec import Struct
 
 from spectramind_config.errors import ConfigError, Problem, nearest, unknown
 from spectramind_config.schema import rules, store
@@ -27,8 +28,7 @@ SHIPPED = "spectramind"
 _P = TypeVar("_P", bound=Profile)
 
 
-@dataclass(frozen=True, eq=False)
-class Registered:
+class Registered(Struct, frozen=True, eq=False):
     """A profile as the register holds it.
 
     Attributes:
@@ -47,7 +47,7 @@ class Registered:
     instance: Profile
     provider: str
     base: Registered | None = None
-    lines: Mapping[str, str] = field(default_factory=dict)
+    lines: Mapping[str, str] = {}
 
     @property
     def summary(self) -> str:
@@ -78,8 +78,7 @@ class Registered:
         return cls.__name__, cls()
 
 
-@dataclass(frozen=True, eq=False)
-class Experiment:
+class Experiment(Struct, frozen=True, eq=False):
     """A named list of overrides, with the root it is for, its one line of description and where it is declared."""
 
     name: str
@@ -90,8 +89,7 @@ class Experiment:
     provider: str
 
 
-@dataclass(eq=False)
-class _Known:
+class _Known(Struct, eq=False):
     """Everything that is registered; treated as immutable once published.
 
     Attributes:
@@ -102,11 +100,11 @@ class _Known:
         views: What a root can choose among, by root; filled when it is asked for.
     """
 
-    roots: dict[str, Root] = field(default_factory=dict)
-    profiles: dict[tuple[str, str, type], Registered] = field(default_factory=dict)
-    experiments: dict[tuple[str, str], Experiment] = field(default_factory=dict)
-    refused: dict[tuple[str, str, str], tuple[Problem, ...]] = field(default_factory=dict)
-    views: dict[str, Mapping[str, Mapping[str, Registered]]] = field(default_factory=dict)
+    roots: dict[str, Root] = {}
+    profiles: dict[tuple[str, str, type], Registered] = {}
+    experiments: dict[tuple[str, str], Experiment] = {}
+    refused: dict[tuple[str, str, str], tuple[Problem, ...]] = {}
+    views: dict[str, Mapping[str, Mapping[str, Registered]]] = {}
 
 
 class _Local(threading.local):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
+
+from msgspec import Struct
 
 from spectramind_config.errors import ConfigError, Problem, nearest
 from spectramind_config.schema import sources
@@ -36,8 +37,7 @@ def folded() -> Any:
     return dataclasses.field(metadata={_ROLE: "folded"})
 
 
-@dataclass(frozen=True, eq=False)
-class Group:
+class Group(Struct, frozen=True, eq=False):
     """One group of a root: its schema, its default profile, and the group that it is folded over."""
 
     name: str
@@ -46,16 +46,14 @@ class Group:
     over: str | None
 
 
-@dataclass(frozen=True, eq=False)
-class Fold:
+class Fold(Struct, frozen=True, eq=False):
     """A setting, or a section of some, at a root's top: the groups that have it, the strongest first."""
 
     groups: tuple[str, ...]
     required: bool
 
 
-@dataclass(frozen=True, eq=False)
-class Root:
+class Root(Struct, frozen=True, eq=False, kw_only=True):
     """What the engine knows of a root.
 
     Attributes:

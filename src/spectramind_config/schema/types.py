@@ -10,11 +10,11 @@ import functools
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
+from msgspec import Struct
 from omegaconf import BooleanNode, FloatNode, IntegerNode, StringNode
 from omegaconf.errors import OmegaConfBaseException
 
@@ -36,8 +36,7 @@ _ARTICLES = {int: "an int", float: "a float", str: "a string", bool: "true or fa
 _ARTICLES[timedelta] = "a length of time such as 8:30:00, 9h or 1h30m"
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(Struct, frozen=True, dict=True):
     """One member of a declared union.
 
     Attributes:
@@ -47,7 +46,7 @@ class Kind:
         items: The types of its elements: of a list one, of a dict of any length two, of a tuple one for each.
         choices: The values of a closed set.
         open: Whether a tuple has any number of elements.
-        build: Makes frozen settings of a dict, where ``type`` is a settings class.
+        build: Makes frozen settings of the type and a dict, where it is a settings class.
     """
 
     type: Any
@@ -55,7 +54,7 @@ class Kind:
     items: tuple[Type, ...] = ()
     choices: tuple[Any, ...] = ()
     open: bool = False
-    build: Callable[[Any], Any] | None = field(default=None, compare=False)
+    build: Callable[[Any, Any], Any] | None = None
 
     @property
     def bare(self) -> tuple[Any, ...]:
@@ -111,7 +110,7 @@ class Kind:
             keys, values = self.items
             value = FrozenDict({keys.convert(key): values.convert(one) for key, one in raw.items()})
         elif self.build is not None:
-            value = self.build(raw)
+            value = self.build(kind, raw)
         elif type(raw) is kind or (kind is Path and isinstance(raw, Path)):
             value = raw
         elif kind in (Path, timedelta) and isinstance(raw, str):
@@ -144,8 +143,7 @@ class Kind:
         raise TypeError
 
 
-@dataclass(frozen=True)
-class Type:
+class Type(Struct, frozen=True, dict=True):
     """A declared type: the members of its union, and whether null is allowed."""
 
     kinds: tuple[Kind, ...]

@@ -42,10 +42,9 @@ class _Loaded(NamedTuple):
     stamps: tuple[tuple[str, _Stamp], ...] = ()
     sources: frozenset[str] = frozenset()
 
-    @property
-    def is_current(self) -> bool:
+    def is_current(self, variable: str) -> bool:
         """Whether nothing has changed since."""
-        return all(_stamp(path) == stamp for path, stamp in self.stamps)
+        return variable == self.variable and all(_stamp(path) == stamp for path, stamp in self.stamps)
 
 
 _LOADED: dict[str, _Loaded] = {}
@@ -59,19 +58,19 @@ class _UnsettledError(Exception):
 
 def load(root: Root) -> None:
     """Load what is new: everything at the first call, later only what changed in the variable or in its files."""
-    loaded = _LOADED.get(root.name)
-    if loaded is not None and os.environ.get(root.variable, "") == loaded.variable and loaded.is_current:
+    variable, loaded = os.environ.get(root.variable, ""), _LOADED.get(root.name)
+    if loaded is not None and loaded.is_current(variable):
         return
     with _LOCK:
-        if root.name in _LOADING:  # A profile's own module may compose.
-            return
         loaded = _LOADED.get(root.name)
+        if root.name in _LOADING or (loaded is not None and loaded.is_current(variable)):
+            return  # A profile's own module may compose; and another thread may have been faster.
         _LOADING.add(root.name)
         try:
             for patience in reversed(range(_PATIENCE)):
                 with suppress(_UnsettledError):
                     with REGISTRY.change():
-                        found, failures = _read(root, loaded, patient=patience > 0)
+                        found, failures = _read(root, variable, loaded, patient=patience > 0)
                     _LOADED[root.name] = found  # Only now, for other threads look at it without the lock.
                     break
                 time.sleep(0.02)
@@ -84,8 +83,7 @@ def load(root: Root) -> None:
                     _LOG.warning("warning: a profile was not loaded: %s", problem)
 
 
-def _read(root: Root, before: _Loaded | None, *, patient: bool) -> tuple[_Loaded, _Failures]:
-    variable = os.environ.get(root.variable, "")
+def _read(root: Root, variable: str, before: _Loaded | None, *, patient: bool) -> tuple[_Loaded, _Failures]:
     importable(root)
     watched: list[str] = []
     files: list[Path] = []
@@ -121,7 +119,8 @@ def _read(root: Root, before: _Loaded | None, *, patient: bool) -> tuple[_Loaded
     failures |= pending
     # While somebody writes a file, it fails or holds less than before: then it is read again.
     is_young = any(time.time() - stamp[0] / 1e9 < _YOUNG_S for _, stamp in stamps if stamp)
-    if patient and (not loaded.is_current or (is_young and (failures or known - REGISTRY.known.profiles.keys()))):
+    is_broken = failures or known - REGISTRY.known.profiles.keys()
+    if patient and (not loaded.is_current(variable) or (is_young and is_broken)):
         raise _UnsettledError
     return loaded, failures
 
