@@ -29,11 +29,7 @@ _S = TypeVar("_S", bound=Settings)
 
 
 def type_of(annotation: Any, around: tuple[Meta, ...] = ()) -> Type:
-    """Read an annotation.
-
-    Raises:
-        UnsupportedTypeError: No setting can be of that type.
-    """
+    """Read an annotation; UnsupportedTypeError where no setting can be of that type."""
     kinds: list[Kind] = []
     optional = False
     for member, metas in _members(annotation, around):
@@ -102,23 +98,14 @@ def _limits(metas: tuple[Meta, ...], names: tuple[str, ...]) -> tuple[tuple[str,
 
 
 class Leaf(Struct, frozen=True, eq=False, dict=True):
-    """One setting.
+    """One setting."""
 
-    Attributes:
-        path: Dotted path below its group, such as ``dev.limit_train_batches``.
-        type: Its type with limits; those that parent classes declare hold as well.
-        inherited: The types that parent classes declare for it; a subclass may narrow but not lift them.
-        home: The class that it is a field of.
-        science: False where it only says where or how visibly a run happened.
-        about: The description in the annotation.
-    """
-
-    path: str
-    type: Type
-    inherited: tuple[Type, ...]
-    home: Any
-    science: bool
-    about: str = ""
+    path: str  # Below its group, such as ``dev.limit_train_batches``.
+    type: Type  # With limits.
+    inherited: tuple[Type, ...]  # What parent classes declare for it: a subclass may narrow but not lift that.
+    home: Any  # The class that it is a field of.
+    science: bool  # False where it only says where or how visibly a run happened.
+    about: str = ""  # The description in the annotation.
 
     @functools.cached_property
     def description(self) -> str:
@@ -209,12 +196,7 @@ def declared_leaves(cls: type, names: frozenset[str] | None = None) -> Iterator[
 
 
 def built(cls: type[_S], raw: Any) -> _S:
-    """Frozen settings of a class from a dict, or from an instance.
-
-    Raises:
-        ValueError: A name is unknown, or a value does not fit.
-        TypeError: It is neither.
-    """
+    """Frozen settings of a class from a dict or an instance; TypeError for anything else, ValueError for its parts."""
     if isinstance(raw, cls):
         cls, raw = type(raw), entries(raw)
     if not isinstance(raw, Mapping):
@@ -239,11 +221,7 @@ def built(cls: type[_S], raw: Any) -> _S:
 
 
 def sealed(node: _S, values: Mapping[str, Any]) -> _S:
-    """A frozen copy of a settings object with some fields replaced; ``__post_init__`` runs on it.
-
-    Raises:
-        ValueError: ``__post_init__`` did, or it changed a field.
-    """
+    """A frozen copy of a settings object with some fields replaced; ValueError where ``__post_init__`` refuses it."""
     content = {**node.__dict__, **values}
     fresh = values if content.pop("_sealed", False) else content
     for name, value in fresh.items():

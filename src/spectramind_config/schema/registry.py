@@ -29,25 +29,15 @@ _P = TypeVar("_P", bound=Profile)
 
 
 class Registered(Struct, frozen=True, eq=False):
-    """A profile as the register holds it.
-
-    Attributes:
-        group: Its config group.
-        name: The name to select it by.
-        cls: The class that declares it.
-        instance: Its values; interpolations are not resolved.
-        provider: Where it comes from: ``spectramind``, a distribution's name, or a file.
-        base: The profile that a YAML overlay changes; None for a class of its own.
-        lines: ``file:line`` of each setting that a YAML overlay changes.
-    """
+    """A profile as the register holds it."""
 
     group: str
     name: str
-    cls: type[Profile]
-    instance: Profile
-    provider: str
-    base: Registered | None = None
-    lines: Mapping[str, str] = {}
+    cls: type[Profile]  # What declares it.
+    instance: Profile  # Its values; interpolations are not resolved.
+    provider: str  # Where it comes from: ``spectramind``, a distribution's name, or a file.
+    base: Registered | None = None  # The profile that a YAML overlay changes; None for a class of its own.
+    lines: Mapping[str, str] = {}  # ``file:line`` of each setting that a YAML overlay changes.
 
     @property
     def summary(self) -> str:
@@ -90,21 +80,13 @@ class Experiment(Struct, frozen=True, eq=False):
 
 
 class _Known(Struct, eq=False):
-    """Everything that is registered; treated as immutable once published.
+    """Everything that is registered; treated as immutable once published."""
 
-    Attributes:
-        roots: By name.
-        profiles: By group, name and schema: several of one name belong to groups of different roots.
-        experiments: By root and name.
-        refused: Why, by group, name and who claimed it.
-        views: What a root can choose among, by root; filled when it is asked for.
-    """
-
-    roots: dict[str, Root] = {}
-    profiles: dict[tuple[str, str, type], Registered] = {}
-    experiments: dict[tuple[str, str], Experiment] = {}
-    refused: dict[tuple[str, str, str], tuple[Problem, ...]] = {}
-    views: dict[str, Mapping[str, Mapping[str, Registered]]] = {}
+    roots: dict[str, Root] = {}  # By name.
+    profiles: dict[tuple[str, str, type], Registered] = {}  # By group, name and schema: roots may share names.
+    experiments: dict[tuple[str, str], Experiment] = {}  # By root and name.
+    refused: dict[tuple[str, str, str], tuple[Problem, ...]] = {}  # By group, name and who claimed it.
+    views: dict[str, Mapping[str, Mapping[str, Registered]]] = {}  # By root, filled when it is asked for.
 
 
 class _Local(threading.local):

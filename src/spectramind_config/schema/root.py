@@ -54,31 +54,18 @@ class Fold(Struct, frozen=True, eq=False):
 
 
 class Root(Struct, frozen=True, eq=False, kw_only=True):
-    """What the engine knows of a root.
+    """What the engine knows of a root."""
 
-    Attributes:
-        name: Its name in the ConfigStore.
-        cls: The dataclass.
-        program: The program whose commands messages name.
-        command: What stands before overrides on its command line.
-        variable: The environment variable that names files of profiles.
-        entry_points: The entry points of packages that bring profiles.
-        short: Short names of settings.
-        groups: Its groups, in order of precedence.
-        own: Its own settings.
-        folds: The settings of groups that stand at its top.
-    """
-
-    name: str
-    cls: type[Any]
-    program: str
-    command: str
-    variable: str
-    entry_points: str
-    short: Mapping[str, str]
-    groups: dict[str, Group]
-    own: dict[str, Leaf]
-    folds: dict[str, Fold]
+    name: str  # In the ConfigStore.
+    cls: type[Any]  # The dataclass.
+    program: str  # The program whose commands messages name.
+    command: str  # What stands before overrides on its command line.
+    variable: str  # The environment variable that names files of profiles.
+    entry_points: str  # Those of packages that bring profiles.
+    short: Mapping[str, str]  # Short names of settings.
+    groups: dict[str, Group]  # In order of precedence.
+    own: dict[str, Leaf]  # Its own settings.
+    folds: dict[str, Fold]  # The settings of groups that stand at its top.
 
     def takes(self, group: str, cls: type) -> bool:
         """Whether a class can be a profile of a group."""
@@ -106,14 +93,7 @@ class Root(Struct, frozen=True, eq=False, kw_only=True):
 
 
 def define(name: str, cls: Any, *, taken: frozenset[str], short: Mapping[str, str], **words: str) -> Root:
-    """Read and check a root.
-
-    Args:
-        name: Its name in the ConfigStore.
-        cls: A frozen dataclass.
-        taken: Names of fields that the class cannot have.
-        short: See ``Root``.
-        words: ``program``, ``command``, ``variable`` and ``entry_points`` of ``Root``.
+    """Read and check a root; ``taken`` are names that no field of it can have, the ``words`` are those of ``Root``.
 
     Raises:
         ConfigError: With everything that is wrong about the class.

@@ -82,12 +82,9 @@ _HINTS: dict[type, Mapping[str, Any]] = {}
 
 
 def hints(cls: type) -> Mapping[str, Any]:
-    """The annotations of a class and its parents, evaluated.
+    """The annotations of a class and its parents, evaluated; UnsupportedTypeError where one cannot be.
 
     A class of ``__main__`` keeps them so: in a process that a launcher starts, the names in them are not known.
-
-    Raises:
-        UnsupportedTypeError: One names what its module does not know, or is no expression.
     """
     if cls in _HINTS:
         return _HINTS[cls]

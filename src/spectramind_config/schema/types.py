@@ -37,24 +37,14 @@ _ARTICLES[timedelta] = "a length of time such as 8:30:00, 9h or 1h30m"
 
 
 class Kind(Struct, frozen=True, dict=True):
-    """One member of a declared union.
+    """One member of a declared union."""
 
-    Attributes:
-        type: ``bool``, ``int``, ``float``, ``str``, ``Path``, ``timedelta``, ``Literal``, ``list``, ``tuple``,
-            ``dict``, an enum, or a settings class.
-        limits: The limits that are declared for it, such as ``("ge", 1)``.
-        items: The types of its elements: of a list one, of a dict of any length two, of a tuple one for each.
-        choices: The values of a closed set.
-        open: Whether a tuple has any number of elements.
-        build: Makes frozen settings of the type and a dict, where it is a settings class.
-    """
-
-    type: Any
-    limits: tuple[tuple[str, Any], ...] = ()
-    items: tuple[Type, ...] = ()
-    choices: tuple[Any, ...] = ()
-    open: bool = False
-    build: Callable[[Any, Any], Any] | None = None
+    type: Any  # One of ``SCALARS``, ``Path``, ``timedelta``, ``Literal``, list, tuple, dict, an enum, a settings class.
+    limits: tuple[tuple[str, Any], ...] = ()  # Such as ``("ge", 1)``.
+    items: tuple[Type, ...] = ()  # The types of its elements: of a list one, of a dict two, of a tuple one for each.
+    choices: tuple[Any, ...] = ()  # The values of a closed set.
+    open: bool = False  # Whether a tuple has any number of elements.
+    build: Callable[[Any, Any], Any] | None = None  # Makes frozen settings of a settings class and a dict.
 
     @property
     def bare(self) -> tuple[Any, ...]:

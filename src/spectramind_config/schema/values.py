@@ -154,11 +154,7 @@ def children(paths: Iterable[str], section: str) -> list[str]:
 
 
 def merged(current: Any, changes: Any, *, add: bool = True) -> Any:
-    """A dict with some entries replaced, as Hydra merges one given on the command line.
-
-    Raises:
-        ValueError: An entry is new, and none is to be added.
-    """
+    """A dict with some entries replaced, as Hydra merges one; ValueError where one is new, and none is to be added."""
     if not isinstance(changes, dict):
         return changes
     base = entries(current) if isinstance(current, dict | Settings) else {}
@@ -176,11 +172,7 @@ def merged(current: Any, changes: Any, *, add: bool = True) -> Any:
 
 
 def updated(current: Any, inside: Sequence[str], value: Any, *, add: bool) -> Any:
-    """A list or dict with one element set, as Hydra sets ``key.inner=value``.
-
-    Raises:
-        ValueError: There is no such element.
-    """
+    """A list or dict with one element set, as Hydra sets ``key.inner=value``; ValueError where there is none."""
     first, *rest = inside
     base = entries(current)
     keys = {str(plain(key)): key for key in base}

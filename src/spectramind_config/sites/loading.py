@@ -184,10 +184,10 @@ def _packages(root: Root) -> Iterator[tuple[str, tuple[Problem, ...]]]:
             REGISTRY.local.provider = distribution
             entry.load()
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a third party's code may fail in any way.
-            parts = entry.module.split(".")
-            found = [Path(folder, *parts[:-1], parts[-1]) for folder in sys.path]
-            files = [file for one in found for file in (one.with_suffix(".py"), one / "__init__.py") if file.is_file()]
-            file = files[0] if files else None
+            file = None
+            with suppress(Exception):  # A package above it may be broken as well.
+                spec = importlib.util.find_spec(entry.module)
+                file = Path(spec.origin) if spec and spec.origin else None
             label = f"package {distribution}, entry point {entry.name} = {entry.value}"
             problems = _problems(error, label, file)
             REGISTRY.refuse({("", entry.name), *_claims(file)}, label, problems)

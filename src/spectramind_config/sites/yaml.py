@@ -24,15 +24,11 @@ def _paired(text: str) -> str:
 
 
 def read(file: Path, *, expected: str, see: str) -> tuple[str, Any, dict[str, int]]:
-    """A file's text, its values with ``Written`` for unquoted ones, and the line of every dotted path.
-
-    Args:
-        file: YAML, or JSON, which is YAML.
-        expected: What should be in it, for messages.
-        see: The command that prints such a file.
+    """The text of a YAML or JSON file, its values, ``Written`` where unquoted, and the line of every dotted path.
 
     Raises:
-        ConfigError: It cannot be read, is no YAML, is a bomb of aliases, or says one thing twice.
+        ConfigError: It cannot be read, is no YAML, is a bomb of aliases, or says one thing twice. What was expected and
+            the command that prints such a file are in it.
     """
 
     def unreadable(reason: str, line: int | None = None) -> ConfigError:
