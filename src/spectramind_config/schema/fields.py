@@ -167,7 +167,7 @@ def declared_leaves(cls: type, names: frozenset[str] | None = None) -> Iterator[
     if any("__slots__" in vars(base) for base in cls.__mro__[:-1]):
         raise UnsupportedTypeError("it has __slots__; leave out slots=True").of(cls)
     hints = {base: sources.hints(base) for base in cls.__mro__ if base is not object}
-    base: Any = cls.__bases__[0] if len(cls.__bases__) == 1 else None
+    base: Any = cls.__bases__[0] if len(cls.__bases__) == 1 and names is None else None
     inherited = by_first_name(leaves_of(base)) if hasattr(base, "__dataclass_fields__") else {}
     for field in dataclasses.fields(cls):
         if names is not None and field.name not in names:
