@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,6 @@ from spectramind_config.schema.values import Written
 
 _MOST_BYTES = 10_000_000
 _MOST_NODES = 200_000
-
-
-def _paired(text: str) -> str:
-    """JSON writes a character beyond the basic plane as two halves, which YAML reads as two characters."""
-    try:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16")
-    except UnicodeDecodeError:
-        return text
 
 
 def read(file: Path, *, expected: str, see: str) -> tuple[str, Any, dict[str, int]]:
@@ -75,7 +68,8 @@ def read(file: Path, *, expected: str, see: str) -> tuple[str, Any, dict[str, in
             return [value(item, f"{prefix}{number}.", inside) for number, item in enumerate(node.value)]
         made = loader.construct_object(node, deep=True)
         if isinstance(made, str) and not made.isascii():
-            made = _paired(made)
+            with suppress(UnicodeDecodeError):  # JSON writes a character beyond the basic plane as two halves.
+                made = made.encode("utf-16", "surrogatepass").decode("utf-16")
         written = (
             made is not None and not isinstance(made, str) and isinstance(node, yaml.ScalarNode) and node.style is None
         )
