@@ -26,6 +26,9 @@ from spectramind_config.settings import Batches, Contradiction, Devices, Duratio
 from spectramind_config.settings import about, one_of
 
 if _COLLECTS:
+    if not gc.get_freeze_count():  # To the oldest generation, or the first collection would look at all of it.
+        gc.freeze()
+        gc.unfreeze()
     gc.enable()
 
 # fmt: off

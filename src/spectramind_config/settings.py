@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from dataclasses import MISSING, dataclass
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from spectramind_config.errors import ConfigError, Problem
+
+__all__ = ["Batches", "Contradiction", "Devices", "Duration", "OneOf", "Precision", "Profile", "Settings"]
+__all__ += ["about", "one_of"]
 
 # A launcher pickles the classes of a program: a Meta has no pickling of its own, and MISSING has to stay the one it is.
 copyreg.pickle(Meta, lambda meta: (partial(Meta, **dict(meta.__rich_repr__())), ()))
@@ -52,15 +55,22 @@ def one_of(*choices: str) -> Any:
 
 
 if TYPE_CHECKING:
-    Devices = int | Literal["auto", "cpu", "mps"]
-    Precision = Literal["bf16-mixed", "16-mixed", "32", "auto-mixed"]
+    from typing import Literal as OneOf
+
     Duration = timedelta
 else:
-    Devices = Annotated[int, Meta(ge=1)] | one_of("auto", "cpu", "mps")
-    Precision = one_of("bf16-mixed", "16-mixed", "32", "auto-mixed")
+
+    class OneOf:
+        """``one_of`` as type checkers read it: ``OneOf["rich", "plain"]``."""
+
+        def __class_getitem__(cls, choices: tuple[str, ...]) -> Any:
+            return one_of(*choices)
+
     Duration = Annotated[str, Meta(extra={"kind": timedelta})]
 """A length of time, as ``8:30:00``, ``9h`` or ``1h30m``; a ``timedelta`` that OmegaConf, which has none, takes too."""
 
+Devices = Annotated[int, Meta(ge=1)] | OneOf["auto", "cpu", "mps"]
+Precision = OneOf["bf16-mixed", "16-mixed", "32", "auto-mixed"]
 Batches = Annotated[int, Meta(ge=0)] | Annotated[float, Meta(ge=0.0, le=1.0)]
 """A cap on batches: an int counts them, a float is a fraction of the split (1 is one batch, 1.0 is all)."""
 
@@ -82,8 +92,7 @@ class Settings:
             raise AttributeError(f"cannot delete '{name}': every setting of {type(self).__name__} always has a value")
 
 
-@dataclass(frozen=True)
-class Contradiction:
+class Contradiction(Struct, frozen=True):
     """Two settings of one profile that cannot both hold: what to set (below its group) to which remedy, and why."""
 
     path: str

@@ -86,7 +86,7 @@ def test_a_class_body_is_checked_like_a_command_line(
     assert told in printed
     assert "Traceback" not in printed
     assert sc.compose(["local=debug"]).local.name == "debug"
-    assert "mine" not in REGISTRY._known.profiles["local"]
+    assert "mine" not in REGISTRY.view(sc.EffectiveConfig._root)["local"]
 
 
 def test_two_classes_of_one_name_are_refused(site: Site) -> None:
@@ -183,7 +183,7 @@ def test_a_file_that_fails_halfway_registers_nothing(site: Site, end: str) -> No
     with pytest.raises(sc.ConfigError, match="local=mine cannot be chosen") as caught:
         sc.compose(["local=mine"])
     assert str(file) in str(caught.value)
-    assert "mine" not in REGISTRY._known.profiles["local"]
+    assert "mine" not in REGISTRY.view(sc.EffectiveConfig._root)["local"]
     assert sc.compose([]).local.name == "default"
 
 

@@ -514,8 +514,8 @@ class Strange(sc.Config):
     assert "refusing_kinds.py:" in message
     assert "strange" in message or "Slotted" in type_ or type_ in ("Nope", "'list['")
     assert instead in message
-    assert all("refusing" not in named for named in REGISTRY._known.profiles.values())
-    assert before.profiles.keys() | {"thing"} >= REGISTRY._known.profiles.keys()
+    assert all("refusing" not in key for key in REGISTRY._known.profiles)
+    assert {key[0] for key in before.profiles} | {"thing"} >= {key[0] for key in REGISTRY._known.profiles}
     if where == "root":
         assert REGISTRY._known.roots == before.roots
     sc.compose([])

@@ -66,7 +66,7 @@ def experiment(name: str, root: type[Config]) -> Callable[[Listing], Listing]:
                 if config is not None and (whole := _list_of(config, one.lstrip("+").partition("=")[0])):
                     what = f"experiment {name}: {one}: Hydra merges whole lists, so no element can be set"
                     problems.append(Problem(what=what, origin=source, hint=f"write all of it: {whole}=[…]"))
-        provider = SHIPPED if shipped else REGISTRY.provider or code.co_filename
+        provider = SHIPPED if shipped else REGISTRY.local.provider or code.co_filename
         if problems:
             REGISTRY.refuse({("experiment", name)}, provider, problems)
             raise spec.error(problems, list(overrides))

@@ -5,7 +5,6 @@ The layers of a choice of profiles are laid out once and kept; a composition onl
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 import sys
@@ -265,7 +264,7 @@ class Layers:
         for group, one in self.stack.profiles.items():
             lines = {path: one.setter(path)[0] for path in leaves_of(one.cls)}
             profiles[group] = (
-                dataclasses.replace(one, lines=lines, base=None) if one.cls.__module__ == "__main__" else one
+                msgspec.structs.replace(one, lines=lines, base=None) if one.cls.__module__ == "__main__" else one
             )
         return {"root": self.stack.root.cls, "profiles": profiles} | {
             name: value for name, value in self.__dict__.items() if name != "stack"

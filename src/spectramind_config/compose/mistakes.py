@@ -68,7 +68,7 @@ class Mistakes:
         """A profile that does not exist."""
         group, name = override.key, text_of(override.value)
         close = nearest(name, known)
-        elsewhere = REGISTRY.known.profiles.get(group, {}).get(name, ())
+        elsewhere = [one for key, one in REGISTRY.known.profiles.items() if key[:2] == (group, name)]
         hint = None
         if elsewhere:
             schema = self.root.groups[group].schema.__name__

@@ -2,15 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from spectramind_config.schema.registry import profile
-from spectramind_config.settings import Contradiction, Profile, Settings, about, one_of
+from spectramind_config.settings import Contradiction, OneOf, Profile, Settings, about
 
-if TYPE_CHECKING:
-    AdcGain = Literal["divide", "multiply"]
-else:
-    AdcGain = one_of("divide", "multiply")
+AdcGain = OneOf["divide", "multiply"]
 
 _ROWS = 32  # Of both detectors; columns of FGS1 as well.
 

@@ -1,15 +1,12 @@
 """The ``logger`` group."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated
 
 from spectramind_config.schema.registry import profile
-from spectramind_config.settings import Profile, about, one_of
+from spectramind_config.settings import OneOf, Profile, about
 
-if TYPE_CHECKING:
-    Style = Literal["rich", "plain"]
-else:
-    Style = one_of("rich", "plain")
+Style = OneOf["rich", "plain"]
 
 
 @dataclass(kw_only=True)

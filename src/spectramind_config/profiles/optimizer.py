@@ -2,15 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from spectramind_config.schema.registry import profile
-from spectramind_config.settings import Contradiction, Profile, about, one_of
+from spectramind_config.settings import Contradiction, OneOf, Profile, about
 
-if TYPE_CHECKING:
-    Schedule = Literal["constant", "cosine"]
-else:
-    Schedule = one_of("constant", "cosine")
+Schedule = OneOf["constant", "cosine"]
 
 
 @dataclass(kw_only=True)

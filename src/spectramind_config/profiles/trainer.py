@@ -2,17 +2,13 @@
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated
 
 from spectramind_config.schema.registry import profile
-from spectramind_config.settings import Batches, Duration, Precision, Profile, Settings, about, one_of
+from spectramind_config.settings import Batches, Duration, OneOf, Precision, Profile, Settings, about
 
-if TYPE_CHECKING:
-    Strategy = Literal["auto", "ddp"]
-    Refresh = Literal["normal", "throttled"]
-else:
-    Strategy = one_of("auto", "ddp")
-    Refresh = one_of("normal", "throttled")
+Strategy = OneOf["auto", "ddp"]
+Refresh = OneOf["normal", "throttled"]
 
 
 @dataclass(kw_only=True)

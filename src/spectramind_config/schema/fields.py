@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import types
-import weakref
-from collections.abc import Iterator, Mapping, MutableMapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
-from msgspec import Meta
+from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from spectramind_config.errors import HIDDEN, keep_secret, nearest
 from spectramind_config.schema import sources
-from spectramind_config.schema.types import LIMITS, SCALARS, SIZES, Kind, SelfCheckError, Type
-from spectramind_config.schema.values import by_first_name, quote, same
+from spectramind_config.schema.sources import UnsupportedTypeError
+from spectramind_config.schema.types import LIMITS, SCALARS, SIZES, Kind, Type
+from spectramind_config.schema.values import by_first_name, entries, is_interpolation, plain, quote, same, value_at
 from spectramind_config.settings import Settings
 
 _INSTEAD = {"set": "list", "frozenset": "list", "bytes": "str", "complex": "tuple[float, float]", "Any": "a union"}
@@ -27,27 +28,8 @@ _INSTEAD |= {"Sequence": "list", "Mapping": "dict", "PosixPath": "Path", "PurePa
 _S = TypeVar("_S", bound=Settings)
 
 
-class UnsupportedTypeError(TypeError):
-    """An annotation that no setting can have; the message names class, field and the nearest type that works."""
-
-    source = ""
-    """``file:line`` of the field, once that is known."""
-
-    def of(self, cls: type, name: str) -> UnsupportedTypeError:
-        """The same about a field of a class; what a class inside says of its own stays as it is."""
-        if self.source:
-            return self
-        found = UnsupportedTypeError(f"{cls.__qualname__}.{name}: {self}" if name else f"{cls.__qualname__}: {self}")
-        found.source = sources.leaf_source(cls, name) if name else sources.class_source(cls)
-        return found
-
-
 def type_of(annotation: Any, around: tuple[Meta, ...] = ()) -> Type:
-    """Read an annotation.
-
-    Raises:
-        UnsupportedTypeError: No setting can be of that type.
-    """
+    """Read an annotation; UnsupportedTypeError where no setting can be of that type."""
     kinds: list[Kind] = []
     optional = False
     for member, metas in _members(annotation, around):
@@ -88,16 +70,15 @@ def _kind(bare: Any, metas: tuple[Meta, ...]) -> Kind:
         return Kind(bare, _limits(metas, SIZES if bare is str else () if bare is bool else tuple(LIMITS)))
     if bare in (Path, timedelta):
         return Kind(bare)
-    if origin is dict and arguments and not _are_keys(type_of(arguments[0])):
-        raise UnsupportedTypeError(f"the keys of {bare} cannot be those of a setting; write dict[str, …]")
-    if origin in (list, dict) and arguments:
-        return Kind(origin, _limits(metas, SIZES[:2]), _items(arguments))
-    if origin is tuple and arguments:
+    if origin in (list, tuple, dict) and arguments:
         is_open = arguments[-1] is ...
-        return Kind(tuple, _limits(metas, SIZES[:2]), _items(arguments[: -1 if is_open else None]), open=is_open)
+        items = tuple(map(type_of, arguments[: -1 if is_open else None]))
+        if origin is dict and not _are_keys(items[0]):
+            raise UnsupportedTypeError(f"the keys of {bare} cannot be those of a setting; write dict[str, …]")
+        return Kind(origin, _limits(metas, SIZES[:2]), items, open=is_open)
     if isinstance(bare, type) and issubclass(bare, Settings):
         leaves_of(bare)
-        return Kind(bare, build=functools.partial(built, bare))
+        return Kind(bare, build=built)
     name = getattr(bare, "__name__", str(bare))
     if bare in (list, dict, tuple):
         raise UnsupportedTypeError(f"{name} does not say what it holds; write {name}[str, …] or the like")
@@ -112,35 +93,20 @@ def _are_keys(declared: Type) -> bool:
     return len(declared.kinds) == 1 and texts and not declared.optional
 
 
-def _items(annotations: tuple[Any, ...]) -> tuple[Type, ...]:
-    return tuple(map(type_of, annotations))
-
-
 def _limits(metas: tuple[Meta, ...], names: tuple[str, ...]) -> tuple[tuple[str, Any], ...]:
     return tuple((name, bound) for meta in metas for name in names if (bound := getattr(meta, name)) is not None)
 
 
-@dataclass(frozen=True, eq=False)
-class Leaf:
-    """One setting.
+class Leaf(Struct, frozen=True, eq=False, dict=True):
+    """One setting."""
 
-    Attributes:
-        path: Dotted path below its group, such as ``dev.limit_train_batches``.
-        type: Its type with limits; those that parent classes declare hold as well.
-        inherited: The types that parent classes declare for it; a subclass may narrow but not lift them.
-        home: The class that it is a field of.
-        science: False where it only says where or how visibly a run happened.
-        about: The description in the annotation.
-        secret: Whether nobody may see its values.
-    """
-
-    path: str
-    type: Type
-    inherited: tuple[Type, ...]
-    home: Any
-    science: bool
-    about: str = ""
-    secret: bool = False
+    path: str  # Below its group, such as ``dev.limit_train_batches``.
+    type: Type  # With limits.
+    inherited: tuple[Type, ...]  # What parent classes declare for it: a subclass may narrow but not lift that.
+    home: Any  # The class that it is a field of.
+    science: bool  # False where it only says where or how visibly a run happened.
+    about: str = ""  # The description in the annotation.
+    secret: bool = False  # Whether nobody may see its values.
 
     @functools.cached_property
     def description(self) -> str:
@@ -170,7 +136,7 @@ class Leaf:
         if raw == HIDDEN:  # Read back from where it is not shown.
             return raw
         try:
-            return dataclasses.replace(self, secret=False).convert(raw)
+            return replace(self, secret=False).convert(raw)
         except ValueError:
             raise ValueError(f"it is not {self.type.words}") from None
 
@@ -178,6 +144,9 @@ class Leaf:
     def is_container(self) -> bool:
         """Whether values have parts that an override can name."""
         return any(kind.is_container for kind in self.type.kinds)
+
+
+_LEAVES: dict[type, Mapping[str, Leaf]] = {}
 
 
 def leaves_of(cls: type) -> Mapping[str, Leaf]:
@@ -189,33 +158,33 @@ def leaves_of(cls: type) -> Mapping[str, Leaf]:
         UnsupportedTypeError: A field has a type that no setting can have; the message names the field.
     """
     if cls not in _LEAVES:
-        _LEAVES[cls] = types.MappingProxyType(dict(declared_leaves(cls)))
+        _LEAVES[cls] = dict(declared_leaves(cls))
     return _LEAVES[cls]
 
 
-_LEAVES: MutableMapping[type, Mapping[str, Leaf]] = weakref.WeakKeyDictionary()
-
-
-def hints_of(cls: type) -> Mapping[str, Any]:
-    """The annotations of a class and its parents, evaluated.
-
-    Raises:
-        UnsupportedTypeError: One names what its module does not know, or is no expression.
-    """
-    try:
-        return sources.hints(cls)
-    except Exception as error:  # noqa: BLE001 - an annotation may name anything; it is refused with the reason.
-        reason = f"its annotations cannot be read: {error}; import the names that annotations use"
-        raise UnsupportedTypeError(reason).of(cls, "") from None
+def unfit_values(leaves: Mapping[str, Leaf], holder: object) -> Iterator[tuple[str, Leaf, str]]:
+    """The declared values that do not fit their own declarations: path, leaf and the reason."""
+    for path, leaf in leaves.items():
+        value = value_at(holder, path)
+        try:
+            if not is_interpolation(value) and not same(plain(leaf.convert(value)), plain(value)):
+                yield path, leaf, f"{quote(value)} is not {leaf.type.words}"
+        except ValueError as error:
+            yield path, leaf, str(error)
 
 
 def declared_leaves(cls: type, names: frozenset[str] | None = None) -> Iterator[tuple[str, Leaf]]:
     """The leaves of a dataclass, or of some of its fields."""
     if any("__slots__" in vars(base) for base in cls.__mro__[:-1]):
-        raise UnsupportedTypeError("it has __slots__; leave out slots=True").of(cls, "")
-    hints = {base: hints_of(base) for base in cls.__mro__ if base is not object}
+        raise UnsupportedTypeError("it has __slots__; leave out slots=True").of(cls)
+    hints = {base: sources.hints(base) for base in cls.__mro__ if base is not object}
+    base: Any = cls.__bases__[0] if len(cls.__bases__) == 1 and names is None else None
+    inherited = by_first_name(leaves_of(base)) if hasattr(base, "__dataclass_fields__") else {}
     for field in dataclasses.fields(cls):
         if names is not None and field.name not in names:
+            continue
+        if field.name in inherited and field.name not in inspect.get_annotations(cls):
+            yield from ((leaf.path, leaf) for leaf in inherited[field.name].values())
             continue
         declared = [found[field.name] for found in reversed(hints.values()) if field.name in found]
         metas = [meta for one in declared for _, around in _members(one, ()) for meta in around]
@@ -223,7 +192,7 @@ def declared_leaves(cls: type, names: frozenset[str] | None = None) -> Iterator[
         try:
             if section is not None:
                 for path, leaf in leaves_of(section).items():
-                    yield f"{field.name}.{path}", dataclasses.replace(leaf, path=f"{field.name}.{path}")
+                    yield f"{field.name}.{path}", replace(leaf, path=f"{field.name}.{path}")
                 continue
             kinds = list(dict.fromkeys(map(type_of, declared)))
         except UnsupportedTypeError as error:
@@ -231,7 +200,7 @@ def declared_leaves(cls: type, names: frozenset[str] | None = None) -> Iterator[
         limited = [one for one in kinds if any(kind.limits or kind.choices for kind in one.kinds)]
         own = type_of(hints[cls][field.name])
         if own not in limited and limited and limited[-1].bare == own.bare:
-            own = dataclasses.replace(limited[-1], optional=own.optional)
+            own = replace(limited[-1], optional=own.optional)
         science = all((meta.extra or {}).get("science", True) for meta in metas)
         text = next((meta.description for meta in reversed(metas) if meta.description), "")
         if secret := any((meta.extra or {}).get("secret") for meta in metas):
@@ -241,42 +210,32 @@ def declared_leaves(cls: type, names: frozenset[str] | None = None) -> Iterator[
 
 
 def built(cls: type[_S], raw: Any) -> _S:
-    """Frozen settings of a class from a dict, or from an instance.
-
-    Raises:
-        ValueError: A name is unknown, or a value does not fit.
-        TypeError: It is neither.
-    """
+    """Frozen settings of a class from a dict or an instance; TypeError for anything else, ValueError for its parts."""
     if isinstance(raw, cls):
-        cls, raw = type(raw), {field.name: getattr(raw, field.name) for field in dataclasses.fields(raw)}
+        cls, raw = type(raw), entries(raw)
     if not isinstance(raw, Mapping):
         raise TypeError
-    names = {field.name for field in dataclasses.fields(cls)}
+    default = cls()
+    usual = entries(default)
     for name in raw:
-        if name not in names:
-            close = nearest(str(name), names)
+        if name not in usual:
+            close = nearest(str(name), usual)
             raise ValueError(f"'{name}' is not a setting of {cls.__name__}" + (f"; nearest: {close}" if close else ""))
     changes: dict[str, Any] = {}
-    default = cls()
-    values = by_first_name(leaves_of(cls))
-    for name, inner in values.items():
-        given = raw.get(name, getattr(default, name))
+    for name, inner in by_first_name(leaves_of(cls)).items():
+        given = raw.get(name, usual[name])
         try:
-            changes[name] = inner[""].convert(given) if "" in inner else built(type(getattr(default, name)), given)
+            changes[name] = inner[""].convert(given) if "" in inner else built(type(usual[name]), given)
         except ValueError as error:
-            raise ValueError(f"{name}: {error}" if "is not" in str(error) else f"{name} {error}") from None
+            raise ValueError(f"{name}: {error}") from None
     try:
         return sealed(default, changes)
     except ValueError as error:
-        raise SelfCheckError(f"{cls.__name__}: {error}") from None
+        raise ValueError(f"{cls.__name__}: {error}") from None
 
 
 def sealed(node: _S, values: Mapping[str, Any]) -> _S:
-    """A frozen copy of a settings object with some fields replaced; ``__post_init__`` runs on it.
-
-    Raises:
-        ValueError: ``__post_init__`` did, or it changed a field.
-    """
+    """A frozen copy of a settings object with some fields replaced; ValueError where ``__post_init__`` refuses it."""
     content = {**node.__dict__, **values}
     fresh = values if content.pop("_sealed", False) else content
     for name, value in fresh.items():

@@ -12,14 +12,15 @@ import re
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
+
+from msgspec import Struct
 
 from spectramind_config.errors import ConfigError, Problem, nearest, unknown
 from spectramind_config.schema import rules, store
 from spectramind_config.schema.root import Root
 from spectramind_config.schema.sources import class_file, class_source, leaf_owner, leaf_source
-from spectramind_config.settings import Profile, Settings
+from spectramind_config.settings import Profile
 
 SHIPPED = "spectramind"
 """The provider of what this package brings."""
@@ -27,27 +28,16 @@ SHIPPED = "spectramind"
 _P = TypeVar("_P", bound=Profile)
 
 
-@dataclass(frozen=True, eq=False)
-class Registered:
-    """A profile as the register holds it.
-
-    Attributes:
-        group: Its config group.
-        name: The name to select it by.
-        cls: The class that declares it.
-        instance: Its values; interpolations are not resolved.
-        provider: Where it comes from: ``spectramind``, a distribution's name, or a file.
-        base: The profile that a YAML overlay changes; None for a class of its own.
-        lines: ``file:line`` of each setting that a YAML overlay changes.
-    """
+class Registered(Struct, frozen=True, eq=False):
+    """A profile as the register holds it."""
 
     group: str
     name: str
-    cls: type[Profile]
-    instance: Profile
-    provider: str
-    base: Registered | None = None
-    lines: Mapping[str, str] = field(default_factory=dict)
+    cls: type[Profile]  # What declares it.
+    instance: Profile  # Its values; interpolations are not resolved.
+    provider: str  # Where it comes from: ``spectramind``, a distribution's name, or a file.
+    base: Registered | None = None  # The profile that a YAML overlay changes; None for a class of its own.
+    lines: Mapping[str, str] = {}  # ``file:line`` of each setting that a YAML overlay changes.
 
     @property
     def summary(self) -> str:
@@ -78,8 +68,7 @@ class Registered:
         return cls.__name__, cls()
 
 
-@dataclass(frozen=True, eq=False)
-class Experiment:
+class Experiment(Struct, frozen=True, eq=False):
     """A named list of overrides, with the root it is for, its one line of description and where it is declared."""
 
     name: str
@@ -90,27 +79,21 @@ class Experiment:
     provider: str
 
 
-@dataclass(eq=False)
-class _Known:
-    """Everything that is registered; treated as immutable once published.
+class _Known(Struct, eq=False):
+    """Everything that is registered; treated as immutable once published."""
 
-    Attributes:
-        roots: By name.
-        profiles: By group and name; several of one name belong to groups of different roots.
-        experiments: By root and name.
-        refused: By group and name, who claimed it and why that was refused.
-    """
+    roots: dict[str, Root] = {}  # By name.
+    profiles: dict[tuple[str, str, type], Registered] = {}  # By group, name and schema: roots may share names.
+    experiments: dict[tuple[str, str], Experiment] = {}  # By root and name.
+    refused: dict[tuple[str, str, str], tuple[Problem, ...]] = {}  # By group, name and who claimed it.
+    views: dict[str, Mapping[str, Mapping[str, Registered]]] = {}  # By root, filled when it is asked for.
 
-    roots: dict[str, Root] = field(default_factory=dict)
-    profiles: dict[str, dict[str, tuple[Registered, ...]]] = field(default_factory=dict)
-    experiments: dict[tuple[str, str], Experiment] = field(default_factory=dict)
-    refused: dict[tuple[str, str], dict[str, tuple[Problem, ...]]] = field(default_factory=dict)
-    views: dict[str, Mapping[str, Mapping[str, Registered]]] = field(default_factory=dict)
 
-    def copy(self) -> _Known:
-        profiles = {group: dict(named) for group, named in self.profiles.items()}
-        refused = {claim: dict(by) for claim, by in self.refused.items()}
-        return _Known(dict(self.roots), profiles, dict(self.experiments), refused)
+class _Local(threading.local):
+    """What is a thread's own: the change that it makes, and the installed package that it loads."""
+
+    pending: _Known | None = None
+    provider = ""
 
 
 class Registry:
@@ -119,61 +102,44 @@ class Registry:
     def __init__(self) -> None:
         self._known = _Known()
         self._lock = threading.RLock()
-        self._local = threading.local()
+        self.local = _Local()
 
     @property
     def known(self) -> _Known:
         """What this thread sees: what is published, or the change it is making."""
-        return getattr(self._local, "pending", None) or self._known
-
-    @property
-    def provider(self) -> str:
-        """The installed package that this thread is loading; empty outside of that."""
-        return getattr(self._local, "distribution", "")
-
-    @contextmanager
-    def provided_by(self, distribution: str) -> Iterator[None]:
-        """Attribute what this thread registers to an installed package."""
-        self._local.distribution = distribution
-        try:
-            yield
-        finally:
-            self._local.distribution = ""
+        return self.local.pending or self._known
 
     @contextmanager
     def change(self) -> Iterator[_Known]:
         """A copy to change, published whole at the end; nothing of it where an exception leaves."""
-        if outer := getattr(self._local, "pending", None):
+        if outer := self.local.pending:
             yield outer
+            outer.views.clear()
             return
         with self._lock:
-            self._local.pending = self._known.copy()
+            known = self._known
+            pending = _Known(dict(known.roots), dict(known.profiles), dict(known.experiments), dict(known.refused))
+            self.local.pending = pending
             try:
-                yield self._local.pending
-                self._known = self._local.pending
+                yield pending
+                self._known = pending
             finally:
-                del self._local.pending
+                self.local.pending = None
+                pending.views.clear()
 
     def view(self, root: Root) -> Mapping[str, Mapping[str, Registered]]:
         """The profiles that a root can choose among, by group and name."""
         known = self.known
         if root.name not in known.views:
-            known.views[root.name] = {
-                group.name: {
-                    name: fitting[-1]
-                    for name, several in known.profiles.get(group.name, {}).items()
-                    if (fitting := [one for one in several if issubclass(one.cls, group.schema)])
-                }
-                for group in root.groups.values()
-            }
+            view: dict[str, dict[str, Registered]] = {group: {} for group in root.groups}
+            for one in known.profiles.values():
+                if root.takes(one.group, one.cls):
+                    view[one.group][one.name] = one
+            known.views[root.name] = view
         return known.views[root.name]
 
     def default(self, root: Root, group: str) -> Registered:
-        """The default profile of a group.
-
-        Raises:
-            ConfigError: Nobody brings it.
-        """
+        """The default profile of a group; ConfigError where nobody brings it."""
         name, known = root.groups[group].default, self.view(root)[group]
         if name not in known:
             raise unknown("profile", name, list(known), see="profiles list", at=f"{group}={name}")
@@ -185,46 +151,35 @@ class Registry:
 
     def refusal(self, group: str, name: str) -> Problem | None:
         """Why a profile of this name must not be chosen, although another one of that name may exist."""
-        by = self.known.refused.get((group, name)) or self.known.refused.get(("", name))
-        if not by:
+        refused = self.known.refused.items()
+        problems = [one for (by, what, _), found in refused if what == name and by in (group, "") for one in found]
+        if not problems:
             return None
-        problems = [problem for several in by.values() for problem in several]
         reasons = "; ".join(dict.fromkeys(problem.what for problem in problems))
         return dataclasses.replace(problems[0], what=f"{group}={name} cannot be chosen: {reasons}", argument=None)
 
     def add_root(self, root: Root) -> None:
-        """Make a root known, to Hydra as well; a class that is defined again takes its old place.
-
-        Raises:
-            ConfigError: Another class has that name.
-        """
+        """Make a root known, to Hydra as well; ConfigError where another class has its name."""
         with self.change() as known:
             other = known.roots[root.name].cls if root.name in known.roots else root.cls
-            again = (other.__module__, other.__qualname__) == (root.cls.__module__, root.cls.__qualname__)
-            if not again and not (_interactive(root.cls) and _interactive(other)):
+            if not _defined_again(root.cls, other):
                 what = f"root {root.name}: that name is taken by {other.__qualname__} ({class_source(other)})"
                 raise ConfigError(Problem(what=what, origin=class_source(root.cls), hint="choose another name"))
             known.roots[root.name] = root
-            known.views.clear()
             store.put_root(root)
             for experiment in self.experiments(root).values():
-                store.put_experiment(root, experiment.name, experiment.overrides)
-            for group in root.groups.values():
-                for several in known.profiles.get(group.name, {}).values():
-                    for one in several:
-                        if issubclass(one.cls, group.schema):
-                            store.put(root.name, one.group, one.name, one.instance)
+                store.put(root.name, "experiment", experiment.name, (root, experiment.overrides))
+            for one in known.profiles.values():
+                if root.takes(one.group, one.cls):
+                    store.put(root.name, one.group, one.name, one.instance)
 
     def add(self, group: str, name: str, cls: Any) -> None:
-        """Check a profile and make it known to ``compose`` and to Hydra.
+        """Check a profile and make it known; ConfigError where the class cannot be one, and its name is then refused.
 
         The profiles of this package are not checked at each import: a test does that.
-
-        Raises:
-            ConfigError: The class cannot be a profile of the group; runs that choose the name will stop.
         """
         shipped = getattr(cls, "__module__", "").startswith(f"{__name__.partition('.')[0]}.profiles.")
-        provider = self.provider or (SHIPPED if shipped else class_file(cls) or cls.__module__)
+        provider = self.local.provider or (SHIPPED if shipped else class_file(cls) or cls.__module__)
         if not shipped and (problems := list(self.refusals(group, name, cls))):
             self.refuse({(group, name)}, provider, problems)
             raise ConfigError(problems)
@@ -233,31 +188,30 @@ class Registry:
     def put(self, one: Registered) -> None:
         """Make a profile known that has been checked."""
         with self.change() as known:
-            named = known.profiles.setdefault(one.group, {})
-            others = tuple(other for other in named.get(one.name, ()) if _topmost(other.cls) is not _topmost(one.cls))
-            named[one.name] = (*others, one)
-            if _interactive(one.cls):
-                _drop_renamed(named, one)
-            known.refused.get((one.group, one.name), {}).pop(one.provider, None)
-            known.views.clear()
+            known.profiles[one.group, one.name, _topmost(one.cls)] = one
+            if _interactive(one.cls):  # A class that has been typed in again leaves its other names.
+                for key, other in list(known.profiles.items()):
+                    renamed = other.group == one.group and other.cls.__qualname__ == one.cls.__qualname__
+                    if renamed and other.cls is not one.cls and _interactive(other.cls):
+                        del known.profiles[key]
+            known.refused.pop((one.group, one.name, one.provider), None)
             for root in known.roots.values():
-                if one.group in root.groups and issubclass(one.cls, root.groups[one.group].schema):
+                if root.takes(one.group, one.cls):
                     store.put(root.name, one.group, one.name, one.instance)
 
     def put_experiment(self, one: Experiment) -> None:
         """Make an experiment known that has been checked."""
         with self.change() as known:
             known.experiments[one.root, one.name] = one
-            store.put_experiment(known.roots[one.root], one.name, one.overrides)
+            store.put(one.root, "experiment", one.name, (known.roots[one.root], one.overrides))
 
     def adopt(self, root: Root, profiles: Sequence[Registered], experiments: Sequence[Experiment]) -> None:
         """Make known, in a process that a launcher started, what is not declared there: classes of ``__main__``."""
         with self.change() as known:
             if root.name not in known.roots:
                 self.add_root(root)
-            view = self.view(known.roots[root.name])
             for one in profiles:
-                if one.name not in view[one.group]:
+                if one.name not in self.view(known.roots[root.name])[one.group]:
                     self.put(one)
             for experiment in experiments:
                 if (experiment.root, experiment.name) not in known.experiments:
@@ -266,89 +220,58 @@ class Registry:
     def refuse(self, claims: Collection[tuple[str, str]], provider: str, problems: Sequence[Problem]) -> None:
         """Remember names that a profile was refused under; the group ``""`` stands for any."""
         with self.change() as known:
-            for claim in claims:
-                known.refused.setdefault(claim, {})[provider] = tuple(problems)
+            known.refused |= {(group, name, provider): tuple(problems) for group, name in claims}
 
     def discard(self, providers: Collection[str]) -> None:
         """Forget everything that comes from these files."""
         with self.change() as known:
-            for group, named in known.profiles.items():
-                for name, several in list(named.items()):
-                    kept = tuple(one for one in several if one.provider not in providers)
-                    if len(kept) < len(several):
-                        named[name] = kept
-                        for root in known.roots:
-                            store.forget(root, group, name)
-                        if not kept:
-                            del named[name]
+            for key, one in list(known.profiles.items()):
+                if one.provider in providers:
+                    del known.profiles[key]
+                    for root in known.roots.values():
+                        store.forget(root.name, one.group, one.name)
             known.experiments = {key: one for key, one in known.experiments.items() if one.provider not in providers}
-            for by in known.refused.values():
-                for provider in by.keys() & set(providers):
-                    del by[provider]
-            known.views.clear()
-
-    def groups_of(self, cls: type) -> dict[str, type[Profile]]:
-        """The groups whose profiles a class's relatives are, with the schema of each."""
-        found = {
-            group.name: group.schema
-            for root in self.known.roots.values()
-            for group in root.groups.values()
-            if _related(cls, group.schema)
-        }
-        for group, named in self.known.profiles.items():
-            for several in named.values():
-                for one in several:
-                    if group not in found and isinstance(cls, type) and _topmost(one.cls) is _topmost(cls):
-                        found[group] = _topmost(one.cls)
-        return found
+            known.refused = {key: told for key, told in known.refused.items() if key[2] not in providers}
 
     def unusable(self, group: str, name: str, cls: type[Profile], origin: str | None = None) -> Iterator[Problem]:
         """Why a new profile of a class cannot have this name."""
-        for known in self.known.profiles.get(group, {}).get(name, ()):
-            again = (known.cls.__module__, known.cls.__qualname__) == (cls.__module__, cls.__qualname__)
-            replaces = (again and known.base is None) or (_interactive(cls) and _interactive(known.cls))
-            if _topmost(known.cls) is _topmost(cls) and not replaces:
-                holder = known.cls.__qualname__ if known.base is None else "an overlay"
-                what = f"profile {group}={name}: that name is taken by {holder} ({known.source})"
-                yield Problem(what=what, origin=origin, hint="choose another name")
+        other = self.known.profiles.get((group, name, _topmost(cls)))
+        if other is not None and not (other.base is None and _defined_again(cls, other.cls)):
+            holder = other.cls.__qualname__ if other.base is None else "an overlay"
+            what = f"profile {group}={name}: that name is taken by {holder} ({other.source})"
+            yield Problem(what=what, origin=origin, hint="choose another name")
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", name):
             what = f"profile {group}={name}: '{name}' cannot be a profile's name"
             yield Problem(what=what, origin=origin, expected="letters, digits, '_' and '-', no digit first")
 
     def refusals(self, group: str, name: str, cls: type[Profile]) -> Iterator[Problem]:
         """Why a class cannot be the profile of that name."""
-        label, groups = f"{group}={name}", self.groups_of(cls)
-        problem = Problem(what="", origin=class_source(cls), see="profiles list")
-        schemas = [one.groups[group].schema for one in self.known.roots.values() if group in one.groups]
-        if group not in groups and (groups or not (isinstance(cls, type) and issubclass(cls, Profile))):
-            if schemas:
-                names = " or ".join(dict.fromkeys(schema.__name__ for schema in schemas))
+        label, roots = f"{group}={name}", self.known.roots.values()
+        is_profile = isinstance(cls, type) and issubclass(cls, Profile)
+        groups = [one for root in roots for one in root.groups.values()]
+        schemas = [(one.name, one.schema) for one in groups]
+        schemas += [(one.group, _topmost(one.cls)) for one in self.known.profiles.values()]
+        fitting = [name for name, schema in schemas if is_profile and issubclass(cls, schema)]
+        if group not in fitting and (fitting or not is_profile):
+            problem = Problem(what="", origin=class_source(cls), see="profiles list")
+            if names := " or ".join(dict.fromkeys(one.schema.__name__ for one in groups if one.name == group)):
                 what = f"profile {label}: {cls.__qualname__} is not a subclass of {names}"
                 yield dataclasses.replace(problem, what=what, hint=f"write: class {cls.__name__}({names}):")
             else:
-                known = list(groups) or [one for root in self.known.roots.values() for one in root.groups]
+                known = list(dict.fromkeys(fitting or (one.name for one in groups)))
                 what = f"profile {label}: there is no config group '{group}'"
-                expected = "one of " + ", ".join(dict.fromkeys(known)) if len(known) > 1 else known[0]
-                close = nearest(group, known)
-                yield dataclasses.replace(problem, what=what, expected=expected, nearest=close)
+                expected = "one of " + ", ".join(known) if len(known) > 1 else known[0]
+                yield dataclasses.replace(problem, what=what, expected=expected, nearest=nearest(group, known))
             return
-        for unusable in self.unusable(group, name, cls):
-            yield dataclasses.replace(unusable, origin=class_source(cls))
+        yield from self.unusable(group, name, cls, class_source(cls))
         found = list(rules.refusals(label, cls))
         yield from found
-        for root in self.known.roots.values():
-            schema = root.groups[group].schema if group in root.groups else None
-            if schema is not None and issubclass(cls, schema) and not found:
-                taken = [
-                    (one.name, other)
-                    for other in root.linked(group)
-                    if other != group
-                    for one in dataclasses.fields(root.groups[other].schema)
-                ]
-                taken += [(other, other) for other in root.groups] if taken else []
-                yield from rules.collisions(label, cls, schema, taken)
+        for root in roots if not found else ():
+            if root.takes(group, cls):
+                yield from rules.collisions(label, cls, root, group)
         if not found and (reason := store.unfit(cls(name=name))):
-            yield dataclasses.replace(problem, what=f"profile {label}: Hydra cannot hold it: {reason}")
+            what = f"profile {label}: Hydra cannot hold it: {reason}"
+            yield Problem(what=what, origin=class_source(cls), see="profiles list")
 
 
 def _topmost(cls: type) -> type[Profile]:
@@ -356,26 +279,15 @@ def _topmost(cls: type) -> type[Profile]:
     return next((one for one in reversed(cls.__mro__) if issubclass(one, Profile) and one is not Profile), Profile)
 
 
-def _related(cls: Any, schema: type[Profile]) -> bool:
-    return isinstance(cls, type) and (issubclass(cls, schema) or (cls is not Settings and issubclass(schema, cls)))
-
-
 def _interactive(cls: type) -> bool:
     """Whether a class was typed into a notebook or an interpreter, where it is defined over and over."""
     return cls.__module__ == "__main__" and class_source(cls) == f"__main__.{cls.__qualname__}"
 
 
-def _drop_renamed(named: dict[str, tuple[Registered, ...]], one: Registered) -> None:
-    """Forget the other names of a class that has been typed in again."""
-    for name, several in list(named.items()):
-        kept = tuple(
-            other
-            for other in several
-            if other.cls is one.cls or other.cls.__qualname__ != one.cls.__qualname__ or not _interactive(other.cls)
-        )
-        named[name] = kept
-        if not kept:
-            del named[name]
+def _defined_again(cls: type, other: type) -> bool:
+    """Whether a class takes the place of another one, as where a notebook cell runs twice."""
+    again = (cls.__module__, cls.__qualname__) == (other.__module__, other.__qualname__)
+    return again or (_interactive(cls) and _interactive(other))
 
 
 REGISTRY = Registry()

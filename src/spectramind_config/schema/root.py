@@ -5,21 +5,15 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
+
+from msgspec import Struct
 
 from spectramind_config.errors import ConfigError, Problem, nearest
 from spectramind_config.schema import sources
-from spectramind_config.schema.fields import (
-    Leaf,
-    UnsupportedTypeError,
-    declared_leaves,
-    hints_of,
-    leaves_of,
-    type_of,
-)
-from spectramind_config.schema.sources import class_source, leaf_source, section_class
-from spectramind_config.schema.values import is_interpolation, plain, quote, same, value_at
+from spectramind_config.schema.fields import Leaf, declared_leaves, leaves_of, type_of, unfit_values
+from spectramind_config.schema.sources import UnsupportedTypeError, leaf_source, section_class
 from spectramind_config.settings import Profile
 
 _ROLE = "spectramind"
@@ -43,8 +37,7 @@ def folded() -> Any:
     return dataclasses.field(metadata={_ROLE: "folded"})
 
 
-@dataclass(frozen=True, eq=False)
-class Group:
+class Group(Struct, frozen=True, eq=False):
     """One group of a root: its schema, its default profile, and the group that it is folded over."""
 
     name: str
@@ -53,41 +46,30 @@ class Group:
     over: str | None
 
 
-@dataclass(frozen=True, eq=False)
-class Fold:
+class Fold(Struct, frozen=True, eq=False):
     """A setting, or a section of some, at a root's top: the groups that have it, the strongest first."""
 
     groups: tuple[str, ...]
     required: bool
 
 
-@dataclass(frozen=True, eq=False)
-class Root:
-    """What the engine knows of a root.
+class Root(Struct, frozen=True, eq=False, kw_only=True):
+    """What the engine knows of a root."""
 
-    Attributes:
-        name: Its name in the ConfigStore.
-        cls: The dataclass.
-        program: The program whose commands messages name.
-        command: What stands before overrides on its command line.
-        variable: The environment variable that names files of profiles.
-        entry_points: The entry points of packages that bring profiles.
-        short: Short names of settings.
-        groups: Its groups, in order of precedence.
-        own: Its own settings.
-        folds: The settings of groups that stand at its top.
-    """
+    name: str  # In the ConfigStore.
+    cls: type[Any]  # The dataclass.
+    program: str  # The program whose commands messages name.
+    command: str  # What stands before overrides on its command line.
+    variable: str  # The environment variable that names files of profiles.
+    entry_points: str  # Those of packages that bring profiles.
+    short: Mapping[str, str]  # Short names of settings.
+    groups: dict[str, Group]  # In order of precedence.
+    own: dict[str, Leaf]  # Its own settings.
+    folds: dict[str, Fold]  # The settings of groups that stand at its top.
 
-    name: str
-    cls: type[Any]
-    program: str
-    command: str
-    variable: str
-    entry_points: str
-    short: Mapping[str, str]
-    groups: Mapping[str, Group]
-    own: Mapping[str, Leaf]
-    folds: Mapping[str, Fold]
+    def takes(self, group: str, cls: type) -> bool:
+        """Whether a class can be a profile of a group."""
+        return group in self.groups and issubclass(cls, self.groups[group].schema)
 
     def linked(self, group: str) -> tuple[str, ...]:
         """The groups that are folded with a group, itself included, the strongest first."""
@@ -111,14 +93,7 @@ class Root:
 
 
 def define(name: str, cls: Any, *, taken: frozenset[str], short: Mapping[str, str], **words: str) -> Root:
-    """Read and check a root.
-
-    Args:
-        name: Its name in the ConfigStore.
-        cls: A frozen dataclass.
-        taken: Names of fields that the class cannot have.
-        short: See ``Root``.
-        words: ``program``, ``command``, ``variable`` and ``entry_points`` of ``Root``.
+    """Read and check a root; ``taken`` are names that no field of it can have, the ``words`` are those of ``Root``.
 
     Raises:
         ConfigError: With everything that is wrong about the class.
@@ -129,117 +104,82 @@ def define(name: str, cls: Any, *, taken: frozenset[str], short: Mapping[str, st
         raise ConfigError(Problem(what=f"root {name}: {cls.__qualname__} is not a frozen dataclass", hint=hint))
     if re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII) is None:
         raise ConfigError(Problem(what=f"root '{name}' cannot be called so", expected="letters, digits and '_'"))
+    root = Root(name=name, cls=cls, short=short, groups={}, own={}, folds={}, **words)
+    if problems := list(_fill(root, taken)):
+        raise ConfigError([dataclasses.replace(one, what=f"root {name}: {one.what}") for one in problems])
+    return root
+
+
+def _fill(root: Root, taken: frozenset[str]) -> Iterator[Problem]:
+    """Find groups, own settings and folds; tell what is wrong about the class."""
+    cls, groups, own, whole = root.cls, root.groups, root.own, True
+
+    def wrong(what: str, at: str = "", **told: str | None) -> Problem:
+        nonlocal whole
+        whole = False
+        return Problem(what=what, origin=leaf_source(cls, at) if at else sources.class_source(cls), **told)
+
     try:
-        hints = hints_of(cls)
+        hints = sources.hints(cls)
     except UnsupportedTypeError as error:
-        raise ConfigError(Problem(what=f"root {name}: {error}", origin=error.source)) from None
-    roles = {field.name: field.metadata.get(_ROLE) for field in dataclasses.fields(cls)}
-    problems = [
-        Problem(
-            what=f"root {name}: '{field}' cannot be the name of a field, for every config has something of that name",
-            origin=leaf_source(cls, field),
-        )
-        for field in roles
-        if field in RESERVED | taken or field.startswith("_")
-    ]
-    groups: dict[str, Group] = {}
-    for field, role in roles.items():
+        yield Problem(what=str(error), origin=error.source)
+        return
+    fields = dataclasses.fields(cls)
+    roles = {field.name: field.metadata.get(_ROLE) for field in fields}
+    for name in roles:
+        if name in RESERVED | taken or name.startswith("_"):
+            yield wrong(f"'{name}' cannot be the name of a field, for every config has something of that name", name)
+    for name, role in roles.items():
         if isinstance(role, dict):
-            problems += _group_problems(name, cls, field, hints[field], role["over"], groups)
-            groups[field] = Group(field, section_class(hints[field]) or Profile, role["default"], role["over"])  # type: ignore[arg-type]
-    own: dict[str, Leaf] = {}
+            schema: Any = section_class(hints[name])
+            if schema is None or not issubclass(schema, Profile):
+                what = f"group '{name}' is of type {getattr(hints[name], '__name__', hints[name])}"
+                hint = f"write: class {name.title()}Config(sc.Profile), and {name}: {name.title()}Config = sc.group(…)"
+                yield wrong(what, name, expected="a subclass of sc.Profile", hint=hint)
+            if (over := role["over"]) is not None and over not in groups:
+                what = f"group '{name}' is to be folded over '{over}', which is no group to the left of it"
+                yield wrong(what, name, nearest=nearest(over, groups), expected=", ".join(groups) or None)
+            groups[name] = Group(name, schema or Profile, role["default"], over)
     try:
-        own = dict(declared_leaves(cls, frozenset(field for field, role in roles.items() if not role)))
+        for one in groups.values():
+            leaves_of(one.schema)
+        own |= declared_leaves(cls, frozenset(name for name, role in roles.items() if not role))
     except UnsupportedTypeError as error:
-        problems.append(Problem(what=f"root {name}: {error}", origin=error.source))
-    for one in dataclasses.fields(cls):
-        if not roles[one.name] and one.default is one.default_factory is dataclasses.MISSING:
-            what = f"root {name}: '{one.name}' has no default"
-            problems.append(Problem(what=what, origin=leaf_source(cls, one.name), hint="every setting has one"))
-    for inert, value in sources.inert(cls):
-        what = f"root {name}: {inert} = {value!r} has no annotation, so it sets nothing"
-        problems.append(Problem(what=what, origin=class_source(cls), hint=f"write {inert}: <type> = {value!r}"))
-    root = Root(name=name, cls=cls, short=short, groups=groups, own=own, folds={}, **words)
-    folds: dict[str, Fold] = {}
-    if not problems:
-        problems += [*_unfit_defaults(root), *_unfit_names(root)]
-        for field, role in roles.items():
-            if role == "folded":
-                problems += _fold(root, field, hints[field], folds)
-    if problems:
-        raise ConfigError(problems)
-    return dataclasses.replace(root, folds=folds)
-
-
-def _unfit_defaults(root: Root) -> Iterator[Problem]:
-    values = root.values()
-    for path, leaf in root.own.items():
-        first, _, rest = path.partition(".")
-        value = value_at(values[first], rest) if rest else values[first]
-        if is_interpolation(value):
-            continue
-        try:
-            if not same(plain(leaf.convert(value)), plain(value)):
-                raise ValueError(f"{quote(value)} is not {leaf.type.words}")  # noqa: TRY301
-        except ValueError as error:
-            what = f"root {root.name}: {path}: {error}"
-            yield Problem(what=what, origin=leaf_source(root.cls, path), expected=leaf.words)
-
-
-def _unfit_names(root: Root) -> Iterator[Problem]:
-    known = [*root.own, *(f"{one.name}.{path}" for one in root.groups.values() for path in leaves_of(one.schema))]
+        yield dataclasses.replace(wrong(str(error)), origin=error.source)
+    for field in fields:
+        if not roles[field.name] and field.default is field.default_factory is dataclasses.MISSING:
+            yield wrong(f"'{field.name}' has no default", field.name, hint="every setting has one")
+    for name, value in sources.inert(cls):
+        what, hint = f"{name} = {value!r} has no annotation, so it sets nothing", f"write {name}: <type> = {value!r}"
+        yield wrong(what, hint=hint)
+    if not whole:
+        return
+    for path, leaf, reason in unfit_values(own, SimpleNamespace(**root.values())):
+        yield wrong(f"{path}: {reason}", path, expected=leaf.words)
+    known = [*own, *(f"{one.name}.{path}" for one in groups.values() for path in leaves_of(one.schema))]
     for short, path in root.short.items():
         if path not in known:
-            what = f"root {root.name}: the short name {short} stands for '{path}', and there is no such setting"
-            yield Problem(what=what, origin=class_source(root.cls), nearest=nearest(path, known))
-
-
-def _group_problems(
-    root: str, cls: type[Any], name: str, annotation: Any, over: str | None, known: Mapping[str, Group]
-) -> Iterator[Problem]:
-    schema = section_class(annotation)
-    if schema is None or not issubclass(schema, Profile):
-        what = f"root {root}: group '{name}' is of type {getattr(annotation, '__name__', annotation)}"
-        hint = f"write: class {name.title()}Config(sc.Profile), and {name}: {name.title()}Config = sc.group(…)"
-        yield Problem(what=what, origin=leaf_source(cls, name), expected="a subclass of sc.Profile", hint=hint)
-    else:
-        try:
-            leaves_of(schema)
-        except UnsupportedTypeError as error:
-            yield Problem(what=f"root {root}: group '{name}': {error}", origin=error.source)
-    if over is not None and over not in known:
-        what = f"root {root}: group '{name}' is to be folded over '{over}', which is no group to the left of it"
-        close = nearest(over, known)
-        yield Problem(what=what, origin=leaf_source(cls, name), nearest=close, expected=", ".join(known) or None)
-
-
-def _fold(root: Root, name: str, annotation: Any, folds: dict[str, Fold]) -> Iterator[Problem]:
-    """Find the groups of a folded field; tell why it cannot be one."""
-
-    def refusal(what: str, expected: str | None = None) -> Problem:
-        return Problem(what=f"root {root.name}: {name}: {what}", origin=leaf_source(root.cls, name), expected=expected)
-
-    fields = {one.name: [field.name for field in dataclasses.fields(one.schema)] for one in root.groups.values()}
-    having = tuple(one for one in tuple(root.groups)[::-1] if name in fields[one])
-    if not having:
-        known = [field for names in fields.values() for field in names if field != "name"]
-        close = nearest(name, known)
-        yield dataclasses.replace(refusal("no group has this setting, so none can be folded"), nearest=close)
-        return
-    strongest = having[0]
-    if stranger := next((one for one in having if one not in root.linked(strongest)), None):
-        yield refusal(f"{stranger} and {strongest} both have it, and neither is over the other", "over= in a group")
-        return
-    section = section_class(annotation)
-    schema: Any = root.groups[strongest].schema
-    declared = sources.hints(schema)[name]
-    inside = section_class(declared)
-    if section is not None or inside is not None:
-        if section is None or inside is None or not issubclass(inside, section):
-            yield refusal(f"{strongest} declares another type for it", inside.__name__ if inside else None)
-        folds[name] = Fold(having, required=False)
-        return
-    theirs, ours = leaves_of(schema)[name].type, type_of(annotation)
-    if theirs.bare != ours.bare:
-        yield refusal(f"{strongest} declares another type for it", theirs.words)
-    folds[name] = Fold(having, required=not ours.optional)
+            what = f"the short name {short} stands for '{path}', and there is no such setting"
+            yield wrong(what, nearest=nearest(path, known))
+    for name in (name for name, role in roles.items() if role == "folded"):
+        having = tuple(one for one in tuple(groups)[::-1] if name in groups[one].schema.__dataclass_fields__)
+        if not having:
+            others = {field for one in groups.values() for field in one.schema.__dataclass_fields__} - {"name"}
+            what = f"{name}: no group has this setting, so none can be folded"
+            yield wrong(what, name, nearest=nearest(name, sorted(others)))
+            continue
+        if stranger := next((one for one in having if one not in root.linked(having[0])), None):
+            what = f"{name}: {stranger} and {having[0]} both have it, and neither is over the other"
+            yield wrong(what, name, expected="over= in a group")
+            continue
+        declared = sources.hints(groups[having[0]].schema)[name]
+        section, inside = section_class(hints[name]), section_class(declared)
+        if section or inside:
+            fits, required = bool(section and inside and issubclass(inside, section)), False
+            words = inside.__name__ if inside else None
+        else:
+            ours, theirs = type_of(hints[name]), type_of(declared)
+            fits, required, words = ours.bare == theirs.bare, not ours.optional, theirs.words
+        if not fits:
+            yield wrong(f"{name}: {having[0]} declares another type for it", name, expected=words)
+        root.folds[name] = Fold(having, required=required)

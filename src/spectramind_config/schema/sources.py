@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import contextlib
 import functools
 import inspect
 import linecache
@@ -43,25 +42,14 @@ def leaf_owner(cls: Any, path: str) -> tuple[type, int | None]:
     """The class whose body gives a dotted path of a profile its value, and the line where that can be read."""
     first, *rest = path.split(".")
     owner = declaring(cls, first)
-    line = _field_line(owner, first)
-    if line is None or not rest:
-        return owner, line
-    statement = field_statements(owner)[first]
-    keywords = [node for node in ast.walk(statement) if isinstance(node, ast.keyword) and node.arg == rest[-1]]
-    if keywords:
-        return owner, keywords[-1].value.lineno
-    nested: Any = section_class(hints(owner)[first])
-    return leaf_owner(nested, ".".join(rest)) if nested else (owner, statement.lineno)
-
-
-def _field_line(cls: type, name: str) -> int | None:
-    """The line of a field; found without parsing where its class stands at the top of its file."""
-    found = _block(cls)
-    for number, line in enumerate(found[1] if found else ()):
-        if line.startswith(f"    {name}:"):
-            return found[0] + number + 1 if found else None
-    statement = field_statements(cls).get(name)
-    return statement.lineno if statement else None
+    statement = field_statements(owner).get(first)
+    if statement is None or not rest:
+        return owner, statement.lineno if statement else None
+    for node in ast.walk(statement):
+        if isinstance(node, ast.keyword) and node.arg == rest[-1]:
+            return owner, node.value.lineno
+    section: Any = section_class(hints(owner)[first])
+    return leaf_owner(section, ".".join(rest)) if section else (owner, statement.lineno)
 
 
 def declaring(cls: type, name: str) -> type:
@@ -75,13 +63,36 @@ def section_class(annotation: Any) -> type[Settings] | None:
     return bare if isinstance(bare, type) and issubclass(bare, Settings) else None
 
 
-@functools.cache
-def hints(cls: Any) -> Mapping[str, Any]:
-    """The annotations of a class and its parents, evaluated.
+class UnsupportedTypeError(TypeError):
+    """An annotation that no setting can have; the message names class, field and the nearest type that works."""
+
+    source = ""
+    """``file:line`` of the field, once that is known."""
+
+    def of(self, cls: type, name: str = "") -> UnsupportedTypeError:
+        """The same about a field of a class; what a class inside says of its own stays as it is."""
+        if self.source:
+            return self
+        found = UnsupportedTypeError(f"{cls.__qualname__}.{name}: {self}" if name else f"{cls.__qualname__}: {self}")
+        found.source = leaf_source(cls, name) if name else class_source(cls)
+        return found
+
+
+_HINTS: dict[type, Mapping[str, Any]] = {}
+
+
+def hints(cls: type) -> Mapping[str, Any]:
+    """The annotations of a class and its parents, evaluated; UnsupportedTypeError where one cannot be.
 
     A class of ``__main__`` keeps them so: in a process that a launcher starts, the names in them are not known.
     """
-    found = get_type_hints(cls, include_extras=True)
+    if cls in _HINTS:
+        return _HINTS[cls]
+    try:
+        found = _HINTS[cls] = get_type_hints(cls, include_extras=True)
+    except Exception as error:  # noqa: BLE001 - an annotation may name anything; it is refused with the reason.
+        reason = f"its annotations cannot be read: {error}; import the names that annotations use"
+        raise UnsupportedTypeError(reason).of(cls) from None
     for base in cls.__mro__:
         if base.__module__ == "__main__" and (annotated := inspect.get_annotations(base)):
             own = get_type_hints(base, include_extras=True)
@@ -100,15 +111,6 @@ def field_statements(cls: type) -> Mapping[str, ast.AnnAssign]:
     }
 
 
-def inert(cls: type) -> Iterator[tuple[str, Any]]:
-    """The assignments in a class's body that are no fields, for want of an annotation."""
-    annotated = inspect.get_annotations(cls)
-    for name, value in vars(cls).items():
-        assigned = not name.startswith("_") and name not in annotated and not hasattr(value, "__get__")
-        if assigned and not isinstance(value, type | types.GenericAlias):
-            yield name, value
-
-
 @functools.cache
 def docstrings(cls: type) -> Mapping[str, str]:
     """The docstrings below the fields in a class's body, each as one line."""
@@ -121,27 +123,28 @@ def docstrings(cls: type) -> Mapping[str, str]:
     return found
 
 
+def inert(cls: type) -> Iterator[tuple[str, Any]]:
+    """The assignments in a class's body that are no fields, for want of an annotation."""
+    annotated = inspect.get_annotations(cls)
+    for name, value in vars(cls).items():
+        assigned = not name.startswith("_") and name not in annotated and not hasattr(value, "__get__")
+        if assigned and not isinstance(value, type | types.GenericAlias):
+            yield name, value
+
+
 def declared_twice(cls: type) -> bool:
     """Whether the file of a class declares another one of its name beside it."""
-    tree = _parsed(_lines(cls))
-    if tree is None:
-        return False
-    found = {id(node) for name, node in _nested_classes(tree, "") if name == cls.__qualname__}
-    scopes = [node for node in ast.walk(tree) if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)]
-    return any(sum(id(child) in found for child in scope.body) > 1 for scope in scopes)
+    scopes = [id(scope) for scope, _ in _declarations(_lines(cls)).get(cls.__qualname__, ())]
+    return len(scopes) > len(set(scopes))
+
+
+def _declaration(cls: type) -> ast.ClassDef | None:
+    """The statement that declares a class, the first of several; None where its source cannot be read."""
+    found = _declarations(_lines(cls)).get(cls.__qualname__)
+    return found[0][1] if found else None
 
 
 @functools.cache
-def _declaration(cls: type) -> ast.ClassDef | None:
-    """The statement that declares a class; None where its source cannot be read."""
-    if found := _block(cls):
-        with contextlib.suppress(SyntaxError, ValueError):
-            node = ast.parse("".join(found[1])).body[-1]
-            if isinstance(node, ast.ClassDef):
-                return ast.increment_lineno(node, found[0])
-    return _declarations(_lines(cls)).get(cls.__qualname__)
-
-
 def _lines(cls: type) -> tuple[str, ...]:
     file = class_file(cls)
     if file is None:
@@ -150,42 +153,23 @@ def _lines(cls: type) -> tuple[str, ...]:
     return tuple(linecache.getlines(file, vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else None))
 
 
-@functools.cache
-def _block(cls: type) -> tuple[int, tuple[str, ...]] | None:
-    """The lines before a class that stands once at the top of its file, and its own: a whole file takes longer."""
-    lines, name = _lines(cls), cls.__qualname__
-    found = [number for number, line in enumerate(lines) if line.startswith((f"class {name}(", f"class {name}:"))]
-    if len(found) != 1:
-        return None
-    first = end = found[0]
-    while first and lines[first - 1].strip() and not lines[first - 1].startswith((" ", "#", '"', ")")):
-        first -= 1
-    while end + 1 < len(lines) and (lines[end + 1][:1].isspace() or lines[end + 1][:1] in ("#", ")", "")):
-        end += 1
-    return first, lines[first : end + 1]
-
-
 @functools.lru_cache(maxsize=64)
-def _declarations(lines: tuple[str, ...]) -> Mapping[str, ast.ClassDef]:
-    """The classes of a file by qualified name; ``inspect.getsourcelines`` would parse the file for each of them."""
-    tree = _parsed(lines)
-    return dict(reversed(list(_nested_classes(tree, "")))) if tree else {}
+def _declarations(lines: tuple[str, ...]) -> Mapping[str, list[tuple[object, ast.ClassDef]]]:
+    """The classes of a file by qualified name, each with the block that it stands in: ``inspect`` parses for each."""
+    found: dict[str, list[tuple[object, ast.ClassDef]]] = {}
 
+    def search(statements: list[Any], prefix: str) -> None:
+        for one in statements:
+            inside = f"{prefix}{one.name}." if isinstance(one, ast.ClassDef) else prefix
+            if isinstance(one, ast.ClassDef):
+                found.setdefault(prefix + one.name, []).append((statements, one))
+            elif isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef):
+                inside = f"{prefix}{one.name}.<locals>."
+            for name in ("body", "orelse", "handlers", "finalbody", "cases"):
+                search(getattr(one, name, ()), inside)  # type: ignore[arg-type]
 
-@functools.lru_cache(maxsize=64)
-def _parsed(lines: tuple[str, ...]) -> ast.Module | None:
     try:
-        return ast.parse("".join(lines))
+        search(ast.parse("".join(lines)).body, "")
     except (SyntaxError, ValueError):
-        return None
-
-
-def _nested_classes(node: ast.AST, prefix: str) -> Iterator[tuple[str, ast.ClassDef]]:
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.ClassDef):
-            yield prefix + child.name, child
-            yield from _nested_classes(child, f"{prefix}{child.name}.")
-        elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield from _nested_classes(child, f"{prefix}{child.name}.<locals>.")
-        elif hasattr(child, "body"):
-            yield from _nested_classes(child, prefix)
+        return {}
+    return found

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from copy import copy
 from enum import Enum
 from pathlib import Path
 from types import UnionType
@@ -20,7 +21,7 @@ from omegaconf import MISSING, OmegaConf
 
 from spectramind_config.schema.root import Root
 from spectramind_config.schema.sources import section_class
-from spectramind_config.schema.values import nested, plain
+from spectramind_config.schema.values import entries, nested, plain
 from spectramind_config.settings import Settings
 
 FOLDER = "spectramind"
@@ -34,26 +35,17 @@ class LazyNode(ConfigNode):
     """A node of the store that OmegaConf builds when Hydra first reads it, and then keeps.
 
     Building the nodes of all shipped profiles takes half as long as importing Hydra, and few commands ever read one.
-
-    Args:
-        group: The folder; None for the top.
-        name: The config's name.
-        values: Settings, a ``Root``, or a root and the overrides of an experiment.
-        package: Where Hydra puts it; None for where its group stands.
+    The values are settings, a ``Root``, or a root and the overrides of an experiment.
     """
 
-    def __init__(self, group: str | None, name: str, values: Any, package: str | None = None) -> None:
-        self.name = f"{name}.yaml"
-        self.group = group
-        self.package = package
-        self.provider = "spectramind"
+    def __init__(self, group: str, name: str, values: Any, package: str | None = None) -> None:
+        self.name, self.group, self.package, self.provider = f"{name}.yaml", group, package, "spectramind"
         self._values = values
 
-    def __getattr__(self, name: str) -> Any:
-        if name != "node":
-            raise AttributeError(name)
-        self.node = node_of(self._values)
-        return self.node
+    @functools.cached_property
+    def node(self) -> Any:  # type: ignore[override]
+        """What Hydra merges."""
+        return node_of(self._values)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "node"}
@@ -63,32 +55,17 @@ class LazyNode(ConfigNode):
         return ConfigNode(self.name, self.node, self.group, self.package, self.provider)
 
 
-def put(root: str, group: str, name: str, values: Settings) -> None:
-    """Store a profile of a root."""
-    folder = f"{FOLDER}/{root}/{group}"
-    _folder(folder)[f"{name}.yaml"] = LazyNode(folder, name, values)
-
-
 def put_root(root: Root) -> None:
     """Store a root under its name."""
     _folder(FOLDER)[f"{root.name}.yaml"] = LazyNode(FOLDER, root.name, root)
     _folder(f"{FOLDER}/{root.name}").clear()
 
 
-def put_experiment(root: Root, name: str, overrides: tuple[str, ...]) -> None:
-    """Store an experiment."""
-    folder = f"{FOLDER}/{root.name}/experiment"
-    _folder(folder)[f"{name}.yaml"] = LazyNode(folder, name, (root, overrides), "_global_")
-
-
-def _experiment(root: Root, overrides: tuple[str, ...]) -> dict[str, Any]:
-    """An experiment as Hydra writes one: choices override those of the root, values stand at its top."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    defaults = [{f"override /{one.key_or_group}": one.value()} for one in parsed if one.key_or_group in root.groups]
-    values = {one.key_or_group: one.value() for one in parsed if one.key_or_group not in root.groups}
-    return {"defaults": [*defaults, "_self_"], **nested(values)}
+def put(root: str, group: str, name: str, values: Any) -> None:
+    """Store a profile, or an experiment, of a root."""
+    folder = f"{FOLDER}/{root}/{group}"
+    package = None if isinstance(values, Settings) else "_global_"
+    _folder(folder)[f"{name}.yaml"] = LazyNode(folder, name, values, package)
 
 
 def forget(root: str, group: str, name: str) -> None:
@@ -113,28 +90,33 @@ def _folder(path: str) -> dict[str, Any]:
 
 
 def node_of(values: Any) -> Any:
-    """The typed node of settings or of a root; a plain one of an experiment."""
+    """The typed node of settings or of a root; a plain one of an experiment, whose choices override the root's."""
     if isinstance(values, Root):
         return OmegaConf.structured(_root_class(values))
-    return (
-        OmegaConf.structured(_held(values)) if isinstance(values, Settings) else OmegaConf.create(_experiment(*values))
-    )
+    if isinstance(values, Settings):
+        return OmegaConf.structured(_held(values))
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    root, overrides = values
+    parsed = {one.key_or_group: one.value() for one in OverridesParser.create().parse_overrides(list(overrides))}
+    defaults = [{f"override /{key}": value} for key, value in parsed.items() if key in root.groups]
+    settings = nested({key: value for key, value in parsed.items() if key not in root.groups})
+    return OmegaConf.create({"defaults": [*defaults, "_self_"], **settings})
 
 
 def _root_class(root: Root) -> type:
     """``_self_`` comes first, or the root's own values would be merged over the chosen profiles."""
     defaults: list[Any] = ["_self_", *({group.name: group.default} for group in root.groups.values())]
-    searchpath = {"searchpath": [f"{FOLDER}://{root.name}"]}
-    found = [_field("defaults", list[Any], [*defaults, {"experiment": None}]), _field("hydra", Any, searchpath)]
-    found += [_field(group, Any, MISSING) for group in root.groups]
+    found: list[tuple[str, Any, Any]] = [("defaults", list[Any], [*defaults, {"experiment": None}])]
+    found += [("hydra", Any, {"searchpath": [f"{FOLDER}://{root.name}"]})]
+    found += [(group, Any, MISSING) for group in root.groups]
     for name, value in root.values().items():
-        held = _held(value)
-        found.append(_field(name, type(held) if isinstance(value, Settings) else _known(root.cls, name), held))
-    return dataclasses.make_dataclass(root.cls.__name__, found)
-
-
-def _field(name: str, annotation: Any, value: Any) -> tuple[str, Any, Any]:
-    return name, annotation, dataclasses.field(default_factory=lambda: value)
+        held, is_section = _held(value), isinstance(value, Settings)
+        found.append((name, type(held) if is_section else _known(get_type_hints(root.cls)[name]), held))
+    made = [
+        (name, kind, dataclasses.field(default_factory=functools.partial(copy, held))) for name, kind, held in found
+    ]
+    return dataclasses.make_dataclass(root.cls.__name__, made)
 
 
 def _held(value: Any) -> Any:
@@ -146,23 +128,22 @@ def _held(value: Any) -> Any:
     if not isinstance(value, Settings):
         return value if isinstance(value, Enum | Path) else plain(value)
     cls: Any = type(value)
-    twin = _twin(cls)
-    if twin is cls:
+    if (twin := _twin(cls)) is cls:
         return value
     made = object.__new__(twin)
-    made.__dict__.update({field.name: _held(getattr(value, field.name)) for field in dataclasses.fields(value)})
+    made.__dict__.update({name: _held(item) for name, item in entries(value).items()})
     return made
 
 
 @functools.cache
 def _twin(cls: Any) -> Any:
     """The class itself, or a subclass in which fields of a type that OmegaConf does not know hold anything."""
-    hints = get_type_hints(cls, include_extras=True)
+    hints = get_type_hints(cls)
     changed: list[tuple[str, Any, Any]] = []
     for field in dataclasses.fields(cls):
         section: Any = section_class(hints[field.name])
-        known = _twin(section) if section else _known(cls, field.name)
-        if (section and known is not section) or known is Any:
+        known = _twin(section) if section else _known(hints[field.name])
+        if known is not hints[field.name]:
             changed.append((field.name, known, dataclasses.field(default=MISSING)))
     if not changed:
         return cls
@@ -172,24 +153,20 @@ def _twin(cls: Any) -> Any:
     return twin
 
 
-def _known(cls: type, name: str) -> Any:
-    """The annotation of a field, or ``Any`` where OmegaConf does not take it."""
-    annotation = get_type_hints(cls)[name]
-    if get_origin(annotation) is tuple and len(set(get_args(annotation))) > 1:
-        return Any  # It takes a tuple for a list whose elements are all of the first type.
-    inside = _settings_in(annotation)
-    members = get_args(annotation)
-    if type(None) in members and (inside or any(get_origin(one) is dict for one in members)):
-        return Any  # Where an optional dict or section is null, it fails to merge anything into it.
-    if _is_mixed(annotation):
-        return Any  # It converts no text to the enum, or the path, of a union.
-    if any(_twin(one) is not one for one in inside):
-        return Any
+def _known(annotation: Any) -> Any:
+    """An annotation, or ``Any`` where OmegaConf does not take it."""
+    members, inside = get_args(annotation), _settings_in(annotation)
+    # It takes a tuple for a list whose elements are all of the first type.
+    unknown = get_origin(annotation) is tuple and len(set(members)) > 1
+    # Where an optional dict or section is null, it fails to merge anything into it.
+    unknown |= type(None) in members and bool(inside or any(get_origin(one) is dict for one in members))
+    # It converts no text to the enum, or the path, of a union.
+    unknown |= _is_mixed(annotation) or any(_twin(one) is not one for one in inside)
     try:
-        OmegaConf.structured(dataclasses.make_dataclass("Holder", [(name, annotation | None, None)]))
+        OmegaConf.structured(dataclasses.make_dataclass("Holder", [("held", annotation | None, None)]))
     except Exception:  # noqa: BLE001 - it raises all sorts of errors for what it does not know.
         return Any
-    return annotation
+    return Any if unknown else annotation
 
 
 def _is_mixed(annotation: Any) -> bool:

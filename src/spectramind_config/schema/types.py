@@ -10,12 +10,11 @@ import functools
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import timedelta
-from enum import Enum
 from pathlib import Path
 from typing import Any, Literal
 
+from msgspec import Struct
 from omegaconf import BooleanNode, FloatNode, IntegerNode, StringNode
 from omegaconf.errors import OmegaConfBaseException
 
@@ -24,30 +23,28 @@ from spectramind_config.schema.values import FrozenDict, FrozenList, Written, du
 SCALARS: Mapping[Any, Any] = {bool: BooleanNode, int: IntegerNode, float: FloatNode, str: StringNode}
 LIMITS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
 SIZES = ("min_length", "max_length", "pattern")
+_WITHIN: Mapping[str, Callable[[Any, Any], bool]] = {
+    "ge": lambda value, bound: value >= bound,
+    "gt": lambda value, bound: value > bound,
+    "le": lambda value, bound: value <= bound,
+    "lt": lambda value, bound: value < bound,
+    "min_length": lambda value, bound: len(value) >= bound,
+    "max_length": lambda value, bound: len(value) <= bound,
+    "pattern": lambda value, bound: re.search(bound, value) is not None,
+}
 _ARTICLES = {int: "an int", float: "a float", str: "a string", bool: "true or false", Path: "a path"}
 _ARTICLES[timedelta] = "a length of time such as 8:30:00, 9h or 1h30m"
 
 
-@dataclass(frozen=True)
-class Kind:
-    """One member of a declared union.
+class Kind(Struct, frozen=True, dict=True):
+    """One member of a declared union."""
 
-    Attributes:
-        type: ``bool``, ``int``, ``float``, ``str``, ``Path``, ``timedelta``, ``Literal``, ``list``, ``tuple``,
-            ``dict``, an enum, or a settings class.
-        limits: The limits that are declared for it, such as ``("ge", 1)``.
-        items: The types of its elements: of a list one, of a dict of any length two, of a tuple one for each.
-        choices: The values of a closed set.
-        open: Whether a tuple has any number of elements.
-        build: Makes frozen settings of a dict, where ``type`` is a settings class.
-    """
-
-    type: Any
-    limits: tuple[tuple[str, Any], ...] = ()
-    items: tuple[Type, ...] = ()
-    choices: tuple[Any, ...] = ()
-    open: bool = False
-    build: Callable[[Any], Any] | None = field(default=None, compare=False)
+    type: Any  # One of ``SCALARS``, ``Path``, ``timedelta``, ``Literal``, list, tuple, dict, an enum, a settings class.
+    limits: tuple[tuple[str, Any], ...] = ()  # Such as ``("ge", 1)``.
+    items: tuple[Type, ...] = ()  # The types of its elements: of a list one, of a dict two, of a tuple one for each.
+    choices: tuple[Any, ...] = ()  # The values of a closed set.
+    open: bool = False  # Whether a tuple has any number of elements.
+    build: Callable[[Any, Any], Any] | None = None  # Makes frozen settings of a settings class and a dict.
 
     @property
     def bare(self) -> tuple[Any, ...]:
@@ -64,13 +61,11 @@ class Kind:
         """Type, limits and choices, such as ``an int >= 1``."""
         if self.choices:
             return "one of " + ", ".join(map(str, self.choices))
-        if self.type in (list, tuple, dict):
-            parts = ", ".join(re.sub("^an? ", "", item.words) for item in self.items)
-            name = (
-                f"a list [{parts}]"
-                if self.type is tuple and not self.open
-                else f"a {self.type.__name__.replace('tuple', 'list')} of {parts}"
-            )
+        parts = ", ".join(re.sub("^an? ", "", item.words) for item in self.items)
+        if self.type is tuple and not self.open:
+            name = f"a list [{parts}]"
+        elif self.type in (list, tuple, dict):
+            name = f"a {'dict' if self.type is dict else 'list'} of {parts}"
         else:
             name = _ARTICLES.get(self.type) or f"settings of {self.type.__name__}"
         words = []
@@ -86,62 +81,59 @@ class Kind:
         return f"{name} {' and '.join(words)}".rstrip()
 
     def convert(self, raw: Any, *, exact: bool) -> Any:
-        """The value that a raw one stands for; ValueError or TypeError where it stands for none.
+        """The value that a raw one stands for; ``exact`` takes no other type, as among the members of a union.
 
-        Args:
-            raw: From a command line, a file or a declaration.
-            exact: Take no other type than this one, as among the members of a union.
+        Raises:
+            TypeError, KeyError, OmegaConfBaseException: It is of another type.
+            ValueError: It breaks a limit, which goes without saying; or it is wrong inside, as the message tells.
         """
         kind = self.type
         if self.choices:
             value = self._choice(raw)
-        elif kind in (list, tuple):
-            if not isinstance(raw, list | tuple):
-                raise TypeError
+        elif kind in (list, tuple) and isinstance(raw, list | tuple):
             items = self.items if kind is tuple and not self.open else self.items * len(raw)
+            if len(items) != len(raw):
+                raise TypeError
             converted = [item.convert(one) for item, one in zip(items, raw, strict=True)]
             value = FrozenList(converted) if kind is list else tuple(converted)
-        elif kind is dict:
+        elif kind is dict and isinstance(raw, Mapping):
             keys, values = self.items
-            if not isinstance(raw, Mapping):
-                raise TypeError
             value = FrozenDict({keys.convert(key): values.convert(one) for key, one in raw.items()})
         elif self.build is not None:
-            value = self.build(raw)
+            value = self.build(kind, raw)
         elif type(raw) is kind or (kind is Path and isinstance(raw, Path)):
             value = raw
-        elif kind is timedelta:
-            value = duration(raw) if isinstance(raw, str) else _no(raw)
-        elif kind is Path:
-            value = Path(raw) if isinstance(raw, str) else _no(raw)
-        else:
-            value = _no(raw) if exact else SCALARS[kind](raw)._value()
+        elif kind in (Path, timedelta) and isinstance(raw, str):
+            value = Path(raw) if kind is Path else duration(raw)
+        elif kind in SCALARS and not exact:
+            value = SCALARS[kind](raw)._value()
             if not isinstance(value, kind):  # OmegaConf lets every node hold the text of an interpolation.
                 raise TypeError
-        if isinstance(value, str | float):
-            _refuse_unfit(value)
+        else:
+            raise TypeError
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{value} is not a finite number")
+        if isinstance(value, str):
+            if value == "???":
+                raise ValueError("'???' is not a value, it marks a missing one")
+            if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+                raise ValueError(f"{value!a} is not a valid Unicode text, so it cannot be saved")
         if not all(_WITHIN[limit](value, bound) for limit, bound in self.limits):
             raise ValueError
         return value
 
     def _choice(self, raw: Any) -> Any:
-        if isinstance(self.type, type) and issubclass(self.type, Enum):
-            if isinstance(raw, self.type):
-                return raw
-            return self.type[str(raw).removeprefix(f"{self.type.__name__}.")]
+        if self.type is not Literal:
+            return raw if isinstance(raw, self.type) else self.type[str(raw).removeprefix(f"{self.type.__name__}.")]
         for choice in self.choices:
             if type(raw) is type(choice) and raw == choice:
                 return choice
-        texts = {str(choice): choice for choice in self.choices if isinstance(choice, str)}
-        return texts[str(raw)] if isinstance(raw, int | float) and not isinstance(raw, bool) else _no(raw)
+        if type(raw) in (int, float) and str(raw) in self.choices:
+            return str(raw)
+        raise TypeError
 
 
-class SelfCheckError(ValueError):
-    """Settings refuse themselves, and say why."""
-
-
-@dataclass(frozen=True)
-class Type:
+class Type(Struct, frozen=True, dict=True):
     """A declared type: the members of its union, and whether null is allowed."""
 
     kinds: tuple[Kind, ...]
@@ -168,14 +160,12 @@ class Type:
         Raises:
             ValueError: The value has the wrong type or breaks a limit; the message says which.
         """
-        text = None
-        if type(raw) is Written:
-            raw, text = raw.value, raw.text
+        raw, text = (raw.value, raw.text) if type(raw) is Written else (raw, None)
         if raw is None:
             if self.optional:
                 return None
             raise ValueError("null is not allowed")
-        several, reason, told = len(self.kinds) > 1, None, None
+        several, told = len(self.kinds) > 1, ""
         for value in (raw,) if text is None else (raw, text):
             for kind in self.kinds:
                 # A string setting takes what was typed, not what a number in it looks like.
@@ -185,39 +175,9 @@ class Type:
                     return kind.convert(value, exact=several or value is text)
                 except (TypeError, KeyError, OmegaConfBaseException):
                     continue
-                except SelfCheckError as error:
-                    told = told or error
                 except ValueError as error:
-                    reason = reason or str(error)
-        if told is not None:
-            raise told
-        if reason and " is not " in reason:
-            raise ValueError(reason)
+                    told = told or str(error)
+        if told:
+            raise ValueError(told)
         shown = raw if text is None or not any(kind.type in (str, Literal) for kind in self.kinds) else text
         raise ValueError(f"{quote(shown)} is not {self.words}")
-
-
-def _no(_: object) -> Any:
-    raise TypeError
-
-
-_WITHIN: Mapping[str, Callable[[Any, Any], bool]] = {
-    "ge": lambda value, bound: value >= bound,
-    "gt": lambda value, bound: value > bound,
-    "le": lambda value, bound: value <= bound,
-    "lt": lambda value, bound: value < bound,
-    "min_length": lambda value, bound: len(value) >= bound,
-    "max_length": lambda value, bound: len(value) <= bound,
-    "pattern": lambda value, bound: re.search(bound, value) is not None,
-}
-
-
-def _refuse_unfit(value: str | float) -> None:
-    """Refuse what no type excludes but no configuration can hold."""
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{value} is not a finite number")
-    if isinstance(value, str):
-        if value == "???":
-            raise ValueError("'???' is not a value, it marks a missing one")
-        if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-            raise ValueError(f"{value!a} is not a valid Unicode text, so it cannot be saved")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import timedelta
 from enum import Enum
 from pathlib import PurePath
 from typing import Any, NoReturn, TypeVar
 
 import msgspec
+from msgspec import Struct
 
 from spectramind_config.errors import HIDDEN, hidden, is_secret
 from spectramind_config.settings import Settings
@@ -19,8 +20,7 @@ _K = TypeVar("_K")
 _V = TypeVar("_V")
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(Struct, frozen=True):
     """A value that was written without quotes: what it is to YAML or Hydra, and its text for a string setting."""
 
     value: Any
@@ -60,14 +60,13 @@ DURATION = rf"^\s*(?:{_CLOCK}|{_UNITS})\s*$"
 
 def duration(text: str) -> timedelta:
     """A length of time as ``8:30:00``, ``1-12:00:00``, ``9h``, ``1h30m`` or ``1.5d``; ValueError otherwise."""
-    found = re.fullmatch(_CLOCK, text.strip()) or re.fullmatch(_UNITS, text.strip())
-    if found is None:
-        raise ValueError(text)
+    if (found := re.fullmatch(_CLOCK, text.strip()) or re.fullmatch(_UNITS, text.strip())) is None:
+        raise ValueError
     days, hours, minutes, seconds = (float(part or 0) for part in found.groups())
     try:
         return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
     except OverflowError:
-        raise ValueError(text) from None
+        raise ValueError from None
 
 
 def clock(value: timedelta) -> str:
@@ -77,16 +76,21 @@ def clock(value: timedelta) -> str:
     return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}{fraction}"
 
 
+def entries(value: Any) -> dict[Any, Any]:
+    """What is in a dict, a list or tuple (by number) or settings (by name); nothing for any other value."""
+    if isinstance(value, Settings):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    return dict(enumerate(value) if isinstance(value, list | tuple) else value if isinstance(value, Mapping) else ())
+
+
 def plain(value: Any) -> Any:
     """A value as JSON and YAML have it: an enum by its name, a path and a duration as text, settings as a dict."""
     if isinstance(value, Enum):
         return value.name
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    if isinstance(value, Mapping):
-        return {plain(key): plain(item) for key, item in value.items()}
-    if isinstance(value, Settings):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping | Settings):
+        return {plain(key): plain(item) for key, item in entries(value).items()}
     if isinstance(value, timedelta):
         return clock(value)
     if isinstance(value, Written):
@@ -163,16 +167,10 @@ def children(paths: Iterable[str], section: str) -> list[str]:
 
 
 def merged(current: Any, changes: Any, *, add: bool = True) -> Any:
-    """A dict with some entries replaced, as Hydra merges one given on the command line.
-
-    Raises:
-        ValueError: An entry is new, and none is to be added.
-    """
+    """A dict with some entries replaced, as Hydra merges one; ValueError where one is new, and none is to be added."""
     if not isinstance(changes, dict):
         return changes
-    base = current if isinstance(current, dict) else {}
-    if isinstance(current, Settings):
-        base = {field.name: getattr(current, field.name) for field in fields(current)}
+    base = entries(current) if isinstance(current, dict | Settings) else {}
     found = {plain(key): plain(item) for key, item in base.items()}
     names = {str(plain(key)): key for key in base}
     for key, value in changes.items():
@@ -187,40 +185,32 @@ def merged(current: Any, changes: Any, *, add: bool = True) -> Any:
 
 
 def updated(current: Any, inside: Sequence[str], value: Any, *, add: bool) -> Any:
-    """A list or dict with one element set, as Hydra sets ``key.inner=value``.
-
-    Raises:
-        ValueError: There is no such element.
-    """
+    """A list or dict with one element set, as Hydra sets ``key.inner=value``; ValueError where there is none."""
     first, *rest = inside
-    if isinstance(current, Settings):
-        current = {field.name: getattr(current, field.name) for field in fields(current)}
-        add = True  # Another name is told by the class.
-    if isinstance(current, list | tuple):
-        number = int(first) if first.isdecimal() else -1
-        if not 0 <= number < len(current):
-            raise ValueError(f"there is no element {first} in a list of {len(current)}")
-        changed = updated(current[number], rest, value, add=add) if rest else value
-        return [*map(plain, current[:number]), changed, *map(plain, current[number + 1 :])]
-    base = current if isinstance(current, dict) else {}
+    base = entries(current)
     keys = {str(plain(key)): key for key in base}
-    if first not in keys and current is not None and not add:
+    if isinstance(current, list | tuple):
+        if first not in keys:
+            raise ValueError(f"there is no element {first} in a list of {len(current)}")
+    elif first not in keys and not (add or current is None or isinstance(current, Settings)):  # A class tells itself.
         raise ValueError(f"there is no entry '{first}'; to add one, write +")
+    elif isinstance(keys.get(first), int | float):  # Hydra takes no such key behind a dot.
+        key = keys[first]
+        raise ValueError(f"{key} is a number, and such an entry is set as a dict: {{{key}:<value>}}")
     key = keys.get(first, first)
-    if isinstance(key, int | float):  # Hydra takes no such key behind a dot.
-        raise ValueError(f"{key} is a number, and such an entry is set as a dict: {{{key}:<value>}}")  # noqa: TRY004
-    changed = updated(base.get(key), rest, value, add=add) if rest else merged(base.get(key), value, add=add)
-    return {plain(one): plain(item) for one, item in base.items()} | {plain(key): changed}
+    add = add or isinstance(current, Settings)
+    if rest:
+        changed = updated(base.get(key), rest, value, add=add)
+    else:
+        changed = value if isinstance(current, list | tuple) else merged(base.get(key), value, add=add)
+    found = {plain(one): plain(item) for one, item in base.items()} | {plain(key): changed}
+    return list(found.values()) if isinstance(current, list | tuple) else found
 
 
 def holds(current: Any, inside: Sequence[str]) -> bool:
     """Whether a list, a dict or settings have such an element."""
     for name in inside:
-        if isinstance(current, Settings):
-            current = {field.name: getattr(current, field.name) for field in fields(current)}
-        if isinstance(current, list | tuple):
-            current = dict(enumerate(current))
-        found = {str(plain(key)): item for key, item in current.items()} if isinstance(current, Mapping) else {}
+        found = {str(plain(key)): item for key, item in entries(current).items()}
         if name not in found:
             return False
         current = found[name]

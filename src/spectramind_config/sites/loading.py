@@ -16,12 +16,11 @@ import sys
 import threading
 import time
 import traceback
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from importlib.machinery import PathFinder
 from pathlib import Path
+from typing import NamedTuple
 
 from spectramind_config.errors import ConfigError, Problem
 from spectramind_config.schema.registry import REGISTRY
@@ -33,30 +32,19 @@ _LOCK = threading.RLock()
 _YOUNG_S = 0.1
 _PATIENCE = 20
 _Stamp = tuple[int, int] | None
+_Failures = dict[str, tuple[Problem, ...]]
 
 
-@dataclass(frozen=True)
-class _Loaded:
-    """What the profiles of a root were loaded from."""
+class _Loaded(NamedTuple):
+    """What the profiles of a root were loaded from: the variable, and when the folders and files in it changed."""
 
     variable: str = ""
     stamps: tuple[tuple[str, _Stamp], ...] = ()
-    files: frozenset[str] = frozenset()
-    failures: Mapping[str, tuple[Problem, ...]] = field(default_factory=dict)
+    sources: frozenset[str] = frozenset()
 
-    shrunk: frozenset[str] = frozenset()
-
-    @property
-    def settled(self) -> bool:
-        """Whether nobody seems to be writing a file right now: then it fails, or holds half, until it is whole."""
-        young = any(
-            time.time() - (_stamp(label) or (0,))[0] / 1e9 < _YOUNG_S for label in (*self.failures, *self.shrunk)
-        )
-        return not young and all(_stamp(path) == stamp for path, stamp in self.stamps)
-
-
-class _UnsettledError(Exception):
-    """A file changes while it is read."""
+    def is_current(self, variable: str) -> bool:
+        """Whether nothing has changed since."""
+        return variable == self.variable and all(_stamp(path) == stamp for path, stamp in self.stamps)
 
 
 _LOADED: dict[str, _Loaded] = {}
@@ -64,50 +52,41 @@ _LOADING: set[str] = set()
 _TOLD: set[str] = set()
 
 
+class _UnsettledError(Exception):
+    """A file changes while it is read."""
+
+
 def load(root: Root) -> None:
     """Load what is new: everything at the first call, later only what changed in the variable or in its files."""
-    loaded = _LOADED.get(root.name)
-    if loaded is not None and os.environ.get(root.variable, "") == loaded.variable:
-        for path, stamp in loaded.stamps:
-            if _stamp(path) != stamp:
-                break
-        else:
-            return
+    variable, loaded = os.environ.get(root.variable, ""), _LOADED.get(root.name)
+    if loaded is not None and loaded.is_current(variable):
+        return
     with _LOCK:
-        if root.name in _LOADING:  # A profile's own module may compose.
-            return
+        loaded = _LOADED.get(root.name)
+        if root.name in _LOADING or (loaded is not None and loaded.is_current(variable)):
+            return  # A profile's own module may compose; and another thread may have been faster.
         _LOADING.add(root.name)
         try:
-            found = _load(root, _LOADED.get(root.name))
+            for patience in reversed(range(_PATIENCE)):
+                with suppress(_UnsettledError):
+                    with REGISTRY.change():
+                        found, failures = _read(root, variable, loaded, patient=patience > 0)
+                    _LOADED[root.name] = found  # Only now, for other threads look at it without the lock.
+                    break
+                time.sleep(0.02)
         finally:
             _LOADING.discard(root.name)
-        _LOADED[root.name] = found
-        for label, problems in found.failures.items():
+        for label, problems in failures.items():
             for problem in problems:
                 if f"{label}{problem}" not in _TOLD:
                     _TOLD.add(f"{label}{problem}")
                     _LOG.warning("warning: a profile was not loaded: %s", problem)
 
 
-def _load(root: Root, before: _Loaded | None) -> _Loaded:
-    for attempt in range(_PATIENCE):
-        try:
-            with REGISTRY.change():
-                found = _read(root, before)
-                if not found.settled and attempt < _PATIENCE - 1:
-                    raise _UnsettledError  # noqa: TRY301 - it takes back the change.
-                return found
-        except _UnsettledError:
-            time.sleep(0.02)
-    raise AssertionError
-
-
-def _read(root: Root, before: _Loaded | None) -> _Loaded:
-    variable = os.environ.get(root.variable, "")
+def _read(root: Root, variable: str, before: _Loaded | None, *, patient: bool) -> tuple[_Loaded, _Failures]:
     importable(root)
     watched: list[str] = []
     files: list[Path] = []
-    failures: dict[str, tuple[Problem, ...]] = {}
     absent: list[Path] = []
     for entry in entries(variable):
         watched.append(str(entry))
@@ -119,12 +98,14 @@ def _read(root: Root, before: _Loaded | None) -> _Loaded:
             (files if _stamp(str(entry)) else absent).append(entry)
     files = list(dict.fromkeys(files))
     stamps = tuple((path, _stamp(path)) for path in dict.fromkeys([*watched, *map(str, files)]))
-    sources = frozenset(map(str, [*files, *absent]))
-    held = _held()
-    REGISTRY.discard(sources | (before.files if before else frozenset()))
+    loaded = _Loaded(variable, stamps, frozenset(map(str, [*files, *absent])))
+    known = {key for key, one in REGISTRY.known.profiles.items() if one.provider in loaded.sources}
+    stale = loaded.sources | (before.sources if before else frozenset())
+    REGISTRY.discard(stale)
     for name, module in list(sys.modules.items()):
-        if name.startswith(f"{__name__}.") and getattr(module, "__file__", "") in sources | (before or _Loaded()).files:
+        if name.startswith(f"{__name__}.") and getattr(module, "__file__", "") in stale:
             del sys.modules[name]
+    failures: _Failures = {}
     for entry in absent:
         what = f"{root.variable}: there is no file or folder {entry}"
         failures[str(entry)] = (Problem(what=what, hint="correct the variable"),)
@@ -135,19 +116,17 @@ def _read(root: Root, before: _Loaded | None) -> _Loaded:
     overlays = [file for file in files if file.suffix == ".yaml"]
     while len(pending := _attempt(overlays, lambda file: _overlay(file, root))) not in (0, len(overlays)):
         overlays = [Path(label) for label in pending]  # One may change another that has been loaded after it.
-    now = _held()  # A file that has just been emptied is about to be written, as a rule.
-    shrunk = frozenset(file for file, count in held.items() if file in sources and now.get(file, 0) < count)
-    return _Loaded(variable, stamps, sources, failures | pending, shrunk)
+    failures |= pending
+    # While somebody writes a file, it fails or holds less than before: then it is read again.
+    is_young = any(time.time() - stamp[0] / 1e9 < _YOUNG_S for _, stamp in stamps if stamp)
+    is_broken = failures or known - REGISTRY.known.profiles.keys()
+    if patient and (not loaded.is_current(variable) or (is_young and is_broken)):
+        raise _UnsettledError
+    return loaded, failures
 
 
-def _held() -> Counter[str]:
-    """How many profiles each source has brought."""
-    known = REGISTRY.known.profiles.values()
-    return Counter(one.provider for named in known for several in named.values() for one in several)
-
-
-def _attempt(files: list[Path], loader: Callable[[Path], None]) -> dict[str, tuple[Problem, ...]]:
-    failures: dict[str, tuple[Problem, ...]] = {}
+def _attempt(files: list[Path], loader: Callable[[Path], None]) -> _Failures:
+    failures: _Failures = {}
     for file in files:
         try:
             loader(file)
@@ -202,17 +181,19 @@ def _packages(root: Root) -> Iterator[tuple[str, tuple[Problem, ...]]]:
     for entry in entry_points(group=root.entry_points):
         distribution = entry.dist.name if entry.dist else entry.module
         try:
-            with REGISTRY.provided_by(distribution):
-                entry.load()
+            REGISTRY.local.provider = distribution
+            entry.load()
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a third party's code may fail in any way.
-            parts = entry.module.split(".")
-            found = [Path(folder, *parts[:-1], parts[-1]) for folder in sys.path]
-            files = [file for one in found for file in (one.with_suffix(".py"), one / "__init__.py") if file.is_file()]
-            file = files[0] if files else None
+            file = None
+            with suppress(Exception):  # A package above it may be broken as well.
+                spec = importlib.util.find_spec(entry.module)
+                file = Path(spec.origin) if spec and spec.origin else None
             label = f"package {distribution}, entry point {entry.name} = {entry.value}"
             problems = _problems(error, label, file)
             REGISTRY.refuse({("", entry.name), *_claims(file)}, label, problems)
             yield label, problems
+        finally:
+            REGISTRY.local.provider = ""
 
 
 def _provided(group: str) -> bool:
@@ -227,9 +208,9 @@ def _provided(group: str) -> bool:
         except OSError:
             continue
         for name in names:
-            if name.lower().endswith("-info"):
-                with suppress(OSError):
-                    if group.encode() in Path(folder, name, "entry_points.txt").read_bytes():
+            if name[-5:].lower() == "-info":
+                with suppress(OSError), open(f"{folder}/{name}/entry_points.txt", "rb") as file:  # noqa: PTH123 - likewise.
+                    if group.encode() in file.read():
                         return True
     return False
 

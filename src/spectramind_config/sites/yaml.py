@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +16,12 @@ _MOST_BYTES = 10_000_000
 _MOST_NODES = 200_000
 
 
-def _paired(text: str) -> str:
-    """JSON writes a character beyond the basic plane as two halves, which YAML reads as two characters."""
-    try:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16")
-    except UnicodeDecodeError:
-        return text
-
-
 def read(file: Path, *, expected: str, see: str) -> tuple[str, Any, dict[str, int]]:
-    """A file's text, its values with ``Written`` for unquoted ones, and the line of every dotted path.
-
-    Args:
-        file: YAML, or JSON, which is YAML.
-        expected: What should be in it, for messages.
-        see: The command that prints such a file.
+    """The text of a YAML or JSON file, its values, ``Written`` where unquoted, and the line of every dotted path.
 
     Raises:
-        ConfigError: It cannot be read, is no YAML, is a bomb of aliases, or says one thing twice.
+        ConfigError: It cannot be read, is no YAML, is a bomb of aliases, or says one thing twice. What was expected and
+            the command that prints such a file are in it.
     """
 
     def unreadable(reason: str, line: int | None = None) -> ConfigError:
@@ -79,7 +68,8 @@ def read(file: Path, *, expected: str, see: str) -> tuple[str, Any, dict[str, in
             return [value(item, f"{prefix}{number}.", inside) for number, item in enumerate(node.value)]
         made = loader.construct_object(node, deep=True)
         if isinstance(made, str) and not made.isascii():
-            made = _paired(made)
+            with suppress(UnicodeDecodeError):  # JSON writes a character beyond the basic plane as two halves.
+                made = made.encode("utf-16", "surrogatepass").decode("utf-16")
         written = (
             made is not None and not isinstance(made, str) and isinstance(node, yaml.ScalarNode) and node.style is None
         )
