@@ -15,7 +15,7 @@ from spectramind_config.commands.command import JSON, Command, fitted, out, out_
 from spectramind_config.commands.json_schema import config_schema, group_schema
 from spectramind_config.compose.composition import compose
 from spectramind_config.compose.config import Config
-from spectramind_config.compose.interpolation import Reference, segments
+from spectramind_config.compose.interpolation import references
 from spectramind_config.compose.provenance import Origin, Setter
 from spectramind_config.compose.saved import from_file
 from spectramind_config.errors import ConfigError, Problem, quoted
@@ -134,10 +134,9 @@ def _behind(config: Config, one: Setter) -> Iterator[tuple[str, str]]:
         for name in one.variables:
             found = "set" if name in os.environ else "not set, so the default after the comma stands"
             yield "variable", f"{name} is {found}"
-        for part in (segments(one.raw) if isinstance(one.raw, str) else None) or ():
-            if isinstance(part, Reference):
-                other = config.origin(part.absolute(one.key))
-                yield "made of", f"{other.path} = {shown(other.value)}, set by {_setter(other)}"
+        for path in references(one.raw, one.key):
+            other = config.origin(path)
+            yield "made of", f"{other.path} = {shown(other.value)}, set by {_setter(other)}"
 
 
 def _diff(options: Namespace, root: type[Config]) -> int:

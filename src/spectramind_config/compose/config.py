@@ -82,7 +82,7 @@ class Config:
     @functools.cached_property
     def fingerprint(self) -> str:
         """Sha256 (hex) of every value; the same in every process, on every machine, for any order of overrides."""
-        return self._layers.fingerprint()
+        return self._layers.stack.all.of(self._layers)
 
     @functools.cached_property
     def science_fingerprint(self) -> str:

@@ -15,7 +15,6 @@ from spectramind_config.compose.composition import composed
 from spectramind_config.compose.config import Config
 from spectramind_config.compose.interpolation import escaped
 from spectramind_config.compose.layers import stack_of
-from spectramind_config.compose.mistakes import Mistakes
 from spectramind_config.compose.overrides import write
 from spectramind_config.errors import ConfigError, Problem, nearest
 from spectramind_config.schema.fields import Leaf
@@ -79,18 +78,18 @@ def from_dict(
         defaults = {name: REGISTRY.default(spec, name) for name in spec.groups if name not in known}
     except ConfigError as error:
         raise spec.error(list(error.problems)) from None
-    paths = {write(group, name): f"{group}.name" for group, name in choices.items()}
-    places = {path: f"{source}:{line}" for path, line in (lines or {}).items()}
     stack = stack_of(spec, defaults | known)
+    places = {path: f"{source}:{line}" for path, line in (lines or {}).items()}
+    paths = {write(group, name): f"{group}.name" for group, name in choices.items()}  # Of each override in the file.
     problems: list[Problem] = []
     for path, value in _flat(values, stack.setters.keys() | stack.leaves.keys()):
+        group, _, inner = path.partition(".")
         setters = stack.setters.get(path) or ((path,) if unfolded and path in stack.leaves else None)
-        if path.partition(".")[2] == "name" and path.partition(".")[0] in spec.groups:
+        if (inner == "name" and group in spec.groups) or (setters is None and group in choices.keys() - known.keys()):
             continue
         if setters is None:
-            if path.partition(".")[0] not in choices.keys() - known.keys():
-                problem = _no_leaf(path, places.get(path, source), [*stack.setters, *stack.leaves], check)
-                problems.append(dataclasses.replace(problem, nearest=stack.effective.get(path, problem.nearest)))
+            problem = _no_leaf(path, places.get(path, source), [*stack.setters, *stack.leaves], check)
+            problems.append(dataclasses.replace(problem, nearest=stack.effective.get(path, problem.nearest)))
         elif value is None:
             paths |= {write(one, None): path for one in setters if stack.values[one] is not None}
         else:
@@ -107,7 +106,7 @@ def from_dict(
             add = "++" if isinstance(raw, dict) and any(kind.type is dict for kind in leaf.type.kinds) else ""
             paths[f"{add}{write(setters[0], escaped(raw))}"] = path
     origins = {override: places[path] for override, path in paths.items() if path in places}
-    config, found_problems = composed(list(paths), root, Mistakes(spec, source, origins))
+    config, found_problems = composed(list(paths), root, source, origins)
     shown = {} if unfolded else {setter: path for path, setters in stack.setters.items() for setter in setters}
     problems += [_in_file(problem, paths, shown, spec.groups, check) for problem in found_problems]
     if config is None or problems:
