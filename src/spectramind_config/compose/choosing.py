@@ -75,12 +75,12 @@ def _with_experiments(root: Root, overrides: Sequence[Override]) -> tuple[list[O
     known, value = REGISTRY.experiments(root), asked[-1].value
     names = [] if value is None or problems else value if isinstance(value, list) else [value]
     for name in map(text_of, names):
-        close = nearest(name, known)
         if refused := _refused(asked[-1], name):
             problems.append(refused)
         elif name in known:
             found += [parse(one, known[name].source, name) for one in known[name].overrides]
         else:
+            close = nearest(name, known)
             problem = asked[-1].problem(
                 f"there is no experiment '{name}'",
                 expected="one or several of " + (", ".join(known) or "none, for none is registered"),

@@ -84,9 +84,9 @@ def _resolve(layers: Layers) -> list[Problem]:
         if path in above:
             raise ValueError(f"the interpolation goes in a circle: {' -> '.join([*above[above.index(path) :], path])}")
         if path in waiting:
-            raw, inside = plain(layers.raw(path)), (*above, path)
+            raw, inside = layers.raw(path), (*above, path)
             try:
-                value = interpolation.resolve(raw, path, lambda other: lookup(other, inside), lambda: _tree(layers))
+                value = interpolation.resolve(raw, path, lambda one: plain(lookup(one, inside)), lambda: _tree(layers))
                 layers.resolved[path] = layers.stack.leaves[path].convert(value)
             except (_BrokenError, ValueError) as error:
                 broken.add(path)
@@ -94,7 +94,7 @@ def _resolve(layers: Layers) -> list[Problem]:
                     problems.append(_unresolved(layers, path, str(error)))
                 raise _BrokenError from None
             waiting.remove(path)
-        return plain(layers.value(path))
+        return layers.value(path)
 
     for path in pending:
         with contextlib.suppress(_BrokenError):

@@ -61,7 +61,7 @@ class Stack:
         self.all = _Digest(list(self.setters))
         science = (path for path, setters in self.setters.items() if all(self.leaves[one].science for one in setters))
         self.science = _Digest(list(science))
-        self.memo: dict[str, tuple[str, Any]] = {}  # Overrides that set a scalar, with the leaf and the value.
+        self.memo: dict[str, tuple[str, Any]] = {}  # Overrides that set a whole leaf, with its path and the value.
 
     def _setters(self) -> dict[str, tuple[str, ...]]:
         names = list(self.root.folds)
@@ -152,13 +152,9 @@ class Layers:
                 return value
         return None
 
-    def paths(self) -> list[str]:
-        """Every path of the effective config."""
-        return list(self.stack.setters)
-
     def tree(self) -> dict[str, Any]:
         """Every effective value as JSON has it; a folded group holds what does not stand at the top."""
-        found = nested({path: plain(self.effective_value(path)) for path in self.paths()})
+        found = nested({path: plain(self.effective_value(path)) for path in self.stack.setters})
         top = [name for name in found if name not in self.stack.root.groups]
         return {name: found.get(name, {}) for name in (*top, *self.stack.root.groups)}
 

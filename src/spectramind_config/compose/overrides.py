@@ -58,7 +58,7 @@ def parse(argument: str, source: str = COMMAND_LINE, experiment: str = "") -> Ov
     from spectramind_config.compose import grammar
 
     try:
-        parsed = grammar.parsed(argument)
+        parsed, _ = grammar.parsed(argument)
         sign = "++" if parsed.is_force_add() else "+" if parsed.is_add() else "~" if parsed.is_delete() else ""
         key = parsed.key_or_group + (f"@{parsed.package}" if parsed.package else "")
         if not parsed.is_sweep_override():
@@ -98,7 +98,7 @@ def _malformed(argument: str, source: str, reason: str) -> Problem:
 
 def text_of(value: Any) -> str:
     """A parsed value as it was written."""
-    return value.text if isinstance(value, Written) else str(plain(value))
+    return value if isinstance(value, str) else value.text if isinstance(value, Written) else str(plain(value))
 
 
 def write(key: str, value: object) -> str:

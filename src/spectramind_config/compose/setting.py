@@ -80,7 +80,7 @@ def _set(layers: Layers, override: Override, *, brief: bool) -> list[Problem]:
         layers.resolved.pop(parent, None)
         return []
     layers.resolved[parent] = converted
-    if override.argument.startswith(f"{override.key}=") and not leaf.is_container:
+    if override.argument.startswith(f"{override.key}=") and not inside and not into_dict:
         if len(layers.stack.memo) > _MOST_REMEMBERED:
             layers.stack.memo.clear()
         layers.stack.memo[override.argument] = (parent, converted)
