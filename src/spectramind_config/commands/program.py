@@ -83,7 +83,7 @@ class Program:
                 out(*self._help(words))
                 return 0
             arguments = arguments[len(words.split()) :]
-            parser = command.parser(self.name)
+            parser = Parser(self.name, command)
             if command.arguments is of_run and {"-h", "--help"} & set(arguments):
                 out(parser.format_help(), *_settings(self.root))
                 return 0
@@ -159,7 +159,7 @@ class Program:
         more = f"{self.name} COMMAND --help tells more of a command."
         yield fitted("", f"An override is GROUP=PROFILE or SETTING=VALUE; {more}")
         if self.task:
-            parser = _run_of(self.task).parser(self.name)
+            parser = Parser(self.name, _run_of(self.task))
             parser.usage, parser.description = "", None
             yield from ("", parser.format_help().partition("\n\n")[2].rstrip(), "", *_settings(self.root))
 

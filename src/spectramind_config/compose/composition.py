@@ -28,14 +28,7 @@ C = TypeVar("C", bound=Config)
 
 
 def compose(overrides: Sequence[str], root: type[C]) -> C:
-    """Compose the config of a root from a list of overrides in Hydra's grammar.
-
-    Layers are folded left to right: profiles in the order of the root's groups, experiments, overrides; the one
-    further right wins, unless it says null. The result is frozen and knows the origin of every value.
-
-    Raises:
-        ConfigError: With every mistake in the overrides, not only the first.
-    """
+    """Compose the config of a root; a ConfigError has every mistake in the overrides, not only the first."""
     config, problems = composed(overrides, root)
     if config is None:
         raise root._root.error(problems, list(overrides))

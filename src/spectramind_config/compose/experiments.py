@@ -16,11 +16,7 @@ Listing = Callable[[], Sequence[str]]
 
 
 def experiment(name: str, root: type[Config]) -> Callable[[Listing], Listing]:
-    """Register a function that returns a list of overrides.
-
-    Raises:
-        ConfigError: With every mistake in the overrides; runs that choose the name will stop.
-    """
+    """Register a function that returns a list of overrides; where some are wrong, runs that choose it will stop."""
 
     def register(listing: Listing) -> Listing:
         spec, file = root._root, listing.__code__.co_filename

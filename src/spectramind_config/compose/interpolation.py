@@ -72,16 +72,10 @@ def escaped(value: Any) -> Any:
 
 
 def resolve(raw: Any, path: str, lookup: Callable[[str], Any], tree: Callable[[], dict[str, Any]]) -> Any:
-    """The value of an interpolated string, or of a list or dict with interpolated elements.
+    """The value of an interpolated string, or of a list or dict with interpolated elements, that stands at a path.
 
-    Args:
-        raw: What was written.
-        path: The dotted path that it stands at.
-        lookup: Gives the resolved value of another leaf; raises KeyError where there is none.
-        tree: Gives the whole configuration, unresolved, for OmegaConf.
-
-    Raises:
-        ValueError: A variable is not set, a reference leads nowhere or in a circle, the grammar is broken.
+    ``lookup`` gives the value of another leaf or raises KeyError, and ``tree`` the whole configuration, unresolved. A
+    ValueError says which variable is not set, which reference leads nowhere, or what is wrong with the grammar.
     """
     parts = _parts(raw) if isinstance(raw, str) else None
     if parts is not None:

@@ -42,11 +42,7 @@ class Override:
 
 @functools.lru_cache(maxsize=8192)
 def parse(argument: str, source: str = COMMAND_LINE, experiment: str = "") -> Override:
-    """Parse one override.
-
-    Raises:
-        ConfigError: It is not in Hydra's grammar, or it is a sweep.
-    """
+    """Parse one override; ConfigError where it is not in Hydra's grammar, or is a sweep."""
     if found := _PLAIN.fullmatch(argument):
         key, number, word = found.group("key", "int", "word")
         value = int(number) if number is not None else _CONSTANTS.get(word.lower(), word)

@@ -29,11 +29,7 @@ C = TypeVar("C", bound=Config)
 
 
 def from_file(path: Path, root: type[C]) -> C:
-    """Rebuild the config that a YAML or JSON file, a run's manifest or its directory holds.
-
-    Raises:
-        ConfigError: With every mistake in the file, each with its line.
-    """
+    """The config that a YAML or JSON file, a run's manifest or its directory holds."""
     file = path / "manifest.json" if os.path.isdir(path) else path  # noqa: PTH112 - Path.is_dir raises for no path.
     expected = f"what {root._root.program} config show prints, or a run's manifest"
     try:
@@ -54,17 +50,11 @@ def from_dict(
     *,
     unfolded: bool = False,
 ) -> C:
-    """Rebuild a config from what ``to_dict`` gave, checked like a command line.
+    """Rebuild a config from what ``to_dict`` gave: ``trainer.name`` and so on choose the profiles.
 
-    Args:
-        values: The nested values; ``trainer.name``, ``model.name`` and so on choose the profiles.
-        source: Where they come from, for messages: a file's path.
-        root: The class to rebuild.
-        lines: The line of each dotted path in that file.
-        unfolded: Whether a folded setting stands in its groups, as Hydra composes it, instead of at the top.
-
-    Raises:
-        ConfigError: With every key that is unknown and every value that does not fit.
+    ``lines`` are those of dotted paths in the file that is the ``source``. With ``unfolded``, a folded setting stands
+    in its groups, as Hydra composes it, instead of at the top. It is replayed as a command line, whose mistakes are
+    told in the words of the file.
     """
     spec, check = root._root, "config explain" if unfolded else f"config validate --file {source}"
     load(spec)
@@ -117,28 +107,18 @@ def from_dict(
     return config
 
 
-def from_hydra(config: DictConfig, root: type[C], source: str = "Hydra") -> C:
-    """The typed config of what another Hydra application composed from our groups, wherever its values came from.
-
-    Args:
-        config: All that the application composed, or some groups of it; what no group or setting of the root is called
-            belongs to the application and is left alone. A group that is not there has its default profile.
-        root: The class to build.
-        source: Where it comes from, for messages.
-
-    Raises:
-        ConfigError: With every value that breaks a range, every setting that does not exist, every contradiction.
-    """
+def from_hydra(config: DictConfig, root: type[C]) -> C:
+    """The config of what another Hydra application composed, beside things of its own."""
     try:
-        values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        values: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise root._root.error(Problem(what=f"{source}: {str(error).partition(chr(10))[0]}")) from None
+        raise root._root.error(Problem(what=f"Hydra: {str(error).partition(chr(10))[0]}")) from None
     ours = root._root.groups.keys() | set(children(root._root.own, ""))
     load(root._root)
     view = REGISTRY.view(root._root)
-    given: dict[str, Any] = {str(name): value for name, value in dict(values).items() if name in ours}  # type: ignore[arg-type]
+    given = {name: value for name, value in values.items() if name in ours}
     content = {name: _named(config, name, value, view.get(name, {})) for name, value in given.items()}
-    return from_dict(content, source, root, unfolded=True)
+    return from_dict(content, "Hydra", root, unfolded=True)
 
 
 def _named(config: DictConfig, group: str, value: Any, known: Mapping[str, Registered]) -> Any:
