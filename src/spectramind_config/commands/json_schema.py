@@ -35,12 +35,11 @@ def config_schema(root: type[Config]) -> Schema:
     load(spec)
     stack = stack_of(spec, {name: REGISTRY.default(spec, name) for name in spec.groups})
     top = {path: setters[0] for path, setters in stack.setters.items() if path.partition(".")[0] not in spec.groups}
-    leaves = {path: leaf_schema(stack.leaves[one], stack.values[one]) for path, one in top.items()}
-    for name, fold in spec.folds.items():
-        if fold.required and name in top:  # Any layer may leave it to another, but one of them has to set it.
-            leaf = stack.leaves[top[name]]
-            leaves[name] = leaf_schema(replace(leaf, type=Type(leaf.type.kinds)), stack.values[top[name]])
-    found = _tree(leaves)
+    leaves = {path: stack.leaves[one] for path, one in top.items()}
+    for name in (name for name, fold in spec.folds.items() if fold.required and name in top):
+        # Any layer may leave it to another, but one of them has to set it.
+        leaves[name] = replace(leaves[name], type=Type(leaves[name].type.kinds))
+    found = _tree({path: leaf_schema(leaf, stack.values[top[path]]) for path, leaf in leaves.items()})
     found["properties"] |= {group: _group(root, group, stack) for group in spec.groups}
     rules = [rule for group in spec.groups for rule in _narrowed(root, group, stack, top)]
     return _DIALECT | {"title": f"{root.__name__} config"} | found | ({"allOf": rules} if rules else {})

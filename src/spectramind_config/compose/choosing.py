@@ -69,8 +69,8 @@ def _with_experiments(root: Root, overrides: Sequence[Override]) -> tuple[list[O
     problems: list[Problem] = []
     for override in (override for override in asked if override.sign):
         what = "the last experiment= names all experiments of a run, so none can be added or removed"
-        instead = override.argument.lstrip("+") if override.sign != "~" else ""
-        problems.append(override.problem(what, instead=instead, see="profiles list"))
+        without = override.argument.lstrip("+") if override.sign != "~" else ""
+        problems.append(override.problem(what, instead=without, see="profiles list"))
     found: list[Override] = []
     known, value = REGISTRY.experiments(root), asked[-1].value
     names = [] if value is None or problems else value if isinstance(value, list) else [value]
@@ -80,14 +80,11 @@ def _with_experiments(root: Root, overrides: Sequence[Override]) -> tuple[list[O
         elif name in known:
             found += [parse(one, known[name].source, name) for one in known[name].overrides]
         else:
-            close = nearest(name, known)
-            problem = asked[-1].problem(
-                f"there is no experiment '{name}'",
-                expected="one or several of " + (", ".join(known) or "none, for none is registered"),
-                nearest=close and f"experiment={close}",
-                instead=f"experiment={close}" if close and not isinstance(value, list) else None,
-                see="profiles list",
-            )
+            what, close = f"there is no experiment '{name}'", nearest(name, known)
+            fix = close and f"experiment={close}"
+            expected = "one or several of " + (", ".join(known) or "none, for none is registered")
+            instead = None if isinstance(value, list) else fix
+            problem = asked[-1].problem(what, expected=expected, nearest=fix, instead=instead, see="profiles list")
             problems.append(problem)
     return found + [override for override in overrides if override.key != "experiment"], problems
 
@@ -100,15 +97,9 @@ def _refused(override: Override, name: str) -> Problem | None:
 
 def _unknown(root: Root, override: Override, known: Iterable[str]) -> Problem:
     group, name = override.key, text_of(override.value)
-    close = nearest(name, known)
-    hint = None
+    close, hint = nearest(name, known), None
+    fix = close and f"{group}={close}"
     if elsewhere := REGISTRY.known.profiles.get(group, {}).get(name, ()):
         hint = f"{elsewhere[0].cls.__qualname__} ({elsewhere[0].source}) is no {root.groups[group].schema.__name__}"
-    return override.problem(
-        f"there is no profile '{name}' in group {group}",
-        expected="one of " + ", ".join(known),
-        nearest=close and f"{group}={close}",
-        instead=f"{group}={close}" if close else None,
-        hint=hint,
-        see="profiles list",
-    )
+    what, expected = f"there is no profile '{name}' in group {group}", "one of " + ", ".join(known)
+    return override.problem(what, expected=expected, nearest=fix, instead=fix, hint=hint, see="profiles list")

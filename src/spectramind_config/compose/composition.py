@@ -54,11 +54,10 @@ def composed(
         return None, problems
     layers.overrides, layers.compose = tuple(arguments), compose
     nodes, problems = _nodes(layers)
-    if not problems:
-        fields, problems = _fold(layers, nodes, source)
     if problems:
         return None, problems
-    return _frozen(cls, fields, layers)
+    fields, problems = _fold(layers, nodes, source)
+    return (None, problems) if problems else _frozen(cls, fields, layers)
 
 
 class _BrokenError(Exception):
@@ -147,10 +146,10 @@ def _shadowed(layers: Layers) -> list[Problem]:
 
 def _nodes(layers: Layers) -> tuple[dict[str, Any], list[Problem]]:
     """The frozen settings of every group, and with ``""`` of the root itself."""
-    nodes, problems = dict[str, Any](), list[Problem]()
-    for group in ("", *layers.stack.root.groups):
+    nodes, problems = dict[str, Any](layers.stack.nodes), list[Problem]()
+    for group, changes in layers.stack.by_group(layers.resolved).items():
         try:
-            nodes[group] = layers.node(group)
+            nodes[group] = replaced(nodes[group], changes)
         except ValueError as error:
             problems.append(_self_check(layers, group, str(error)))
     return nodes, problems

@@ -50,9 +50,9 @@ class Stack:
             for inner, leaf in shape.items():
                 path, raw = f"{group}.{inner}" if group else inner, value_at(nodes[group], inner)
                 self.leaves[path], self.places[path] = leaf, (group, inner)
-                if is_interpolation(raw):
+                if pending := is_interpolation(raw):
                     self.interpolated.append(path)
-                self.values[path] = raw if is_interpolation(raw) else leaf.convert(raw)
+                self.values[path] = raw if pending else leaf.convert(raw)
         self.setters = self._setters()
         self.effective = {leaf: path for path, setters in self.setters.items() for leaf in setters}
         self.shared = [path for path, setters in self.setters.items() if len(setters) > 1]
@@ -164,15 +164,6 @@ class Layers:
         builders = {group: f"{cls.__module__}.{cls.__qualname__}" for group, cls in classes.items()}
         return self.stack.science.of(self, msgspec.json.encode([builders, dict(extra)], order="sorted"))
 
-    def node(self, group: str) -> Settings:
-        """A group's settings, or with ``""`` the root's own, frozen; raises ValueError where they check themselves."""
-        changes = self._changes.get(group)
-        return replaced(self.stack.nodes[group], changes) if changes else self.stack.nodes[group]
-
-    @functools.cached_property
-    def _changes(self) -> dict[str, dict[str, Any]]:  # Asked for once all is resolved.
-        return self.stack.by_group(self.resolved)
-
     def origin(self, path: str) -> Origin:
         """The origin of an effective path, or of a leaf as its layer names it; KeyError where there is none."""
         path = path if path in self.stack.setters else self.stack.effective[path]
@@ -197,15 +188,13 @@ class Layers:
         yield _setter(path, raw, layer=layer, option=option, value=value, source=source, owner=owner)
 
     def __getstate__(self) -> dict[str, Any]:
-        profiles = {}
+        profiles = dict(self.stack.profiles)
         for group, one in self.stack.profiles.items():
-            lines = {path: one.setter(path)[0] for path in leaves_of(one.cls)}
-            profiles[group] = (
-                dataclasses.replace(one, lines=lines, base=None) if one.cls.__module__ == "__main__" else one
-            )
-        return {"root": self.stack.root.cls, "profiles": profiles} | {
-            name: value for name, value in self.__dict__.items() if name != "stack"
-        }
+            if one.cls.__module__ == "__main__":  # Another process could not look up its lines.
+                lines = {path: one.setter(path)[0] for path in leaves_of(one.cls)}
+                profiles[group] = dataclasses.replace(one, lines=lines, base=None)
+        state = {name: value for name, value in self.__dict__.items() if name != "stack"}
+        return state | {"root": self.stack.root.cls, "profiles": profiles}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         root: Root = state.pop("root")._root

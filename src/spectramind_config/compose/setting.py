@@ -96,25 +96,17 @@ def _is_name(root: Root, path: str) -> bool:
 def _fixed_name(root: Root, override: Override) -> Problem:
     group, name = override.key.partition(".")[0], text_of(override.value)
     known = REGISTRY.view(root)[group]
-    return override.problem(
-        f"{override.key} is the name of the chosen profile and follows from {group}=<profile>",
-        expected="one of " + ", ".join(known),
-        instead=f"{group}={name}" if name in known else None,
-        see="profiles list",
-    )
+    what = f"{override.key} is the name of the chosen profile and follows from {group}=<profile>"
+    expected, instead = "one of " + ", ".join(known), f"{group}={name}" if name in known else None
+    return override.problem(what, expected=expected, instead=instead, see="profiles list")
 
 
 def _bad_value(override: Override, path: str, leaf: Leaf, reason: str) -> Problem:
     words = leaf.type.choices or (("true", "false") if any(kind.type is bool for kind in leaf.type.kinds) else ())
     text = text_of(override.value)
     close = nearest(text, words) or next((word for word in words if text and word.startswith(text.lower())), None)
-    return override.problem(
-        reason.replace(f"is not {leaf.type.words}", "does not fit"),
-        expected=leaf.words,
-        nearest=close and f"{path}={close}",
-        instead=f"{path}={close}" if close else None,
-        see=f"config explain {path}",
-    )
+    what, fix = reason.replace(f"is not {leaf.type.words}", "does not fit"), close and f"{path}={close}"
+    return override.problem(what, expected=leaf.words, nearest=fix, instead=fix, see=f"config explain {path}")
 
 
 def _unknown(root: Root, override: Override, path: str, known: Mapping[str, Leaf], *, brief: bool) -> Problem:
@@ -140,13 +132,9 @@ def _unknown(root: Root, override: Override, path: str, known: Mapping[str, Leaf
     names = ", ".join(children(leaves, section) if section else root.groups)
     own = "".join(f"{name}, " for name in children(root.own, ""))
     expected = f"a setting of {section}: {names}" if section else f"{own}<group>.<setting>, with a group of {names}"
-    return override.problem(
-        f"there is no setting '{path}'",
-        expected=expected,
-        nearest=close,
-        instead=f"{close}={text}" if close and text else None,
-        see=f"config explain {section}".rstrip(),
-    )
+    what, instead = f"there is no setting '{path}'", f"{close}={text}" if close and text else None
+    see = f"config explain {section}".rstrip()
+    return override.problem(what, expected=expected, nearest=close, instead=instead, see=see)
 
 
 def _takes(leaf: Leaf | None, value: Any) -> bool:
