@@ -35,10 +35,6 @@ class Command:
     arguments: Callable[[Parser], None] | Arguments  # What it takes, or what adds that to a parser.
     epilog: str = ""  # What its help ends with.
 
-    def parser(self, program: str) -> Parser:
-        """The parser of its command line."""
-        return Parser(program, self)
-
 
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are ``ConfigError`` and whose help fits the terminal."""
@@ -53,28 +49,28 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """A mistake of the user's."""
-        problem = functools.partial(Problem, see=f"{self.words} --help".strip())
+        told: dict[str, Any] = {"what": message}
         if found := re.match(r"unrecognized arguments: (-[^\s=]*)(\S*)", message):
             flag, value = found.groups()
-            flags = [flag for action in self._actions for flag in action.option_strings]
-            problem = functools.partial(problem, what=f"{flag}: there is no such flag", expected=", ".join(flags))
+            flags = [one for action in self._actions for one in action.option_strings]
             close = nearest(flag, flags)
-            raise ConfigError(problem(nearest=close, argument=flag + value, instead=close and close + value))
-        if found := re.match(r"unrecognized arguments: (\S+)", message):
+            told = {"what": f"{flag}: there is no such flag", "expected": ", ".join(flags), "nearest": close}
+            told |= {"argument": flag + value, "instead": close and close + value}
+        elif found := re.match(r"unrecognized arguments: (\S+)", message):
             names = " ".join(str(action.metavar) for action in self._actions if not action.option_strings)
-            limit = f"no more than {names}" if names else "flags only"
-            raise ConfigError(problem(what=f"{found[1]}: {self.prog} takes {limit}"))
-        if found := re.match(r"the following arguments are required: ([^,]+)", message):
-            raise ConfigError(problem(what=f"{found[1]} is missing", expected=self._named(found[1]).help))
-        if found := re.match(r"argument (\S+): (.*)", message):
+            told = {"what": f"{found[1]}: {self.prog} takes {f'no more than {names}' if names else 'flags only'}"}
+        elif found := re.match(r"the following arguments are required: ([^,]+)", message):
+            told = {"what": f"{found[1]} is missing", "expected": self._named(found[1]).help}
+        elif found := re.match(r"argument (\S+): (.*)", message):
             flag, reason = max(found[1].split("/"), key=len), found[2]
             action = self._named(flag)
+            told = {"what": f"{flag}: {reason}", "expected": action.help}
             if action.choices and (word := re.match(r"invalid choice: '(.*?)'", reason)):
-                what, expected = f"{flag}: there is no '{word[1]}'", "one of " + ", ".join(action.choices)
-                raise ConfigError(problem(what=what, expected=expected, nearest=nearest(word[1], action.choices)))
-            reason = "it needs a value" if reason.startswith("expected") else reason
-            raise ConfigError(problem(what=f"{flag}: {reason}", expected=action.help))
-        raise ConfigError(problem(what=message))
+                told = {"what": f"{flag}: there is no '{word[1]}'", "nearest": nearest(word[1], action.choices)}
+                told["expected"] = "one of " + ", ".join(action.choices)
+            elif reason.startswith("expected"):
+                told["what"] = f"{flag}: it needs a value"
+        raise ConfigError(Problem(see=f"{self.words} --help".strip(), **told))
 
     def _named(self, name: str) -> argparse.Action:
         unknown = argparse.Action([], name)

@@ -15,7 +15,7 @@ from spectramind_config.commands.command import JSON, Command, fitted, out, out_
 from spectramind_config.commands.json_schema import config_schema, group_schema
 from spectramind_config.compose.composition import compose
 from spectramind_config.compose.config import Config
-from spectramind_config.compose.interpolation import Reference, segments
+from spectramind_config.compose.interpolation import references
 from spectramind_config.compose.provenance import Origin, Setter
 from spectramind_config.compose.saved import from_file
 from spectramind_config.errors import ConfigError, Problem, quoted
@@ -122,22 +122,16 @@ def _story(config: Config, origin: Origin) -> Iterator[str]:
     leaf = config._layers.stack.leaves[origin.key]
     yield f"{origin.path} = {shown(origin.value)}"
     rows = [("meaning", leaf.description)] if leaf.description else []
-    rows += [("takes", leaf.type.words), ("set by", _setter(origin)), *_behind(config, origin)]
+    rows += [("takes", leaf.type.words), ("set by", _setter(origin))]
+    if origin.raw is not None:
+        rows.append(("written", origin.raw if isinstance(origin.raw, str) else shown(origin.raw)))
+        unset = "not set, so the default after the comma stands"
+        rows += [("variable", f"{name} is {'set' if name in os.environ else unset}") for name in origin.variables]
+        others = map(config.origin, references(origin.raw, origin.key))
+        rows += [("made of", f"{one.path} = {shown(one.value)}, set by {_setter(one)}") for one in others]
     rows += [("over", f"{shown(one.value)} of {_setter(one)}") for one in origin.shadowed]
     rows += [] if _is_name(config, origin.path) else [("change", f"{origin.key}=<value>")]
     yield from (fitted(f"  {label + ':':<9} ", text) for label, text in rows)
-
-
-def _behind(config: Config, one: Setter) -> Iterator[tuple[str, str]]:
-    if one.raw is not None:
-        yield "written", one.raw if isinstance(one.raw, str) else shown(one.raw)
-        for name in one.variables:
-            found = "set" if name in os.environ else "not set, so the default after the comma stands"
-            yield "variable", f"{name} is {found}"
-        for part in (segments(one.raw) if isinstance(one.raw, str) else None) or ():
-            if isinstance(part, Reference):
-                other = config.origin(part.absolute(one.key))
-                yield "made of", f"{other.path} = {shown(other.value)}, set by {_setter(other)}"
 
 
 def _diff(options: Namespace, root: type[Config]) -> int:

@@ -22,7 +22,6 @@ from spectramind_config.errors import ConfigError, Problem, quoted
 from spectramind_config.schema import store
 from spectramind_config.schema.fields import leaves_of
 from spectramind_config.schema.registry import REGISTRY, Experiment, Registered
-from spectramind_config.schema.values import Written
 
 MOST_POINTS = 2000  # A sweep of as many is checked whole before its first job; of a larger one, each value once.
 _SAMPLE = "choose a sweeper that samples, such as hydra/sweeper=optuna, or write some values: a=1,2,3"
@@ -114,7 +113,7 @@ def _written_out(argument: str, root: type[Config]) -> str:
     """An override that has been checked, as Hydra takes it: a part of what may be null has to be added."""
     key, equals, value = argument.partition("=")
     if key == "experiment" and "null" in value:  # Hydra takes a list of none for none.
-        names = (one.removeprefix("experiment=") for one in _alternatives(argument, root))
+        names = (one.removeprefix("experiment=") for _, one in _alternatives(argument, root))
         return f"{key}={','.join('[]' if name == 'null' else name for name in names)}"
     group = key.partition(".")[0]
     named = REGISTRY.view(root._root).get(group, {}).values()
@@ -128,7 +127,7 @@ def _written_out(argument: str, root: type[Config]) -> str:
 
 def points(overrides: Sequence[str], root: type[Config]) -> Iterator[list[str]]:
     """The command lines that a sweep stands for, or enough of them to try each value once."""
-    choices = [_alternatives(argument, root) for argument in overrides]
+    choices = [[ours for _, ours in _alternatives(argument, root)] for argument in overrides]
     if math.prod(map(len, choices)) <= MOST_POINTS:
         yield from map(list, itertools.product(*choices))
     else:
@@ -137,60 +136,34 @@ def points(overrides: Sequence[str], root: type[Config]) -> Iterator[list[str]]:
             yield from ([*first[:number], one, *first[number + 1 :]] for one in options)
 
 
-def _alternatives(argument: str, root: type[Config]) -> list[str]:
-    """The single overrides that a sweep stands for; of an interval its ends; the override itself where it is none."""
-    from hydra.errors import HydraException
+def _alternatives(argument: str, root: type[Config]) -> list[tuple[str, str]]:
+    """The single overrides that a sweep stands for, as Hydra hands each to a job and as it was written.
 
-    from spectramind_config.compose.grammar import parser_of_hydra
-
-    try:
-        parsed = parser_of_hydra().parse_override(argument)
-        key, value = parsed.get_key_element(), parsed._value
-        if parsed.is_interval_sweep():
-            return [f"{key}={value.start}", f"{key}={value.end}"]  # type: ignore[union-attr]
-        if hasattr(value, "include"):
-            names = REGISTRY.view(root._root).get(key, {})
-            include, exclude = value.include, value.exclude  # type: ignore[union-attr]
-            matching = [name for name in names if any(fnmatch.fnmatch(name, one) for one in include)]
-            return [f"{key}={name}" for name in matching if not any(fnmatch.fnmatch(name, one) for one in exclude)]
-        if parsed.is_discrete_sweep():
-            return [ours for _, ours in _spellings(argument)]
-    except HydraException:
-        pass  # The composition tells what is wrong.
-    return [argument]
-
-
-def _spellings(argument: str) -> list[tuple[str, str]]:
-    """What Hydra makes of each value of an override, and as it was written: Hydra has 1.1 for 1.10, inf for 7e12345."""
+    Hydra makes 1.1 of 1.10, and inf of 7e12345. An interval stands for its ends, and what is no sweep for itself.
+    """
     from hydra.errors import HydraException
 
     from spectramind_config.compose import grammar
 
     try:
-        parsed = grammar.parser_of_hydra().parse_override(argument)
-        written = grammar.parsed(argument)._value
+        parsed, (_, texts) = grammar.parser_of_hydra().parse_override(argument), grammar.parsed(argument)
+        value: Any = parsed._value
+        values: Sequence[Any] = ()
+        if parsed.is_interval_sweep():
+            values = value.start, value.end
+        elif hasattr(value, "include"):
+            names = REGISTRY.view(root._root).get(parsed.key_or_group, {})
+            included = {name for one in value.include for name in fnmatch.filter(names, one)}
+            excluded = {name for one in value.exclude for name in fnmatch.filter(names, one)}
+            values = [name for name in names if name in included - excluded]
+        elif parsed.is_discrete_sweep():
+            values = list(parsed.sweep_string_iterator())
+        else:
+            values, texts = [parsed.get_value_element_as_str()], [argument.partition("=")[2]]
         key = parsed.get_key_element()
-        if not parsed.is_sweep_override():
-            return [(f"{key}={parsed.get_value_element_as_str()}", argument)]
-        theirs = [f"{key}={one}" for one in parsed.sweep_string_iterator()] if parsed.is_discrete_sweep() else []
-        elements = getattr(written, "list", None)
-        if not getattr(written, "simple_form", False) or not isinstance(elements, list):
-            return [(one, one) for one in theirs]
-        return [(one, f"{key}={_spelled(item)}") for one, item in zip(theirs, elements, strict=True)]
+        return [(f"{key}={one}", f"{key}={text}") for one, text in zip(values, texts or values, strict=True)]
     except (HydraException, ValueError):
-        return []  # The composition tells what is wrong.
-
-
-def _spelled(value: Any) -> str:
-    from hydra.core.override_parser.types import Override
-
-    if isinstance(value, Written):
-        return value.text
-    if isinstance(value, list):
-        return f"[{','.join(map(_spelled, value))}]"
-    if isinstance(value, dict):
-        return f"{{{','.join(f'{_spelled(key)}:{_spelled(item)}' for key, item in value.items())}}}"
-    return str(Override._get_value_element_as_str(value))
+        return [(argument, argument)]  # The composition tells what is wrong.
 
 
 def _job(
@@ -231,7 +204,7 @@ def _by_hydra(root: type[Config], task: Task, names: tuple[str, str], words: Seq
         folder = Path(tempfile.mkdtemp(prefix="exit-codes-"))
     profiles = [one for group in REGISTRY.view(spec).values() for one in group.values()]
     registered = profiles, list(REGISTRY.experiments(spec).values())
-    written = {theirs: ours for word in words if "=" in word for theirs, ours in _spellings(word)}
+    written = dict(pair for word in words if "=" in word for pair in _alternatives(word, root))
 
     def start(_: object) -> float | None:
         return _job(root, task, folder, names, written, registered)

@@ -36,12 +36,11 @@ def config_schema(root: type[Config]) -> Schema:
     load(spec)
     stack = stack_of(spec, {name: REGISTRY.default(spec, name) for name in spec.groups})
     top = {path: setters[0] for path, setters in stack.setters.items() if path.partition(".")[0] not in spec.groups}
-    leaves = {path: leaf_schema(stack.leaves[one], stack.values[one]) for path, one in top.items()}
-    for name, fold in spec.folds.items():
-        if fold.required and name in top:  # Any layer may leave it to another, but one of them has to set it.
-            leaf = stack.leaves[top[name]]
-            leaves[name] = leaf_schema(replace(leaf, type=Type(leaf.type.kinds)), stack.values[top[name]])
-    found = _tree(leaves)
+    leaves = {path: stack.leaves[one] for path, one in top.items()}
+    for name in (name for name, fold in spec.folds.items() if fold.required and name in top):
+        # Any layer may leave it to another, but one of them has to set it.
+        leaves[name] = replace(leaves[name], type=Type(leaves[name].type.kinds))
+    found = _tree({path: leaf_schema(leaf, stack.values[top[path]]) for path, leaf in leaves.items()})
     found["properties"] |= {group: _group(root, group, stack) for group in spec.groups}
     rules = [rule for group in spec.groups for rule in _narrowed(root, group, stack, top)]
     return _DIALECT | {"title": f"{root.__name__} config"} | found | ({"allOf": rules} if rules else {})
@@ -78,8 +77,7 @@ def _kind_schema(kind: Kind) -> Schema:
     if kind.type is timedelta:
         return {"type": "string", "pattern": DURATION}
     if kind.build is not None:
-        leaves, values = leaves_of(kind.type), kind.type()
-        return _tree({path: leaf_schema(leaf, value_at(values, path)) for path, leaf in leaves.items()})
+        return _tree(_schemas(leaves_of(kind.type), kind.type()))
     schema: Schema = {"type": _NAMES.get(kind.type, "object" if kind.type is dict else "array")}
     items = list(map(_type_schema, kind.items))
     if kind.type is dict:
@@ -93,20 +91,19 @@ def _kind_schema(kind: Kind) -> Schema:
     return schema
 
 
+def _schemas(leaves: Mapping[str, Leaf], values: object) -> dict[str, Schema]:
+    return {path: leaf_schema(leaf, value_at(values, path)) for path, leaf in leaves.items()}
+
+
 def _group(root: type[Config], group: str, stack: Stack | None) -> Schema:
     """One object, or one for each set of settings where profiles add fields of their own."""
-    spec, profiles = root._root, REGISTRY.view(root._root)[group]
-    default = REGISTRY.default(spec, group)
-    known = leaves_of(default.cls)
+    spec, default = root._root, REGISTRY.default(root._root, group)
     left_out = {"name"} | {name for name, fold in spec.folds.items() if stack and group in fold.groups}
     shapes: dict[str, tuple[Schema, list[str]]] = {}
-    for one in profiles.values():
-        leaves = {
-            path: leaf_schema(leaf, value_at((default if path in known else one).instance, path))
-            for path, leaf in leaves_of(one.cls).items()
-            if path.partition(".")[0] not in left_out
-        }
-        shape = _tree(leaves)
+    for one in REGISTRY.view(spec)[group].values():
+        leaves = {path: leaf for path, leaf in leaves_of(one.cls).items() if path.partition(".")[0] not in left_out}
+        shared = {path: leaf for path, leaf in leaves.items() if path in leaves_of(default.cls)}
+        shape = _tree(_schemas(leaves, one.instance) | _schemas(shared, default.instance))
         shapes.setdefault(json.dumps(shape), (shape, []))[1].append(one.name)
     for shape, names in shapes.values():
         name = {"enum": names, "description": f"The {group} profile", "default": default.name}
@@ -119,15 +116,16 @@ def _narrowed(root: type[Config], group: str, stack: Stack, top: Mapping[str, st
     """What a profile allows less of than its group, at the paths that stand at the top."""
     usual = leaves_of(stack.profiles[group].cls)
     for one in REGISTRY.view(root._root)[group].values():
-        at_top = {path: leaf for path, leaf in leaves_of(one.cls).items() if top.get(path) == f"{group}.{path}"}
         narrower = {
-            path: leaf_schema(leaf, value_at(one.instance, path))
-            for path, leaf in at_top.items()
-            if (leaf.type, leaf.inherited) != (usual[path].type, usual[path].inherited)
+            path: leaf
+            for path, leaf in leaves_of(one.cls).items()
+            if top.get(path) == f"{group}.{path}"
+            and (leaf.type, leaf.inherited) != (usual[path].type, usual[path].inherited)
         }
         if narrower:
             name = {"properties": {"name": {"const": one.name}}, "required": ["name"]}
-            yield {"if": {"properties": {group: name}, "required": [group]}, "then": _tree(narrower, closed=False)}
+            then = _tree(_schemas(narrower, one.instance), closed=False)
+            yield {"if": {"properties": {group: name}, "required": [group]}, "then": then}
 
 
 def _tree(leaves: Mapping[str, Schema], *, closed: bool = True) -> Schema:

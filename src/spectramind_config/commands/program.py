@@ -83,7 +83,7 @@ class Program:
                 out(*self._help(words))
                 return 0
             arguments = arguments[len(words.split()) :]
-            parser = command.parser(self.name)
+            parser = Parser(self.name, command)
             if command.arguments is of_run and {"-h", "--help"} & set(arguments):
                 out(parser.format_help(), *_settings(self.root))
                 return 0
@@ -125,25 +125,25 @@ class Program:
         return [*self.commands, *configs.COMMANDS, *profiles.COMMANDS]
 
     def _selected(self, arguments: Sequence[str]) -> tuple[Command | None, str]:  # None where help is asked for.
-        first = arguments[0] if arguments else ""
+        first, *rest = arguments or [""]
         if first in ("-h", "--help", "help") or (not arguments and self.task is None):
             return None, ""
         named = {tuple(command.words.split()): command for command in self._commands()}
-        for words in (tuple(arguments[:2]), tuple(arguments[:1])):
+        for words in ((first, *rest[:1]), (first,)):
             if words in named:
                 return named[words], " ".join(words)
         below = [words[1] for words in named if words[0] == first]
-        if below and (len(arguments) == 1 or arguments[1] in ("-h", "--help")):
+        if below and (not rest or rest[0] in ("-h", "--help")):
             return None, first
-        if below:
-            label, word, known, see = f"{self.name} {first}", arguments[1], below, f"{first} --help"
-        elif self.task:
+        if self.task and not below:
             return _run_of(self.task), ""
-        else:
-            label, word, known, see = self.name, first, list(dict.fromkeys(words[0] for words in named)), "--help"
-        close = nearest(word, known)
-        problem = Problem(what=f"{label} has no command '{word}'", expected="one of " + ", ".join(known), see=see)
-        raise ConfigError(replace(problem, nearest=close and f"{label} {close}", argument=word, instead=close))
+        label, word, known = self.name, first, list(dict.fromkeys(words[0] for words in named))
+        if below:
+            label, word, known = f"{self.name} {first}", rest[0], below
+        close, what = nearest(word, known), f"{label} has no command '{word}'"
+        problem = Problem(what=what, expected="one of " + ", ".join(known), argument=word, instead=close)
+        see = f"{first} --help" if below else "--help"
+        raise ConfigError(replace(problem, nearest=close and f"{label} {close}", see=see))
 
     def _help(self, folder: str) -> Iterator[str]:
         commands = [one for one in self._commands() if not folder or one.words.startswith(f"{folder} ")]
@@ -159,7 +159,7 @@ class Program:
         more = f"{self.name} COMMAND --help tells more of a command."
         yield fitted("", f"An override is GROUP=PROFILE or SETTING=VALUE; {more}")
         if self.task:
-            parser = _run_of(self.task).parser(self.name)
+            parser = Parser(self.name, _run_of(self.task))
             parser.usage, parser.description = "", None
             yield from ("", parser.format_help().partition("\n\n")[2].rstrip(), "", *_settings(self.root))
 
@@ -191,14 +191,20 @@ def _settings(root: type[Config]) -> Iterator[str]:
         yield fitted(f"  {group.name}=", ", ".join(names))
     if found := REGISTRY.experiments(spec):
         yield fitted("  experiment=", ", ".join(found))
-    parts: list[tuple[str, str, Mapping[str, Leaf], object]] = []
-    parts.append((f"settings of {root.__name__}", "", spec.own, Namespace(**spec.values())))
+    parts: list[tuple[str, str, Mapping[str, Leaf], object]]
+    parts = [(f"settings of {root.__name__}", "", spec.own, Namespace(**spec.values()))]
     for group in spec.groups.values():
-        seen = {"name"}
+        title, seen = f"settings of {group.name}", {"name"}
         for one in sorted(view[group.name].values(), key=lambda one: one.name != group.default):
             leaves = {path: leaf for path, leaf in leaves_of(one.cls).items() if path not in seen}
-            title = f"settings of {group.name}" if len(seen) == 1 else f"more of {group.name}={one.name}"
-            parts.append((title, f"{group.name}.", leaves, one.instance))
+            parts.append(
+                (
+                    title if len(seen) == 1 else f"more of {group.name}={one.name}",
+                    f"{group.name}.",
+                    leaves,
+                    one.instance,
+                )
+            )
             seen |= leaves.keys()
     for title, prefix, shape, values in (part for part in parts if part[2]):
         yield from ("", title)

@@ -9,278 +9,84 @@ touches the leaves that are set.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from spectramind_config.compose import interpolation
+from spectramind_config.compose.choosing import choose, parsed
 from spectramind_config.compose.config import Config
-from spectramind_config.compose.layers import Layers, Said, Stack, replaced, stack_of
-from spectramind_config.compose.mistakes import Mistakes, text_of
-from spectramind_config.compose.overrides import Override, parse
-from spectramind_config.errors import MOST, ConfigError, Problem
-from spectramind_config.schema.registry import REGISTRY, Experiment, Registered
-from spectramind_config.schema.root import Root
-from spectramind_config.schema.values import (
-    Written,
-    holds,
-    is_interpolation,
-    merged,
-    nested,
-    plain,
-    same,
-    updated,
-    value_at,
-)
-from spectramind_config.settings import Profile
+from spectramind_config.compose.layers import Layers, replaced, stack_of
+from spectramind_config.compose.overrides import COMMAND_LINE, write
+from spectramind_config.compose.setting import set_leaves
+from spectramind_config.errors import Problem
+from spectramind_config.schema.sources import class_source
+from spectramind_config.schema.values import nested, plain, same, value_at
+from spectramind_config.settings import Contradiction, Profile
 from spectramind_config.sites.loading import load
 
 C = TypeVar("C", bound=Config)
-_MOST_REMEMBERED = 8192
 
 
-def compose(
-    overrides: Sequence[str],
-    root: type[C],
-    source: str = "command line",
-    lines: Mapping[str, str] | None = None,
-) -> C:
-    """Compose the config of a root from a list of overrides in Hydra's grammar.
-
-    Layers are folded left to right: profiles in the order of the root's groups, experiments, overrides; the one
-    further right wins, unless it says null. The result is frozen and knows the origin of every value.
-
-    Args:
-        overrides: Such as ``["trainer=multi_gpu", "local=hpc", "local.devices=8"]``.
-        root: The class to compose.
-        source: Where the overrides come from, for messages.
-        lines: Where single overrides come from, if not all from one place: ``file:line``.
-
-    Raises:
-        ConfigError: With every mistake in the overrides, not only the first.
-    """
-    config, problems = composed(overrides, root, Mistakes(root._root, source, lines or {}))
+def compose(overrides: Sequence[str], root: type[C]) -> C:
+    """Compose the config of a root; a ConfigError has every mistake in the overrides, not only the first."""
+    config, problems = composed(overrides, root)
     if config is None:
         raise root._root.error(problems, list(overrides))
     return config
 
 
-def composed(overrides: Sequence[str], cls: type[C], mistakes: Mistakes) -> tuple[C | None, list[Problem]]:
-    """All stages of a composition; None beside the problems where there are any."""
+def composed(
+    arguments: Sequence[str], cls: type[C], source: str = COMMAND_LINE, places: Mapping[str, str] | None = None
+) -> tuple[C | None, list[Problem]]:
+    """All stages of a composition, of overrides from one source or from places of their own; a config or problems."""
     root = cls._root
-    if isinstance(overrides, str):
-        return None, [Problem(what=f"compose takes a list of overrides, not one string: compose([{overrides!r}])")]
+    if isinstance(arguments, str):
+        return None, [Problem(what=f"compose takes a list of overrides, not one string: compose([{arguments!r}])")]
     load(root)
-    parsed, problems = _parse(overrides, mistakes)
-    chosen, found = _choose(root, parsed, mistakes)
+    overrides, problems = parsed(arguments, source, places or {})
+    profiles, settings, found = choose(root, overrides)
     problems += found
-    if chosen is None:
+    if profiles is None:
         return None, problems
-    layers, found = _set(stack_of(root, chosen.profiles), chosen.settings, mistakes)
-    problems += found
-    problems += _resolve(layers, mistakes)
-    problems += _shadowed(layers, mistakes)
+    layers, found = set_leaves(stack_of(root, profiles), settings)
+    problems += [*found, *_resolve(layers), *_shadowed(layers)]
     if problems:
         return None, problems
-    layers.overrides, layers.compose = tuple(overrides), compose
-    nodes, problems = _fold(layers, mistakes)
-    return (None, problems) if problems else (_frozen(cls, nodes, layers), [])
+    layers.overrides, layers.compose = tuple(arguments), compose
+    nodes, problems = _nodes(layers)
+    if problems:
+        return None, problems
+    fields, problems = _fold(layers, nodes, source)
+    return (None, problems) if problems else _frozen(cls, fields, layers)
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """The profile of each group, and what remains to be set, the weakest first: who says it, and the override."""
-
-    profiles: Mapping[str, Registered]
-    settings: Sequence[Said]
+class _BrokenError(Exception):
+    """A value that this one is made of is wrong, and has been reported."""
 
 
-def _parse(arguments: Sequence[str], mistakes: Mistakes) -> tuple[list[Override], list[Problem]]:
-    parsed: list[Override] = []
-    problems: list[Problem] = []
-    for argument in arguments:
-        try:
-            parsed.append(parse(argument))
-        except ConfigError as error:
-            problems += mistakes.malformed(argument, error)
-    return parsed, problems
-
-
-def _choose(root: Root, overrides: Sequence[Override], mistakes: Mistakes) -> tuple[Chosen | None, list[Problem]]:
-    """Take the choices of profiles and experiments out of the overrides."""
-    view = REGISTRY.view(root)
-    problems: list[Problem] = []
-    experiments, found = _experiments(root, overrides, mistakes)
-    problems += found
-    said = [Said(override, one) for one in experiments for override in _parse(one.overrides, mistakes)[0]]
-    said += [Said(override) for override in overrides if override.key != "experiment"]
-    profiles: dict[str, Registered] = {}
-    asked: dict[str, tuple[str, str]] = {}
-    settings: list[Said] = []
-    for one in said:
-        override = one.override
-        group, name = override.key, override.value
-        if group not in root.groups or isinstance(name, dict):
-            settings.append(one)
-        elif override.sign:
-            problems.append(mistakes.removed_profile(override))
-        elif text_of(name) in view[group] and isinstance(name, str | Written):
-            profiles[group] = view[group][text_of(name)]
-            asked[group] = (text_of(name), "" if one.experiment else override.argument)
-        elif refused := mistakes.refused_profile(group, text_of(name), override.argument):
-            problems.append(refused)
-        else:
-            problems.append(mistakes.unknown_profile(override, view[group]))
-    for group, spec in root.groups.items():
-        name, argument = asked.get(group, (spec.default, ""))
-        if group not in profiles and spec.default in view[group]:
-            profiles[group] = view[group][spec.default]
-        if refused := mistakes.refused_profile(group, name, argument):
-            problems.append(refused)
-        elif group not in profiles and not problems:
-            missing = Override(f"{group}={spec.default}", group, spec.default)
-            problems.append(mistakes.unknown_profile(missing, view[group]))
-    complete = len(profiles) == len(root.groups)
-    return (Chosen(profiles, settings) if complete else None), problems
-
-
-def _experiments(
-    root: Root, overrides: Sequence[Override], mistakes: Mistakes
-) -> tuple[list[Experiment], list[Problem]]:
-    """The experiments that are asked for: those of the last ``experiment=``, as with any other override."""
-    asked = [override for override in overrides if override.key == "experiment"]
-    if not asked:
-        return [], []
-    if signed := [mistakes.removed_experiment(override) for override in asked if override.sign]:
-        return [], signed
-    known = REGISTRY.experiments(root)
-    value = asked[-1].value
-    names = list(map(text_of, value if isinstance(value, list) else [] if value is None else [value]))
-    problems: list[Problem] = []
-    for name in names:
-        if refused := mistakes.refused_profile("experiment", name, asked[-1].argument):
-            problems.append(refused)
-        elif name not in known:
-            problems.append(mistakes.unknown_experiment(asked[-1], name, known))
-    return [known[name] for name in names if name in known], problems
-
-
-def _set(stack: Stack, settings: Sequence[Said], mistakes: Mistakes) -> tuple[Layers, list[Problem]]:
-    """Give leaves the values that experiments and overrides have for them."""
-    layers = Layers(stack, mistakes.source, mistakes.lines)
-    problems: list[Problem] = []
-    for said in settings:
-        known = stack.memo.get(said.override.argument)
-        if known is not None:
-            _say(layers, known[0], said, known[1])
-        else:
-            problems += _set_one(layers, said, mistakes)
-            if len(problems) > MOST and not mistakes.brief:
-                mistakes = dataclasses.replace(mistakes, brief=True)
-    return layers, problems
-
-
-def _set_one(layers: Layers, said: Said, mistakes: Mistakes) -> list[Problem]:
-    override, leaves, short = said.override, layers.stack.leaves, layers.stack.root.short
-    path, value = override.key if override.key in leaves else short.get(override.key, override.key), override.value
-    if override.sign == "~":
-        return [mistakes.removed_setting(override, path)]
-    if mistakes.is_name(path) and path in leaves:
-        return [mistakes.fixed_name(override, REGISTRY.view(layers.stack.root)[path.partition(".")[0]])]
-    if path in leaves:
-        value = override.value
-        if override.sign == "+" and not (isinstance(value, dict) and leaves[path].is_container):
-            return [mistakes.exists(override, path)]
-        if isinstance(value, dict) and leaves[path].is_container:
-            try:
-                value = merged(layers.raw(path), value, add="+" in override.sign)
-            except ValueError as error:
-                fix = f"+{override.argument}"
-                return [mistakes.about(override, str(error), instead=fix, see=f"config explain {path}")]
-        return _set_leaf(layers, path, value, said, mistakes)
-    if any(leaf.startswith(f"{path}.") for leaf in leaves):
-        if not isinstance(value, dict):
-            return [mistakes.section(override, path, leaves)]
-        problems: list[Problem] = []
-        for name, item in value.items():
-            inner = dataclasses.replace(override, key=f"{path}.{text_of(name)}", value=item)
-            problems += _set_one(layers, Said(inner, said.experiment), mistakes)
-        return problems
-    parent, inside = path, list[str]()
-    while parent and parent not in leaves:
-        parent, _, name = parent.rpartition(".")
-        inside.insert(0, name)
-    if not parent or not leaves[parent].is_container:
-        return [mistakes.unknown_setting(override, path, leaves)]
-    if override.sign == "+" and not isinstance(value, dict) and holds(layers.raw(parent), inside):
-        return [mistakes.exists(override, path)]
-    try:
-        value = updated(layers.raw(parent), inside, value, add="+" in override.sign)
-    except (ValueError, KeyError) as error:
-        return [mistakes.bad_value(override, parent, leaves[parent], str(error).strip("'\""))]
-    return _set_leaf(layers, parent, value, said, mistakes)
-
-
-def _set_leaf(layers: Layers, path: str, raw: Any, said: Said, mistakes: Mistakes) -> list[Problem]:
-    leaf, override = layers.stack.leaves[path], said.override
-    if is_interpolation(raw):
-        _say(layers, path, said, plain(raw))
-        layers.pending.add(path)
-        return []
-    try:
-        value = leaf.convert(raw)
-    except ValueError as error:
-        return [mistakes.bad_value(override, path, leaf, str(error))]
-    if override.argument.startswith(f"{override.key}=") and not leaf.is_container:
-        if len(layers.stack.memo) > _MOST_REMEMBERED:
-            layers.stack.memo.clear()
-        layers.stack.memo[override.argument] = (path, value)
-    _say(layers, path, said, value)
-    return []
-
-
-def _say(layers: Layers, path: str, said: Said, value: Any) -> None:
-    said.value = layers.resolved[path] = value
-    if path in layers.settings:
-        layers.settings[path].append(said)
-        layers.pending.discard(path)
-    else:
-        layers.settings[path] = [said]
-
-
-def _resolve(layers: Layers, mistakes: Mistakes) -> list[Problem]:
+def _resolve(layers: Layers) -> list[Problem]:
     """Look up what is interpolated."""
-    problems: list[Problem] = []
-    pending = [path for path in layers.stack.interpolated if path not in layers.settings]
-    pending += [path for path in layers.settings if path in layers.pending]
-    for path in pending:
-        layers.resolved.pop(path, None)
-    waiting = set(pending)
-    broken: set[str] = set()
-    visiting: list[str] = []
+    pending = [path for path in layers.stack.interpolated if path not in layers.said]
+    pending += [path for path in layers.said if path not in layers.resolved]
+    waiting, broken, problems = set(pending), set[str](), list[Problem]()
 
-    def lookup(path: str) -> Any:
+    def lookup(path: str, above: tuple[str, ...] = ()) -> Any:
         if path in broken:
             raise _BrokenError
-        if path not in waiting:
-            return plain(layers.value(path))
-        if path in visiting:
-            circle = " -> ".join([*visiting[visiting.index(path) :], path])
-            raise interpolation.InterpolationError(f"the interpolation goes in a circle: {circle}")
-        visiting.append(path)
-        try:
-            value = interpolation.resolve(plain(layers.raw(path)), path, lookup, lambda: _tree(layers))
-            layers.resolved[path] = layers.stack.leaves[path].convert(value)
-        except ValueError as error:
-            broken.add(path)
-            if not isinstance(error, _BrokenError):
-                problems.append(mistakes.unresolved(layers, path, str(error)))
-            raise _BrokenError from None
-        finally:
-            visiting.pop()
-        waiting.discard(path)
-        return plain(layers.resolved[path])
+        if path in above:
+            raise ValueError(f"the interpolation goes in a circle: {' -> '.join([*above[above.index(path) :], path])}")
+        if path in waiting:
+            raw, inside = layers.raw(path), (*above, path)
+            try:
+                value = interpolation.resolve(raw, path, lambda one: plain(lookup(one, inside)), lambda: _tree(layers))
+                layers.resolved[path] = layers.stack.leaves[path].convert(value)
+            except (_BrokenError, ValueError) as error:
+                broken.add(path)
+                if isinstance(error, ValueError):
+                    problems.append(_unresolved(layers, path, str(error)))
+                raise _BrokenError from None
+            waiting.remove(path)
+        return layers.value(path)
 
     for path in pending:
         with contextlib.suppress(_BrokenError):
@@ -288,51 +94,92 @@ def _resolve(layers: Layers, mistakes: Mistakes) -> list[Problem]:
     return problems
 
 
-class _BrokenError(ValueError):
-    """A value that this one is made of is wrong, and has been reported."""
-
-
 def _tree(layers: Layers) -> dict[str, Any]:
     """Every value as written, nested, for OmegaConf's own resolver."""
     return nested({path: plain(layers.raw(path)) for path in layers.stack.leaves})
 
 
-def _shadowed(layers: Layers, mistakes: Mistakes) -> list[Problem]:
+def _unresolved(layers: Layers, path: str, reason: str) -> Problem:
+    raw, leaf = plain(layers.raw(path)), layers.stack.leaves[path]
+    variables = interpolation.variables(raw)
+    hint = f"give it a value: {path}=<value>"
+    if missing := [name for name in variables if f"variable {name} is" in reason]:
+        hint = f"export {missing[0]}=<value>, or give a default: ${{oc.env:{missing[0]},<default>}}"
+    elif variables and len(leaf.type.kinds) > 1:
+        hint = f"a variable holds text; to read a number out of it: {path}='${{oc.decode:{raw}}}'"
+    layer, option, source, _ = layers.stack.setter(path)
+    argument = layers.argument(path)
+    return Problem(
+        what=f"{argument or f'{path}={raw}'}: {reason}",
+        origin=layers.said[path][-1][0].source if path in layers.said else f"{layer}={option}, {source}",
+        expected=leaf.words,
+        argument=argument,
+        hint=hint,
+        see=f"config explain {path}",
+    )
+
+
+def _shadowed(layers: Layers) -> list[Problem]:
     """An override that a stronger layer hides would do nothing; say so instead."""
     problems: list[Problem] = []
-    for path in layers.stack.shared:
-        strongest, *others = layers.stack.setters[path]
+    stack = layers.stack
+    for path in stack.shared:
+        strongest, *others = stack.setters[path]
         for weaker in others:
-            if not layers.argument(weaker):
+            if not (argument := layers.argument(weaker)):
                 continue
             asked, wins = layers.value(weaker), layers.value(strongest)
-            if asked is not None and wins is not None and not same(asked, wins):
-                problems.append(mistakes.shadowed(layers, path, strongest, weaker))
+            if asked is None or wins is None or same(asked, wins):
+                continue
+            origin, groups = layers.origin(path), f"{stack.places[strongest][0]} wins over {stack.places[weaker][0]}"
+            problem = Problem(
+                what=f"{argument} has no effect: {origin} sets {path} to {plain(origin.value)!r}, and {groups}",
+                origin=layers.said[weaker][-1][0].source,
+                nearest=strongest,
+                argument=argument,
+                instead="" if strongest in layers.said else f"{strongest}={argument.partition('=')[2]}",
+                see=f"config explain {path}",
+            )
+            problems.append(problem)
     return problems
 
 
-def _fold(layers: Layers, mistakes: Mistakes) -> tuple[dict[str, Any], list[Problem]]:
+def _nodes(layers: Layers) -> tuple[dict[str, Any], list[Problem]]:
+    """The frozen settings of every group, and with ``""`` of the root itself."""
+    nodes, problems = dict[str, Any](layers.stack.nodes), list[Problem]()
+    for group, changes in layers.stack.by_group(layers.resolved).items():
+        try:
+            nodes[group] = replaced(nodes[group], changes)
+        except ValueError as error:
+            problems.append(_self_check(layers, group, str(error)))
+    return nodes, problems
+
+
+def _self_check(layers: Layers, group: str, reason: str) -> Problem:
+    """A class's own ``__post_init__`` refuses the composed values."""
+    root, chosen = layers.stack.root, layers.stack.profiles.get(group)
+    cls, source = (chosen.cls, chosen.source) if chosen else (root.cls, class_source(root.cls))
+    return Problem(
+        what=f"{group}={chosen.name}: {reason}" if chosen else f"{root.name}: {reason}",
+        origin=f"{cls.__qualname__}, {source}",
+        argument=next((layers.argument(path) for path in layers.said if layers.stack.places[path][0] == group), ""),
+        see=f"config explain {group}".rstrip(),
+    )
+
+
+def _fold(layers: Layers, nodes: dict[str, Any], source: str) -> tuple[dict[str, Any], list[Problem]]:
     """Every field of the root: groups, own settings, and those that stand folded at the top."""
     root, problems, warnings = layers.stack.root, list[Problem](), list[str]()
-    nodes: dict[str, Any] = {}
-    for group in ("", *root.groups):
-        try:
-            nodes[group] = layers.node(group)
-        except ValueError as error:
-            problems.append(mistakes.self_check(layers, group, str(error)))
-    if problems:
-        return {}, problems
     for group in root.groups:
         node: Profile = nodes[group]
         for found in node.contradictions():
             if found.fatal:
-                problems.append(mistakes.contradiction(layers, group, node, found))
+                problems.append(_contradiction(layers, f"{group}={node.name}", f"{group}.{found.path}", found))
             else:
                 warnings.append(f"{group}={node.name}: {found.reason}")
+    layers.warnings = tuple(warnings)
     own = {name: value for name, value in nodes.pop("").__dict__.items() if name != "_sealed"}
-    folded: dict[str, Any] = {}
-    for name, fold in root.folds.items():
-        folded[name] = getattr(nodes[fold.groups[0]], name)
+    folded: dict[str, Any] = {name: getattr(nodes[fold.groups[0]], name) for name, fold in root.folds.items()}
     for path in layers.stack.shared:
         name, _, inner = path.partition(".")
         value = layers.effective_value(path)
@@ -340,31 +187,51 @@ def _fold(layers: Layers, mistakes: Mistakes) -> tuple[dict[str, Any], list[Prob
             folded[name] = value
         elif value_at(folded[name], inner) is not value:
             folded[name] = replaced(folded[name], {inner: value})
-    for name, fold in root.folds.items():
-        if fold.required and folded[name] is None:
-            problems.append(mistakes.nothing_set(layers, name, fold.groups))
-    layers.warnings = tuple(warnings)
+    problems += [
+        _nothing_set(layers, name, fold.groups, source)
+        for name, fold in root.folds.items()
+        if fold.required and folded[name] is None
+    ]
     return own | folded | nodes, problems
 
 
-def _frozen(cls: type[C], fields: dict[str, Any], layers: Layers) -> C:
+def _contradiction(layers: Layers, label: str, path: str, found: Contradiction) -> Problem:
+    return Problem(
+        what=f"{label}: {found.reason}",
+        origin=layers.origin(path).place,
+        nearest=path,
+        argument=layers.argument(path),
+        instead=None if found.remedy is None else f"{path}={found.remedy}",
+        see=f"config explain {path}",
+    )
+
+
+def _nothing_set(layers: Layers, name: str, groups: Sequence[str], source: str) -> Problem:
+    """No layer sets a folded setting that has to have a value."""
+    path = f"{groups[0]}.{name}"
+    others = [f"{group}={layers.stack.profiles[group].name}" for group in groups[1:]]
+    default = getattr(layers.stack.root.groups[groups[0]].schema(), name)
+    what = f"{path}=null: then nothing sets {'an' if name[0] in 'aeiou' else 'a'} {name}"
+    return Problem(
+        what=what + (f", for {', '.join(others)} sets none either" if others else ""),
+        origin=source,
+        expected=layers.stack.leaves[path].type.words.removesuffix(", or null"),
+        argument=layers.argument(path),
+        instead=write(path, default) if default is not None else None,
+        see=f"config explain {path}",
+    )
+
+
+def _frozen(cls: type[C], fields: dict[str, Any], layers: Layers) -> tuple[C | None, list[Problem]]:
     """An instance with these attributes, without calling ``__init__``, which would cost more than all else."""
-    made = object.__new__(cls)
-    made.__dict__.update(fields)
-    made.__dict__["_layers"] = layers
+    config = object.__new__(cls)
+    config.__dict__.update(fields, _layers=layers)
     if (check := getattr(cls, "__post_init__", None)) is not None:
-        _check_root(made, check)
-    return made
-
-
-def _check_root(config: Config, check: Callable[[Config], None]) -> None:
-    before = dict(config.__dict__)
-    try:
-        check(config)
-        for name, value in before.items():
-            if config.__dict__.get(name) is not value:
-                raise ValueError(f"__post_init__ changes '{name}'; write a property for a derived value")  # noqa: TRY301
-    except ValueError as error:
-        mistakes = Mistakes(config._root)
-        layers: Layers = config.__dict__["_layers"]
-        raise config._root.error(mistakes.self_check(layers, "", str(error)), list(layers.overrides)) from None
+        try:
+            check(config)
+            for name, value in fields.items():
+                if config.__dict__.get(name) is not value:
+                    raise ValueError(f"__post_init__ changes '{name}'; write a property for a derived value")  # noqa: TRY301
+        except ValueError as error:
+            return None, [_self_check(layers, "", str(error))]
+    return config, []

@@ -68,21 +68,19 @@ class Config:
         try:
             return self._layers.origin(path)
         except KeyError:
-            close = nearest(path, self._layers.paths())
-            what = f"there is no setting '{path}'"
+            close = nearest(path, self._layers.stack.setters)
+            what, program = f"there is no setting '{path}'", self._root.program
             problem = Problem(what=what, nearest=close, argument=path, instead=close, see="config explain")
-            program = self._root.program
-            arguments = [path, *self.overrides]
-            raise ConfigError(problem, arguments, program, f"{program} config explain") from None
+            raise ConfigError(problem, [path, *self.overrides], program, f"{program} config explain") from None
 
     def origins(self) -> list[Origin]:
         """The origin of every leaf, in the order of ``to_dict``."""
-        return [self._layers.origin(path) for path in self._layers.paths()]
+        return [self._layers.origin(path) for path in self._layers.stack.setters]
 
     @functools.cached_property
     def fingerprint(self) -> str:
         """Sha256 (hex) of every value; the same in every process, on every machine, for any order of overrides."""
-        return self._layers.fingerprint()
+        return self._layers.stack.all.of(self._layers)
 
     @functools.cached_property
     def science_fingerprint(self) -> str:

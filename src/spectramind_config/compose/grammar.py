@@ -6,6 +6,7 @@ A module of its own, since importing Hydra's parser takes as long as a tenth of 
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 from antlr4 import CommonTokenStream, InputStream
@@ -19,9 +20,10 @@ from spectramind_config.schema.values import Written
 
 
 class _Texts(HydraOverrideVisitor):
-    """Keeps the text of numbers and truth values that stand outside of a function."""
+    """Keeps the text of numbers and truth values that stand outside of a function, and of what a sweep lists."""
 
     inside = 0
+    listed: Sequence[str] = ()
 
     def visitPrimitive(self, ctx: Any) -> Any:  # noqa: N802 - the name of a rule of Hydra's grammar.
         value = super().visitPrimitive(ctx)
@@ -31,6 +33,10 @@ class _Texts(HydraOverrideVisitor):
         value, text = super().visitDictKey(ctx), ctx.getText().strip()
         return text if value is None else Written(value, text) if isinstance(value, int | float) else value
 
+    def visitSimpleChoiceSweep(self, ctx: Any) -> Any:  # noqa: N802 - likewise.
+        self.listed = [element.getText().strip() for element in ctx.element()]
+        return super().visitSimpleChoiceSweep(ctx)
+
     def visitFunction(self, ctx: Any) -> Any:  # noqa: N802 - likewise.
         self.inside += 1
         try:
@@ -39,8 +45,8 @@ class _Texts(HydraOverrideVisitor):
             self.inside -= 1
 
 
-def parsed(argument: str) -> Override:
-    """What Hydra's parser makes of an override, with numbers as ``Written`` to keep their text."""
+def parsed(argument: str) -> tuple[Override, Sequence[str]]:
+    """What Hydra's parser makes of an override, with ``Written`` numbers, and the texts that a sweep lists."""
     listener = HydraErrorListener()
     lexer = OverrideLexer(InputStream(argument))
     lexer.removeErrorListeners()
@@ -48,9 +54,10 @@ def parsed(argument: str) -> Override:
     tokens = OverrideParser(CommonTokenStream(lexer))
     tokens.removeErrorListeners()
     tokens.addErrorListener(listener)
-    found: Override = _Texts(parser_of_hydra().functions).visit(tokens.override())  # type: ignore[no-untyped-call]
+    texts = _Texts(parser_of_hydra().functions)
+    found: Override = texts.visit(tokens.override())  # type: ignore[no-untyped-call]
     found.input_line = argument
-    return found
+    return found, texts.listed
 
 
 @functools.cache

@@ -10,7 +10,6 @@ import functools
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -21,55 +20,46 @@ from spectramind_config.schema.values import plain
 _NAME = r"[A-Za-z_]\w*"
 _PLAIN = r"[A-Za-z_./][\w./-]*"
 _NESTED = rf"\$\{{oc\.env:{_NAME},{_PLAIN}\}}/[\w./-]*"
-_SEGMENT = re.compile(
-    rf"\$\{{(?:oc\.env:(?P<env>{_NAME})(?:,(?P<default>{_PLAIN}|{_NESTED}))?|(?P<ref>\.*{_NAME}(?:\.{_NAME})*))\}}",
+_LOOKED_UP = re.compile(
+    rf"\$\{{(?:oc\.env:(?P<variable>{_NAME})(?:,(?P<default>{_PLAIN}|{_NESTED}))?|(?P<other>\.*{_NAME}(?:\.{_NAME})*))\}}",
     re.ASCII,
 )
 _RESERVED = {"null", "true", "false", "nan", "inf"}
 
 
-@dataclass(frozen=True)
-class Environment:
-    """``${oc.env:NAME,default}``."""
-
-    name: str
-    default: str | None
-
-
-@dataclass(frozen=True)
-class Reference:
-    """``${group.key}`` from the root, or ``${.key}`` from the section that it stands in."""
-
-    path: str
-
-    def absolute(self, path: str) -> str:
-        """The dotted path from the root, for a reference that stands at ``path``."""
-        name = self.path.lstrip(".")
-        dots = len(self.path) - len(name)
-        return name if dots == 0 else ".".join([*path.split(".")[:-dots], name])
-
-
-class InterpolationError(ValueError):
-    """An interpolation cannot be resolved; the message says why."""
-
-
 @functools.lru_cache(maxsize=4096)
-def segments(text: str) -> tuple[str | Environment | Reference, ...] | None:
-    """The parts of an interpolated string, or None when it needs OmegaConf's full grammar."""
-    parts: list[str | Environment | Reference] = []
+def _parts(text: str) -> tuple[str | re.Match[str], ...] | None:
+    """Texts, and what is looked up between them; None when that needs OmegaConf's full grammar."""
+    parts: list[str | re.Match[str]] = []
     position = 0
-    for match in _SEGMENT.finditer(text):
-        parts.append(text[position : match.start()])
-        position = match.end()
-        env, default, ref = match.group("env", "default", "ref")
-        if default and (default.lower() in _RESERVED or segments(default) is None):
+    for found in _LOOKED_UP.finditer(text):
+        default = found["default"]
+        if default and (default.lower() in _RESERVED or _parts(default) is None):
             return None
-        parts.append(Environment(env, default) if env else Reference(ref))
+        parts += [text[position : found.start()], found]
+        position = found.end()
     parts.append(text[position:])
-    literals = [part for part in parts if isinstance(part, str)]
-    if any("${" in part or "\\" in part for part in literals):
+    if any(isinstance(part, str) and ("${" in part or "\\" in part) for part in parts):
         return None
-    return tuple(part for part in parts if part != "")
+    return tuple(part for part in parts if part)
+
+
+def _absolute(other: str, path: str) -> str:
+    """The dotted path that ``${group.key}``, or ``${.key}`` of the section that it stands in, refers to."""
+    name = other.lstrip(".")
+    dots = len(other) - len(name)
+    return ".".join([*path.split(".")[:-dots], name]) if dots else name
+
+
+def references(raw: object, path: str) -> list[str]:
+    """The settings that an interpolated string at a path is made of, where that is easily seen."""
+    parts = _parts(raw) if isinstance(raw, str) else None
+    return [_absolute(part["other"], path) for part in parts or () if isinstance(part, re.Match) and part["other"]]
+
+
+def variables(raw: object) -> tuple[str, ...]:
+    """The environment variables that an interpolated string, or a container of some, reads."""
+    return tuple(re.findall(rf"oc\.env:\s*({_NAME})", str(plain(raw))))
 
 
 def escaped(value: Any) -> Any:
@@ -81,43 +71,33 @@ def escaped(value: Any) -> Any:
     return {name: escaped(item) for name, item in value.items()} if isinstance(value, dict) else value
 
 
-def variables(raw: object) -> tuple[str, ...]:
-    """The environment variables that an interpolated string, or a container of some, reads."""
-    return tuple(re.findall(rf"oc\.env:\s*({_NAME})", str(plain(raw))))
-
-
 def resolve(raw: Any, path: str, lookup: Callable[[str], Any], tree: Callable[[], dict[str, Any]]) -> Any:
-    """The value of an interpolated string, or of a list or dict with interpolated elements.
+    """The value of an interpolated string, or of a list or dict with interpolated elements, that stands at a path.
 
-    Args:
-        raw: What was written.
-        path: The dotted path that it stands at.
-        lookup: Gives the resolved value of another leaf; raises KeyError where there is none.
-        tree: Gives the whole configuration, unresolved, for OmegaConf.
-
-    Raises:
-        InterpolationError: A variable is not set, a reference leads nowhere or in a circle, the grammar is broken.
+    ``lookup`` gives the value of another leaf or raises KeyError, and ``tree`` the whole configuration, unresolved. A
+    ValueError says which variable is not set, which reference leads nowhere, or what is wrong with the grammar.
     """
-    parts = segments(raw) if isinstance(raw, str) else None
-    if parts is None:
-        return _by_omegaconf(path, tree())
-    try:
-        values = [_value(part, path, lookup) for part in parts]
-    except KeyError:
-        return _by_omegaconf(path, tree())
-    return values[0] if len(values) == 1 else "".join(map(str, values))
+    parts = _parts(raw) if isinstance(raw, str) else None
+    if parts is not None:
+        try:
+            values = [_value(part, path, lookup) for part in parts]
+            return values[0] if len(values) == 1 else "".join(map(str, values))
+        except KeyError:
+            pass
+    return _by_omegaconf(path, tree())
 
 
-def _value(part: str | Environment | Reference, path: str, lookup: Callable[[str], Any]) -> Any:
+def _value(part: str | re.Match[str], path: str, lookup: Callable[[str], Any]) -> Any:
     if isinstance(part, str):
         return part
-    if isinstance(part, Reference):
-        return lookup(part.absolute(path))
-    value = os.environ.get(part.name, part.default)
+    variable, default, other = part.groups()
+    if other:
+        return lookup(_absolute(other, path))
+    value = os.environ.get(variable, default)
     if value is None:
-        raise InterpolationError(f"the environment variable {part.name} is not set")
-    if value is part.default and "$" in value:
-        return "".join(str(_value(inner, path, lookup)) for inner in segments(value) or ())
+        raise ValueError(f"the environment variable {variable} is not set")
+    if value is default and "$" in value:
+        return "".join(_value(inner, path, lookup) for inner in _parts(value) or ())
     return value
 
 
@@ -126,8 +106,8 @@ def _by_omegaconf(path: str, tree: dict[str, Any]) -> Any:
         value = OmegaConf.select(OmegaConf.create(tree), path, throw_on_missing=True)
         return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
     except RecursionError:
-        raise InterpolationError("the interpolation goes in a circle") from None
+        raise ValueError("the interpolation goes in a circle") from None
     except OmegaConfBaseException as error:
         if missing := re.search(r"Environment variable '(.+?)' not found", str(error)):
-            raise InterpolationError(f"the environment variable {missing[1]} is not set") from None
-        raise InterpolationError(str(error).partition("\n")[0]) from None
+            raise ValueError(f"the environment variable {missing[1]} is not set") from None
+        raise ValueError(str(error).partition("\n")[0]) from None

@@ -6,33 +6,27 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from spectramind_config.compose.interpolation import variables
 from spectramind_config.errors import HIDDEN, hidden
 from spectramind_config.schema.values import plain
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setter:
-    """One layer's opinion about a value.
+    """One layer's opinion about a value."""
 
-    Attributes:
-        layer: The config group whose profile sets it, ``root``, ``experiment`` or ``override``.
-        option: The profile's, root's or experiment's name, or the override as it was written.
-        value: The resolved value.
-        source: ``file:line`` of the profile's declaration, or where the override came from.
-        key: The setting as an override names it, such as ``local.devices``.
-        owner: The class whose body declares it; empty for an override.
-        raw: What was written, where that is an interpolation.
-        variables: The environment variables behind it.
-    """
+    layer: str  # The config group whose profile sets it, ``root``, ``experiment`` or ``override``.
+    option: str  # The profile's, root's or experiment's name, or the override as it was written.
+    value: Any  # The resolved value.
+    source: str  # ``file:line`` of the profile's declaration, or where the override came from.
+    key: str  # The setting as an override names it, such as ``local.devices``.
+    owner: str = ""  # The class whose body declares it; empty for an override.
+    raw: Any = None  # What was written, where that is an interpolation.
 
-    layer: str
-    option: str
-    value: Any
-    source: str
-    key: str
-    owner: str = ""
-    raw: Any = None
-    variables: tuple[str, ...] = ()
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The environment variables behind it."""
+        return variables(self.raw)
 
     def __str__(self) -> str:
         """The profile, the experiment or the override, as a command line writes it."""
@@ -58,10 +52,6 @@ class Origin(Setter):
 
     def to_dict(self) -> dict[str, Any]:
         """The origin as ``config explain --json`` prints it."""
-        shadowed = [
-            {"layer": one.layer, "option": one.option, "value": plain(one.value), "source": one.source}
-            for one in self.shadowed
-        ]
         return {
             "path": self.path,
             "value": plain(self.value),
@@ -72,7 +62,10 @@ class Origin(Setter):
             "class": self.owner,
             "raw": plain(self.raw),
             "variables": {name: self._variable(name) for name in self.variables},
-            "shadowed": shadowed,
+            "shadowed": [
+                {"layer": one.layer, "option": one.option, "value": plain(one.value), "source": one.source}
+                for one in self.shadowed
+            ],
         }
 
     def _variable(self, name: str) -> str | None:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
-from collections.abc import Collection, Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from spectramind_config.compose.choosing import choose
 from spectramind_config.compose.composition import composed
 from spectramind_config.compose.config import Config
 from spectramind_config.compose.interpolation import escaped
 from spectramind_config.compose.layers import stack_of
-from spectramind_config.compose.mistakes import Mistakes
-from spectramind_config.compose.overrides import write
+from spectramind_config.compose.overrides import parse, write
 from spectramind_config.errors import ConfigError, Problem, nearest
-from spectramind_config.schema.fields import Leaf
 from spectramind_config.schema.registry import REGISTRY, Registered
 from spectramind_config.schema.values import children, plain, same
 from spectramind_config.sites import yaml
@@ -28,11 +29,7 @@ C = TypeVar("C", bound=Config)
 
 
 def from_file(path: Path, root: type[C]) -> C:
-    """Rebuild the config that a YAML or JSON file, a run's manifest or its directory holds.
-
-    Raises:
-        ConfigError: With every mistake in the file, each with its line.
-    """
+    """The config that a YAML or JSON file, a run's manifest or its directory holds."""
     file = path / "manifest.json" if os.path.isdir(path) else path  # noqa: PTH112 - Path.is_dir raises for no path.
     expected = f"what {root._root.program} config show prints, or a run's manifest"
     try:
@@ -53,92 +50,75 @@ def from_dict(
     *,
     unfolded: bool = False,
 ) -> C:
-    """Rebuild a config from what ``to_dict`` gave, checked like a command line.
+    """Rebuild a config from what ``to_dict`` gave: ``trainer.name`` and so on choose the profiles.
 
-    Args:
-        values: The nested values; ``trainer.name``, ``model.name`` and so on choose the profiles.
-        source: Where they come from, for messages: a file's path.
-        root: The class to rebuild.
-        lines: The line of each dotted path in that file.
-        unfolded: Whether a folded setting stands in its groups, as Hydra composes it, instead of at the top.
-
-    Raises:
-        ConfigError: With every key that is unknown and every value that does not fit.
+    ``lines`` are those of dotted paths in the file that is the ``source``. With ``unfolded``, a folded setting stands
+    in its groups, as Hydra composes it, instead of at the top. It is replayed as a command line, whose mistakes are
+    told in the words of the file.
     """
     spec, check = root._root, "config explain" if unfolded else f"config validate --file {source}"
     load(spec)
     if not isinstance(values, Mapping):
-        found = "nothing" if values is None else f"a {type(plain(values)).__name__}"
-        what = f"{source}: it holds {found} instead of settings"
+        kind = "nothing" if values is None else f"a {type(plain(values)).__name__}"
+        what = f"{source}: it holds {kind} instead of settings"
         raise spec.error(Problem(what=what, expected=f"what {spec.program} config show prints", see=check))
-    view = REGISTRY.view(spec)
     sections = {group: one for group in spec.groups if isinstance(one := values.get(group), Mapping) and "name" in one}
     choices = {group: str(plain(one["name"])) for group, one in sections.items()}
-    known = {group: view[group][name] for group, name in choices.items() if name in view[group]}
-    try:
-        defaults = {name: REGISTRY.default(spec, name) for name in spec.groups if name not in known}
-    except ConfigError as error:
-        raise spec.error(list(error.problems)) from None
-    paths = {write(group, name): f"{group}.name" for group, name in choices.items()}
+    paths = {write(group, name): f"{group}.name" for group, name in choices.items()}  # Of each override in the file.
+    profiles, _, problems = choose(spec, list(map(parse, paths)))
+    if profiles is None:
+        raise spec.error(problems)
+    stack, problems = stack_of(spec, profiles), []
     places = {path: f"{source}:{line}" for path, line in (lines or {}).items()}
-    stack = stack_of(spec, defaults | known)
-    problems: list[Problem] = []
-    for path, value in _flat(values, stack.setters.keys() | stack.leaves.keys()):
-        setters = stack.setters.get(path) or ((path,) if unfolded and path in stack.leaves else None)
-        if path.partition(".")[2] == "name" and path.partition(".")[0] in spec.groups:
+    known = {**stack.setters, **stack.leaves}
+    for path, value in _flat(values, known):
+        group, _, inner = path.partition(".")
+        setters = stack.setters.get(path) or ([path] if unfolded and path in stack.leaves else [])
+        is_lost = group in choices and choices[group] != profiles[group].name  # Its profile is unknown.
+        if (inner == "name" and group in spec.groups) or (not setters and is_lost):
             continue
-        if setters is None:
-            if path.partition(".")[0] not in choices.keys() - known.keys():
-                problem = _no_leaf(path, places.get(path, source), [*stack.setters, *stack.leaves], check)
-                problems.append(dataclasses.replace(problem, nearest=stack.effective.get(path, problem.nearest)))
+        problem = functools.partial(Problem, origin=places.get(path, source), see=check)
+        if not setters:
+            if inside := children(known, path):
+                what, expected = f"{path}: this is a section, not a setting", f"its settings: {', '.join(inside)}"
+                problems.append(problem(what=what, expected=expected))
+            else:
+                close = stack.effective.get(path) or nearest(path, known)
+                problems.append(problem(what=f"{path}: there is no such setting", nearest=close))
         elif value is None:
             paths |= {write(one, None): path for one in setters if stack.values[one] is not None}
         else:
-            leaf, usual = stack.leaves[setters[0]], plain(stack.values[setters[0]])
-            raw = _raw(leaf, value)
-            if same(usual, raw):
-                continue
-            if missing := _missing(usual, raw):
-                if not leaf.type.optional:
-                    what = f"{path}: '{missing}' is not in it, and an entry of a profile cannot be taken away"
-                    problems.append(Problem(what=what, origin=places.get(path, source), see=check))
-                    continue
-                paths[write(setters[0], None)] = path
-            add = "++" if isinstance(raw, dict) and any(kind.type is dict for kind in leaf.type.kinds) else ""
-            paths[f"{add}{write(setters[0], escaped(raw))}"] = path
+            leaf, usual, raw = stack.leaves[setters[0]], plain(stack.values[setters[0]]), plain(value)
+            with suppress(ValueError):  # For a string setting, the text that was written.
+                raw = plain(leaf.convert(value))
+            missing = _missing(usual, raw)
+            if missing and not leaf.type.optional:
+                what = f"{path}: '{missing}' is not in it, and an entry of a profile cannot be taken away"
+                problems.append(problem(what=what))
+            elif not same(usual, raw):
+                paths |= {write(setters[0], None): path} if missing else {}
+                add = "++" if isinstance(raw, dict) and any(kind.type is dict for kind in leaf.type.kinds) else ""
+                paths[f"{add}{write(setters[0], escaped(raw))}"] = path
     origins = {override: places[path] for override, path in paths.items() if path in places}
-    config, found_problems = composed(list(paths), root, Mistakes(spec, source, origins))
-    shown = {} if unfolded else {setter: path for path, setters in stack.setters.items() for setter in setters}
-    problems += [_in_file(problem, paths, shown, spec.groups, check) for problem in found_problems]
+    config, found = composed(list(paths), root, source, origins)
+    problems += [_in_file(one, paths, {} if unfolded else stack.effective, spec.groups, check) for one in found]
     if config is None or problems:
         raise spec.error(problems)
     return config
 
 
-def from_hydra(config: DictConfig, root: type[C], source: str = "Hydra") -> C:
-    """The typed config of what another Hydra application composed from our groups, wherever its values came from.
-
-    Args:
-        config: All that the application composed, or some groups of it; what no group or setting of the root is called
-            belongs to the application and is left alone. A group that is not there has its default profile.
-        root: The class to build.
-        source: Where it comes from, for messages.
-
-    Raises:
-        ConfigError: With every value that breaks a range, every setting that does not exist, every contradiction.
-    """
+def from_hydra(config: DictConfig, root: type[C]) -> C:
+    """The config of what another Hydra application composed, beside things of its own."""
     try:
-        values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        values: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise root._root.error(Problem(what=f"{source}: {str(error).partition(chr(10))[0]}")) from None
+        raise root._root.error(Problem(what=f"Hydra: {str(error).partition(chr(10))[0]}")) from None
     ours = root._root.groups.keys() | set(children(root._root.own, ""))
     load(root._root)
     view = REGISTRY.view(root._root)
-    content: dict[str, Any] = {}
-    for name, value in values.items() if isinstance(values, dict) else ():
-        if name in ours:
-            content[str(name)] = _named(config, str(name), value, view.get(str(name), {}))
-    return from_dict(content, source, root, unfolded=True)
+    given = {name: value for name, value in values.items() if name in ours}
+    content = {name: _named(config, name, value, view.get(name, {})) for name, value in given.items()}
+    return from_dict(content, "Hydra", root, unfolded=True)
 
 
 def _named(config: DictConfig, group: str, value: Any, known: Mapping[str, Registered]) -> Any:
@@ -148,14 +128,6 @@ def _named(config: DictConfig, group: str, value: Any, known: Mapping[str, Regis
         return value
     names = [name for name, one in known.items() if one.cls in kind.__mro__[:2]]
     return {key: one for key, one in value.items() if key != "name"} | ({"name": names[0]} if names else {})
-
-
-def _raw(leaf: Leaf, value: Any) -> Any:
-    """A value of a file as an override writes it: for a string setting, the text that was written."""
-    try:
-        return plain(leaf.convert(value))
-    except ValueError:
-        return plain(value)
 
 
 def _missing(usual: Any, raw: Any) -> str:
@@ -174,14 +146,6 @@ def _flat(values: Mapping[str, Any], leaves: Container[str], prefix: str = "") -
             yield from _flat(value, leaves, f"{path}.")
         else:
             yield path, value
-
-
-def _no_leaf(path: str, origin: str, known: Collection[str], check: str) -> Problem:
-    inside = [one.removeprefix(f"{path}.") for one in known if one.startswith(f"{path}.")]
-    if inside:
-        expected = f"its settings: {', '.join(inside)}"
-        return Problem(what=f"{path}: this is a section, not a setting", origin=origin, expected=expected, see=check)
-    return Problem(what=f"{path}: there is no such setting", origin=origin, nearest=nearest(path, known), see=check)
 
 
 def _in_file(

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 import spectramind_config as sc
+from spectramind_config.commands.command import Parser
 from spectramind_train.cli import PROGRAM, main
 
 from ..engine import LEAVES, NAMES, ROOT, profiles
@@ -80,7 +81,7 @@ def test_the_help_of_a_command_says_what_it_is_for_and_names_its_flags(
     _, out, _ = run(capsys, *words.split(), "--help")
     command = next(one for one in PROGRAM._commands() if one.words == words)
     assert f"{command.help[0].upper()}{command.help[1:]}." in " ".join(out.split())
-    for action in command.parser("spectramind")._actions:
+    for action in Parser("spectramind", command)._actions:
         assert action.help, action
         assert all(flag in out for flag in action.option_strings)
 
