@@ -21,9 +21,13 @@ from spectramind_train.run.directory import LAST_CHECKPOINT, Run
 from spectramind_train.run.plan import RunPlan
 from spectramind_train.run.terminal import Terminal
 from spectramind_train.run.tracking import Tracker
+from spectramind_train.v50.room import TRAINED, USED, require_room
 
 EXIT_WALLTIME = 75
-_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+_UNWRITABLE = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO),
+    *(errno.ENOENT, errno.ENOTDIR, errno.ESTALE),  # The run's directory has gone.
+)
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ def train(config: EffectiveConfig, plan: RunPlan, host: Host, terminal: Terminal
         ConfigError: The data or a directory are at fault, and no run directory is left behind; or the loss is not
             finite or the disk full, and the run's manifest says so.
     """
+    require_room(config.model, TRAINED if plan.accelerator == "cpu" else USED)
     run = Run.create(config, plan, host)
     try:
         splits = build_splits(config.data, config, plan, terminal)

@@ -270,7 +270,7 @@ def _resolve(layers: Layers, mistakes: Mistakes) -> list[Problem]:
             raise interpolation.InterpolationError(f"the interpolation goes in a circle: {circle}")
         visiting.append(path)
         try:
-            value = interpolation.resolve(plain(layers.raw(path)), path, lookup, lambda: _tree(layers))
+            value = interpolation.resolve(plain(layers.raw(path)), path, lookup, lambda: _tree(layers, path))
             layers.resolved[path] = layers.stack.leaves[path].convert(value)
         except ValueError as error:
             broken.add(path)
@@ -292,9 +292,11 @@ class _BrokenError(ValueError):
     """A value that this one is made of is wrong, and has been reported."""
 
 
-def _tree(layers: Layers) -> dict[str, Any]:
-    """Every value as written, nested, for OmegaConf's own resolver."""
-    return nested({path: plain(layers.raw(path)) for path in layers.stack.leaves})
+def _tree(layers: Layers, path: str) -> dict[str, Any]:
+    """Every value, nested, for OmegaConf's own resolver: that of one leaf as it is written."""
+    values = {one: plain(layers.raw(one)) for one in layers.stack.leaves}
+    found = {one for one, value in values.items() if one != path and is_interpolation(value)}
+    return nested({one: interpolation.elsewhere(one) if one in found else value for one, value in values.items()})
 
 
 def _shadowed(layers: Layers, mistakes: Mistakes) -> list[Problem]:

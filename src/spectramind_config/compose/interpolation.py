@@ -10,6 +10,7 @@ import functools
 import os
 import re
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,9 @@ _SEGMENT = re.compile(
     rf"\$\{{(?:oc\.env:(?P<env>{_NAME})(?:,(?P<default>{_PLAIN}|{_NESTED}))?|(?P<ref>\.*{_NAME}(?:\.{_NAME})*))\}}",
     re.ASCII,
 )
+_LONGEST = 10_000  # Characters of an interpolated value, as it is written and as it becomes.
+_ELSEWHERE = "spectramind.elsewhere"
+_LEAF: ContextVar[Callable[[str], Any]] = ContextVar(_ELSEWHERE)  # Several threads may compose at once.
 _RESERVED = {"null", "true", "false", "nan", "inf"}
 
 
@@ -93,19 +97,36 @@ def resolve(raw: Any, path: str, lookup: Callable[[str], Any], tree: Callable[[]
         raw: What was written.
         path: The dotted path that it stands at.
         lookup: Gives the resolved value of another leaf; raises KeyError where there is none.
-        tree: Gives the whole configuration, unresolved, for OmegaConf.
+        tree: Gives the whole configuration for OmegaConf: this leaf as written, others that are interpolated as
+            :func:`elsewhere`.
 
     Raises:
         InterpolationError: A variable is not set, a reference leads nowhere or in a circle, the grammar is broken.
     """
+    if len(str(raw)) > _LONGEST:
+        raise InterpolationError(f"an interpolated value has {_LONGEST} characters at most")
     parts = segments(raw) if isinstance(raw, str) else None
     if parts is None:
-        return _by_omegaconf(path, tree())
+        return _limited(_by_omegaconf(path, tree(), lookup))
     try:
         values = [_value(part, path, lookup) for part in parts]
     except KeyError:
-        return _by_omegaconf(path, tree())
-    return values[0] if len(values) == 1 else "".join(map(str, values))
+        return _limited(_by_omegaconf(path, tree(), lookup))
+    return values[0] if len(values) == 1 else _limited("".join(map(str, values)))
+
+
+def _limited(value: Any) -> Any:
+    if len(str(value)) > _LONGEST:
+        raise InterpolationError(f"it becomes longer than {_LONGEST} characters")
+    return value
+
+
+def elsewhere(path: str) -> str:
+    """What stands, in the tree for OmegaConf, for another interpolated leaf: it is looked up once, and within limits.
+
+    OmegaConf by itself looks up a leaf as often as it is mentioned, which a few lines can make a billion times.
+    """
+    return f"${{{_ELSEWHERE}:{path}}}"
 
 
 def _value(part: str | Environment | Reference, path: str, lookup: Callable[[str], Any]) -> Any:
@@ -121,13 +142,28 @@ def _value(part: str | Environment | Reference, path: str, lookup: Callable[[str
     return value
 
 
-def _by_omegaconf(path: str, tree: dict[str, Any]) -> Any:
+def _by_omegaconf(path: str, tree: dict[str, Any], lookup: Callable[[str], Any]) -> Any:
+    failed: list[Exception] = []
+
+    def leaf(other: str) -> Any:
+        try:
+            return lookup(other)
+        except Exception as error:
+            failed.append(error)
+            raise
+
+    OmegaConf.register_new_resolver(_ELSEWHERE, lambda other: _LEAF.get()(other), replace=True)
+    before = _LEAF.set(leaf)
     try:
         value = OmegaConf.select(OmegaConf.create(tree), path, throw_on_missing=True)
         return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
     except RecursionError:
         raise InterpolationError("the interpolation goes in a circle") from None
     except OmegaConfBaseException as error:
+        if failed:
+            raise failed[0] from None
         if missing := re.search(r"Environment variable '(.+?)' not found", str(error)):
             raise InterpolationError(f"the environment variable {missing[1]} is not set") from None
         raise InterpolationError(str(error).partition("\n")[0]) from None
+    finally:
+        _LEAF.reset(before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -41,6 +42,10 @@ class Override:
         return self.key == "hydra" or self.key.startswith(("hydra.", "hydra/"))
 
 
+_LONGEST = 20_000  # Characters of an override.
+_DEEPEST = 50  # Brackets within brackets of one.
+
+
 @functools.lru_cache(maxsize=8192)
 def parse(argument: str) -> Override:
     """Parse one override.
@@ -66,6 +71,10 @@ def _parsed(argument: str) -> Override:
 
     from spectramind_config.compose import grammar
 
+    if len(argument) > _LONGEST:
+        raise ConfigError(_malformed(argument, f"it has more than {_LONGEST} characters"), [argument])
+    if _depth(argument) > _DEEPEST:
+        raise ConfigError(_malformed(argument, f"more than {_DEEPEST} brackets stand within each other"), [argument])
     try:
         parsed = grammar.parsed(argument)
         sign = "++" if parsed.is_force_add() else "+" if parsed.is_add() else "~" if parsed.is_delete() else ""
@@ -75,6 +84,11 @@ def _parsed(argument: str) -> Override:
         return Override(argument, key, None if parsed.is_sweep_override() else parsed.value(), sign)
     except (HydraException, RecursionError, ValueError) as error:
         raise ConfigError(_malformed(argument, str(error).partition("\n")[0]), [argument]) from None
+
+
+def _depth(argument: str) -> int:
+    opened = itertools.accumulate((one in "[{(") - (one in "]})") for one in argument)
+    return max(opened, default=0)
 
 
 def _several(argument: str, key: str) -> Problem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import filecmp
 import os
 import secrets
@@ -20,7 +21,12 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
     Yields:
         The new file, open for writing.
+
+    Raises:
+        OSError: It cannot be written, or ``path`` is a device, a pipe or a folder, which no file may take the place of.
     """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EEXIST, "it is there, and it is no file", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     try:

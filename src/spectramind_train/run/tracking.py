@@ -9,7 +9,6 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
@@ -118,7 +117,7 @@ def expanded(uri: str) -> str:
     found = _AT_HOME.fullmatch(uri)
     if found is None:
         return uri
-    path = str(Path(found["path"]).expanduser())
+    path = os.path.expanduser(found["path"])  # noqa: PTH111 - it never raises.
     return f"file:{path}" if found["scheme"].startswith("file") else f"{found['scheme']}{path}"
 
 
