@@ -8,12 +8,14 @@ import shlex
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TextIO
 
 WIDTH = 120  # No printed line is longer, unless one value alone is or the terminal is narrower.
 HIDDEN = "***"  # What stands for a secret wherever one would be shown.
 MOST = 20  # As many mistakes of one command line are told in full.
+_LONGEST = 2000  # Characters that one text of a message, or a corrected command line, may have.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +33,8 @@ class Problem:
 
     def __str__(self) -> str:
         details = {"from": self.origin, "expected": self.expected, "nearest": self.nearest, "do": self.hint}
-        lines = (wrapped(f"  {label + ':':<10}", text) for label, text in details.items() if text)
-        return "\n".join((self.what, *lines))
+        lines = (wrapped(f"  {label + ':':<10}", _told(text)) for label, text in details.items() if text)
+        return "\n".join((_told(self.what), *lines))
 
 
 def wrapped(label: str, text: str, width: int = WIDTH) -> str:
@@ -71,7 +73,7 @@ class ConfigError(Exception):
         else:
             for see in dict.fromkeys(one.see for one in self.problems[:MOST] if one.see and one.instead is None):
                 command = see.replace("{run}", self.run, 1) if see.startswith("{run}") else f"{self.program} {see}"
-                paragraphs.append(f"see: {command}")
+                paragraphs.append(f"see: {_told(command)}")
         text = "\n".join(paragraphs)
         for argument in {*self.arguments, *(one.argument or "" for one in self.problems)}:
             key, _, value = argument.partition("=")
@@ -86,11 +88,13 @@ class ConfigError(Exception):
             return None
         arguments = [fixes.get(argument, argument) for argument in self.arguments]
         added = [fix for argument, fix in fixes.items() if argument not in self.arguments]
-        return [argument for argument in dict.fromkeys([*arguments, *added]) if argument]
+        found = [argument for argument in dict.fromkeys([*arguments, *added]) if argument]
+        return found if sum(map(len, found)) <= _LONGEST else None
 
     def tell(self) -> int:
         """Write the message to standard error; returns the exit code 2."""
-        write(f"error: {self}", sys.stderr)
+        with suppress(OSError):  # Nobody may be there to be told.
+            write(f"error: {self}", sys.stderr)
         return 2
 
 
@@ -118,18 +122,44 @@ def hidden(text: str) -> str:
     return text
 
 
-def write(text: str, stream: TextIO) -> None:
-    """Print a text, whatever the terminal can show, without what is secret."""
-    text = hidden(text)
+def write(text: str, stream: TextIO | None) -> None:
+    """Print lines, whatever the terminal can show, without what is secret and without anything that it would obey."""
+    if stream is None:  # The process was started without it.
+        return
     encoding = stream.encoding or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream)
+    text = "\n".join(map(visible, hidden(text).split("\n")))
+    print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+
+
+def visible(text: str) -> str:
+    """A text on one line with what a terminal would obey, and not show, as Python, YAML and JSON write it.
+
+    A name or a value of a stranger's could move the cursor, turn the direction or begin a line, and so forge a message.
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def _told(text: str) -> str:
+    text = text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} […] {text[-_LONGEST // 2 :]}"
+    return visible(text)
 
 
 def quoted(argument: str) -> str:
     """An argument as a shell takes it, in the quotes that read best."""
+    if not argument.isprintable():
+        return f"$'{''.join(map(_in_bash, argument))}'"
     if "'" in argument and not set('"$`\\!') & set(argument):
         return f'"{argument}"'
     return shlex.quote(argument)
+
+
+def _in_bash(one: str) -> str:
+    if one.isprintable():
+        return f"\\{one}" if one in "\\'" else one
+    half = "surrogateescape" if "\udc80" <= one <= "\udcff" else "surrogatepass"
+    return "".join(f"\\x{byte:02x}" for byte in one.encode("utf-8", half))
 
 
 def nearest(word: str, candidates: Iterable[str], cutoff: float = 0.6) -> str | None:

@@ -8,8 +8,11 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from spectramind_config import errors
+
 _SCHEDULERS = {"SLURM_JOB_ID": "slurm", "PBS_JOBID": "pbs", "LSB_JOBID": "lsf", "JOB_ID": "sge"}
 _ALLOCATED_GPUS = ("SLURM_GPUS_ON_NODE", "SLURM_JOB_GPUS", "SLURM_STEP_GPUS", "SLURM_GPUS")
+_MOST_LISTED = 1_000_000  # Bytes that the driver's tool may print.
 _LASTING = ("SCRATCH", "/scratch/{USER}", "/scratch", "/local_scratch/{USER}", "/local_scratch")
 
 
@@ -70,16 +73,28 @@ def scratch(*, lasting: bool) -> tuple[str, str]:
 def _cuda_gpus() -> list[tuple[str, float]]:  # Name and compute capability of those that are visible.
     import shutil
     import subprocess
+    import threading
 
     if (tool := shutil.which("nvidia-smi")) is None:
         return []
     command = [tool, "--query-gpu=index,uuid,name,compute_cap", "--format=csv,noheader"]
     try:
-        listing = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout  # noqa: S603
-    except (OSError, subprocess.SubprocessError):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:  # noqa: S603
+            timer = threading.Timer(30, process.kill)
+            timer.start()
+            listing = process.stdout.read(_MOST_LISTED) if process.stdout else b""
+            if len(listing) == _MOST_LISTED:
+                process.kill()
+        timer.cancel()
+    except OSError:
         return []
-    rows = [[part.strip() for part in line.split(",")] for line in listing.splitlines()]
-    found = [(index, uuid, (name, float(capability))) for index, uuid, name, capability in rows]
+    rows = [[part.strip() for part in line.split(",")] for line in listing.decode(errors="replace").splitlines()]
+    try:
+        found = [(index, uuid, (errors.visible(name), float(capability))) for index, uuid, name, capability in rows]
+    except ValueError:  # A driver that is broken prints other things, even with exit code 0.
+        return []
+    if process.returncode:
+        return []
     if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is None:
         return [gpu for *_, gpu in found]
     chosen: list[tuple[str, float]] = []

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from spectramind_config import ConfigError, EffectiveConfig, NominalData, compose, from_dict
 from spectramind_config.commands import jobs
-from spectramind_config.commands.command import Command, Parser
+from spectramind_config.commands.command import Command, Parser, out, silence
 from spectramind_config.commands.program import Program, of_run
 from spectramind_config.errors import write
 from spectramind_config.host import Host
@@ -279,7 +279,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[:1] == ["--version"]:
         from importlib.metadata import version
 
-        print(f"spectramind {version('spectramind')}")
+        try:
+            out(f"spectramind {version('spectramind')}")
+        except OSError as error:
+            silence()
+            return ConfigError(f"the output: {error.strerror}").tell()
         return 0
     if arguments[:1] in (["-sc"], ["--shell-completion"]):  # What the shell calls knows of no commands.
         return PROGRAM.main(["train", *arguments])

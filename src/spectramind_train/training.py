@@ -23,9 +23,13 @@ from spectramind_train.run.directory import LAST_CHECKPOINT, Run
 from spectramind_train.run.plan import RunPlan
 from spectramind_train.run.terminal import Terminal
 from spectramind_train.run.tracking import Tracker
+from spectramind_train.v50.room import TRAINED, USED, require_room
 
 EXIT_WALLTIME = 75
-_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+_UNWRITABLE = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO),
+    *(errno.ENOENT, errno.ENOTDIR, errno.ESTALE),  # The run's directory has gone.
+)
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ def train(
         ProcessFailedError: A process of the run's died, and it was no mistake of the user's.
         Interrupted: A signal came, and there was nothing to save.
     """
+    require_room(config.model, TRAINED if plan.accelerator == "cpu" else USED)
     with signals.raising():
         return _train(config, plan, host, terminal, deadline)
 

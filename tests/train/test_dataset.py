@@ -203,7 +203,7 @@ def name_alike(path: Path) -> None:
         (drop_row, "479 rows x 1024 columns, expected 480 x 1024"),
         (drop_column, "480 rows x 1023 columns, expected 480 x 1024"),
         (make_float, "holds float32 values, expected uint16 counts"),
-        (make_text, "holds values of type object, expected numbers"),
+        (make_text, "holds values of type string, expected numbers"),
         (name_alike, "several columns have one name"),
     ],
 )
@@ -268,7 +268,7 @@ def test_a_wrong_axis_is_named(copy: Path) -> None:
     with pytest.raises(ConfigError, match="its times do not ascend"):
         Dataset(copy)
     make_text(path)
-    with pytest.raises(ConfigError, match="holds values of type object, expected numbers"):
+    with pytest.raises(ConfigError, match="holds values of type string, expected numbers"):
         Dataset(copy)
 
 

@@ -46,7 +46,7 @@ def test_npz_brings_times_and_names(tmp_path: Path, own_times: bool) -> None:
     [
         ({"flux": np.ones((16, 283))}, "shape"),
         ({"flux": np.ones((1, 16, 282))}, "shape"),
-        ({"flux": np.ones((1, 15, 283))}, "16 time bins"),
+        ({"flux": np.ones((1, 15, 283))}, "16 to 5625 time bins"),
         ({"flux": np.ones((0, 16, 283))}, "no planet"),
         ({"flux": np.full((1, 16, 283), "x")}, "real numbers"),
         ({"flux": np.full((1, 16, 283), np.inf)}, "not finite"),

@@ -99,13 +99,32 @@ def fitted(label: str, text: str) -> str:
 
 def out(*lines: str) -> None:
     """Print lines."""
-    for line in lines:
-        write(line, sys.stdout)
+    if lines:
+        write("\n".join(lines), sys.stdout)
+
+
+def silence() -> None:
+    """Let what waits to be printed go nowhere, where the output takes no more: Python would complain again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def out_json(data: Any) -> None:
     """Print data as JSON."""
-    print(json.dumps(data, indent=2))
+    out(json.dumps(data, indent=2))
+
+
+def open_streams() -> None:
+    """Give a process that was started without some of its three streams others, which lead nowhere.
+
+    Else the first file that it opens takes their number, and what is printed goes into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # Takes the smallest number that is free, which is this one.
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w" if number else "r", encoding="utf-8"))  # noqa: PTH123, SIM115
 
 
 def shown(value: object) -> str:

@@ -124,6 +124,7 @@ def _named(text: str, root: Root) -> Registered:
 def _new(options: Namespace, root: type[Config]) -> None:
     load(root._root)
     group, name = _group(options, root._root), options.name
+    _require_usable(root._root, group, name)
     default = root._root.groups[group].default
     title = f"Profile {group}={name}; edit it freely.\n\nWhat is not here keeps the base's value: "
     title += f"``{root._root.program} profiles show {group}={default}`` and ``config explain`` tell which.\n"
@@ -137,6 +138,7 @@ def _import(options: Namespace, root: type[Config]) -> None:
     group, file = _group(options, root._root), Path(options.file).absolute()
     overlay = Overlay(file, group, root._root, partial=options.partial)
     name = options.name or overlay.name
+    _require_usable(root._root, group, name)
     title = f"Profile {group}={name}, imported from {file.name}."
     summary = f"{group}={overlay.base.name} with the settings of {file.name}."
     _write(options, root._root, group, name, _source(group, name, overlay.instance, (title, summary, ""), {}))
@@ -144,9 +146,12 @@ def _import(options: Namespace, root: type[Config]) -> None:
     out(*(f"left out: {problem}" for problem in overlay.rest))
 
 
-def _write(options: Namespace, root: Root, group: str, name: str, text: str) -> None:
+def _require_usable(root: Root, group: str, name: str) -> None:
     if problems := list(REGISTRY.unusable(group, name, root.groups[group].schema)):
         raise ConfigError(problems)
+
+
+def _write(options: Namespace, root: Root, group: str, name: str, text: str) -> None:
     file = Path(options.output or f"{name.replace('-', '_')}.py")
     if file.suffix != ".py":
         raise ConfigError(Problem(what=f"{file}: a profile is a Python file", expected="a path that ends in .py"))

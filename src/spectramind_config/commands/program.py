@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from spectramind_config.commands import jobs
-from spectramind_config.commands.command import Command, Parser, add, fitted, out, shown
+from spectramind_config.commands.command import Command, Parser, add, fitted, open_streams, out, shown, silence
 from spectramind_config.compose.config import Config
 from spectramind_config.errors import ConfigError, Problem, nearest
 from spectramind_config.schema.fields import Leaf, leaves_of
@@ -23,6 +23,7 @@ from spectramind_config.schema.registry import REGISTRY
 from spectramind_config.schema.values import value_at
 from spectramind_config.sites.loading import entries, load
 
+_CANNOT_PRINT = (errno.EPIPE, errno.ENOSPC, errno.EFBIG, errno.EIO, errno.EBADF, errno.EDQUOT)
 C = TypeVar("C", bound=Config, contravariant=True)
 
 
@@ -52,6 +53,13 @@ def main(root: type[C], *, program: str | None = None) -> Callable[[Callable[[C]
     return decorate
 
 
+def _require_folder() -> None:
+    try:
+        os.getcwd()  # noqa: PTH109 - Path.cwd does the same, and more.
+    except OSError:
+        raise ConfigError("the working directory is not there any more; change to another") from None
+
+
 def _typed() -> str:  # What the user typed to start this process.
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     if spec is not None and spec.name != "__main__":
@@ -72,12 +80,14 @@ class Program:
     def main(self, argv: Sequence[str] | None = None) -> int:
         """Run one command; returns 0, 2 after a mistake of the user's, 130 if interrupted, or what a run returned."""
         if argv is None:  # What is imported by now stays; the collector need not walk it again, at exit least of all.
+            open_streams()
             gc.freeze()
             gc.disable()
         arguments = _command_first(sys.argv[1:] if argv is None else argv)
         spec, words = self.root._root, ""
         variable = os.environ.get(spec.variable)
         try:
+            _require_folder()
             command, words = self._selected(arguments)
             if command is None:
                 out(*self._help(words))
@@ -101,11 +111,12 @@ class Program:
             error.run, error.arguments = self.name if self.task else spec.command, tuple(arguments)
             return error.tell()
         except OSError as error:
-            if error.errno == errno.EPIPE:
-                # The reader of our output has gone, as with `| head`; Python would complain again at exit.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-                return 0
-            if error.errno not in (errno.ENAMETOOLONG, errno.ELOOP):
+            if error.filename is None and error.errno in _CANNOT_PRINT:
+                silence()
+                if error.errno == errno.EPIPE:  # The reader of our output has gone, as with `| head`.
+                    return 0
+                error.filename = "the output"
+            if error.filename is None:
                 raise
             return ConfigError(f"{error.filename}: {error.strerror}", (), self.name).tell()
         except KeyboardInterrupt:

@@ -20,7 +20,7 @@ from spectramind_config.compose.overrides import COMMAND_LINE, write
 from spectramind_config.compose.setting import set_leaves
 from spectramind_config.errors import Problem
 from spectramind_config.schema.sources import class_source
-from spectramind_config.schema.values import nested, plain, same, value_at
+from spectramind_config.schema.values import is_interpolation, nested, plain, same, value_at
 from spectramind_config.settings import Contradiction, Profile
 from spectramind_config.sites.loading import load
 
@@ -76,9 +76,11 @@ def _resolve(layers: Layers) -> list[Problem]:
         if path in above:
             raise ValueError(f"the interpolation goes in a circle: {' -> '.join([*above[above.index(path) :], path])}")
         if path in waiting:
-            raw, inside = layers.raw(path), (*above, path)
+            raw, inside = plain(layers.raw(path)), (*above, path)
             try:
-                value = interpolation.resolve(raw, path, lambda one: plain(lookup(one, inside)), lambda: _tree(layers))
+                value = interpolation.resolve(
+                    raw, path, lambda one: plain(lookup(one, inside)), lambda: _tree(layers, path)
+                )
                 layers.resolved[path] = layers.stack.leaves[path].convert(value)
             except (_BrokenError, ValueError) as error:
                 broken.add(path)
@@ -94,9 +96,11 @@ def _resolve(layers: Layers) -> list[Problem]:
     return problems
 
 
-def _tree(layers: Layers) -> dict[str, Any]:
-    """Every value as written, nested, for OmegaConf's own resolver."""
-    return nested({path: plain(layers.raw(path)) for path in layers.stack.leaves})
+def _tree(layers: Layers, path: str) -> dict[str, Any]:
+    """Every value, nested, for OmegaConf's own resolver: that of one leaf as it is written."""
+    values = {one: plain(layers.raw(one)) for one in layers.stack.leaves}
+    found = {one for one, value in values.items() if one != path and is_interpolation(value)}
+    return nested({one: interpolation.elsewhere(one) if one in found else value for one, value in values.items()})
 
 
 def _unresolved(layers: Layers, path: str, reason: str) -> Problem:

@@ -10,6 +10,7 @@ import functools
 import os
 import re
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -24,6 +25,9 @@ _LOOKED_UP = re.compile(
     rf"\$\{{(?:oc\.env:(?P<variable>{_NAME})(?:,(?P<default>{_PLAIN}|{_NESTED}))?|(?P<other>\.*{_NAME}(?:\.{_NAME})*))\}}",
     re.ASCII,
 )
+_LONGEST = 10_000  # Characters of an interpolated value, as it is written and as it becomes.
+_ELSEWHERE = "spectramind.elsewhere"
+_LEAF: ContextVar[Callable[[str], Any]] = ContextVar(_ELSEWHERE)  # Several threads may compose at once.
 _RESERVED = {"null", "true", "false", "nan", "inf"}
 
 
@@ -74,17 +78,34 @@ def escaped(value: Any) -> Any:
 def resolve(raw: Any, path: str, lookup: Callable[[str], Any], tree: Callable[[], dict[str, Any]]) -> Any:
     """The value of an interpolated string, or of a list or dict with interpolated elements, that stands at a path.
 
-    ``lookup`` gives the value of another leaf or raises KeyError, and ``tree`` the whole configuration, unresolved. A
-    ValueError says which variable is not set, which reference leads nowhere, or what is wrong with the grammar.
+    ``lookup`` gives the value of another leaf or raises KeyError, and ``tree`` the whole configuration for OmegaConf:
+    this leaf as written, others that are interpolated as ``elsewhere``. A ValueError says which variable is not set,
+    which reference leads nowhere, what is wrong with the grammar, or that the value grows too long.
     """
+    if len(str(raw)) > _LONGEST:
+        raise ValueError(f"an interpolated value has {_LONGEST} characters at most")
     parts = _parts(raw) if isinstance(raw, str) else None
     if parts is not None:
         try:
             values = [_value(part, path, lookup) for part in parts]
-            return values[0] if len(values) == 1 else "".join(map(str, values))
+            return values[0] if len(values) == 1 else _limited("".join(map(str, values)))
         except KeyError:
             pass
-    return _by_omegaconf(path, tree())
+    return _limited(_by_omegaconf(path, tree(), lookup))
+
+
+def _limited(value: Any) -> Any:
+    if len(str(value)) > _LONGEST:
+        raise ValueError(f"it becomes longer than {_LONGEST} characters")
+    return value
+
+
+def elsewhere(path: str) -> str:
+    """What stands, in the tree for OmegaConf, for another interpolated leaf: it is looked up once, and within limits.
+
+    OmegaConf by itself looks up a leaf as often as it is mentioned, which a few lines can make a billion times.
+    """
+    return f"${{{_ELSEWHERE}:{path}}}"
 
 
 def _value(part: str | re.Match[str], path: str, lookup: Callable[[str], Any]) -> Any:
@@ -101,13 +122,28 @@ def _value(part: str | re.Match[str], path: str, lookup: Callable[[str], Any]) -
     return value
 
 
-def _by_omegaconf(path: str, tree: dict[str, Any]) -> Any:
+def _by_omegaconf(path: str, tree: dict[str, Any], lookup: Callable[[str], Any]) -> Any:
+    failed: list[Exception] = []
+
+    def leaf(other: str) -> Any:
+        try:
+            return lookup(other)
+        except Exception as error:
+            failed.append(error)
+            raise
+
+    OmegaConf.register_new_resolver(_ELSEWHERE, lambda other: _LEAF.get()(other), replace=True)
+    before = _LEAF.set(leaf)
     try:
         value = OmegaConf.select(OmegaConf.create(tree), path, throw_on_missing=True)
         return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
     except RecursionError:
         raise ValueError("the interpolation goes in a circle") from None
     except OmegaConfBaseException as error:
+        if failed:
+            raise failed[0] from None
         if missing := re.search(r"Environment variable '(.+?)' not found", str(error)):
             raise ValueError(f"the environment variable {missing[1]} is not set") from None
         raise ValueError(str(error).partition("\n")[0]) from None
+    finally:
+        _LEAF.reset(before)

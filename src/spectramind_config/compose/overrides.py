@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,6 +41,10 @@ class Override:
         return Problem(what=what, origin=self.source, argument=argument, instead=instead, see=see, **more)
 
 
+_LONGEST = 20_000  # Characters of an override.
+_DEEPEST = 50  # Brackets within brackets of one.
+
+
 @functools.lru_cache(maxsize=8192)
 def parse(argument: str, source: str = COMMAND_LINE, experiment: str = "") -> Override:
     """Parse one override; ConfigError where it is not in Hydra's grammar, or is a sweep."""
@@ -53,6 +58,12 @@ def parse(argument: str, source: str = COMMAND_LINE, experiment: str = "") -> Ov
 
     from spectramind_config.compose import grammar
 
+    opened = itertools.accumulate((one in "[{(") - (one in "]})") for one in argument)
+    if len(argument) > _LONGEST:
+        raise ConfigError(_malformed(argument, source, f"it has more than {_LONGEST} characters"), [argument])
+    if max(opened, default=0) > _DEEPEST:
+        reason = f"more than {_DEEPEST} brackets stand within each other"
+        raise ConfigError(_malformed(argument, source, reason), [argument])
     try:
         parsed, _ = grammar.parsed(argument)
         sign = "++" if parsed.is_force_add() else "+" if parsed.is_add() else "~" if parsed.is_delete() else ""

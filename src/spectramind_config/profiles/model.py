@@ -22,11 +22,11 @@ class V50Config(ModelConfig):
 
     width: Annotated[int, about(ge=4)] = 48
     """Channels of every hidden layer"""
-    fgs1_layers: Annotated[int, about(ge=1)] = 2
+    fgs1_layers: Annotated[int, about(ge=1, le=1000)] = 2
     """State-space layers over the FGS1 time series"""
     state_size: Annotated[int, about(ge=1)] = 8
     """Hidden states per channel of a state-space layer"""
-    airs_layers: Annotated[int, about(ge=1)] = 2
+    airs_layers: Annotated[int, about(ge=1, le=1000)] = 2
     """Graph attention layers over the AIRS wavelengths"""
     heads: Annotated[int, about(ge=1)] = 4
     """Attention heads; divides the width"""

@@ -22,6 +22,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import NamedTuple
 
+from spectramind_config import files
 from spectramind_config.errors import ConfigError, Problem
 from spectramind_config.schema.registry import REGISTRY
 from spectramind_config.schema.root import Root
@@ -31,6 +32,7 @@ _LOG = logging.getLogger(__name__)
 _LOCK = threading.RLock()
 _YOUNG_S = 0.1
 _PATIENCE = 20
+_MOST_BYTES = 10_000_000  # Of a file of profiles.
 _Stamp = tuple[int, int] | None
 _Failures = dict[str, tuple[Problem, ...]]
 
@@ -152,7 +154,7 @@ def _module(file: Path) -> None:
         sys.modules.setdefault(script(), sys.modules["__main__"])
     try:
         # Compiled here, not imported: a byte-code cache takes no notice of a second change within a second.
-        exec(compile(file.read_bytes(), file, "exec"), module.__dict__)  # noqa: S102
+        exec(compile(files.read(file, _MOST_BYTES), file, "exec"), module.__dict__)  # noqa: S102
     except BaseException:
         del sys.modules[name]
         raise
@@ -222,7 +224,10 @@ def _problems(error: BaseException, label: str, file: Path | None) -> tuple[Prob
         return tuple(dataclasses.replace(one, origin=place) for one, place in zip(error.problems, places, strict=True))
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
     line = error.lineno if isinstance(error, SyntaxError) else frames[-1].lineno if frames else None
-    reason = error.msg if isinstance(error, SyntaxError) else error
+    try:
+        reason = error.msg if isinstance(error, SyntaxError) else str(error)
+    except Exception:  # noqa: BLE001 - likewise.
+        reason = "it cannot be shown"
     where = ", ".join(dict.fromkeys([label, f"{file}:{line}" if line else str(file or label)]))
     return (Problem(what=f"{type(error).__name__}: {reason}", origin=where),)
 
@@ -232,7 +237,7 @@ def _claims(file: Path | None) -> set[tuple[str, str]]:
     text = ""
     if file is not None:
         with suppress(OSError):
-            text = file.read_text(encoding="utf-8", errors="replace")
+            text = files.read(file, _MOST_BYTES).decode(errors="replace")
     claims = set(re.findall(r"""profile\(\s*["'](\w+)["']\s*,\s*["']([\w-]+)["']""", text))
     claims |= {("experiment", name) for name in re.findall(r"""experiment\(\s*["']([\w-]+)["']""", text)}
     return claims | ({(file.parent.name, file.stem)} if file is not None and file.suffix == ".yaml" else set())
@@ -258,7 +263,8 @@ def folders(variable: str) -> list[str]:
 
 def importable(root: Root) -> None:
     """Let Python find a root's files as modules of this one: a pickle may be read before anything is loaded."""
-    __path__[:] = dict.fromkeys([*folders(os.environ.get(root.variable, "")), *__path__])
+    with suppress(FileNotFoundError):  # The working directory has been removed; a command says so.
+        __path__[:] = dict.fromkeys([*folders(os.environ.get(root.variable, "")), *__path__])
 
 
 __path__: list[str] = []

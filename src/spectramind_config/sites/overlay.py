@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,10 @@ from spectramind_config.sites import yaml
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_]\w*(?:\.\w+)*)\}")
 _PACKAGE = re.compile(r"\s*#\s*@package\s+(\S+)")
+
+
+def _is_file(path: Path) -> bool:
+    return os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises for a name that is too long.
 
 
 class Overlay:
@@ -90,7 +95,8 @@ class Overlay:
             raise self._refused(what, "defaults", expected=f"such as [{default}, _self_]")
         if (name := str(names[0])) in known:
             return known[name]
-        if (beside := self.file.with_name(f"{name}.yaml")).is_file() and beside not in above:
+        beside = self.file.parent / f"{name}.yaml"
+        if beside.name == f"{name}.yaml" and beside not in above and _is_file(beside):
             return Overlay(beside, self.group, self.root, *above)._registered()
         what = f"defaults: there is no profile '{name}' in group {self.group}"
         raise self._refused(what, "defaults", expected=f"one of {', '.join(known)}", nearest=nearest(name, known))

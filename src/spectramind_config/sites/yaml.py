@@ -9,11 +9,13 @@ from typing import Any
 import yaml
 from omegaconf._utils import get_yaml_loader
 
+from spectramind_config import files
 from spectramind_config.errors import ConfigError, Problem
 from spectramind_config.schema.values import Written
 
 _MOST_BYTES = 10_000_000
 _MOST_NODES = 200_000
+_MOST_BITS = 1024  # Of a whole number.
 
 
 def read(file: Path, *, expected: str, see: str) -> tuple[str, Any, dict[str, int]]:
@@ -29,9 +31,7 @@ def read(file: Path, *, expected: str, see: str) -> tuple[str, Any, dict[str, in
         return ConfigError(Problem(what=f"{file}: {reason}", origin=origin, expected=expected, see=see))
 
     try:
-        if file.stat().st_size > _MOST_BYTES:
-            raise unreadable(f"more than {_MOST_BYTES} bytes are no configuration")
-        text = file.read_text(encoding="utf-8")
+        text = files.read(file, _MOST_BYTES).decode()
         loader = get_yaml_loader()(text)
         root = loader.get_single_node()
     except OSError as error:
@@ -67,6 +67,8 @@ def read(file: Path, *, expected: str, see: str) -> tuple[str, Any, dict[str, in
         if isinstance(node, yaml.SequenceNode):
             return [value(item, f"{prefix}{number}.", inside) for number, item in enumerate(node.value)]
         made = loader.construct_object(node, deep=True)
+        if isinstance(made, int) and made.bit_length() > _MOST_BITS:
+            raise unreadable("no setting takes a number of so many digits", node.start_mark.line + 1)
         if isinstance(made, str) and not made.isascii():
             with suppress(UnicodeDecodeError):  # JSON writes a character beyond the basic plane as two halves.
                 made = made.encode("utf-16", "surrogatepass").decode("utf-16")

@@ -16,7 +16,7 @@ import pyarrow as pa
 from spectramind_config import Calibration, ConfigError
 from spectramind_train.ariel.constants import AIRS_SHAPE, FGS1_FRAMES_PER_AIRS_FRAME, N_CHANNELS, FloatArray
 from spectramind_train.ariel.detector import AIRS, CALIBRATION_FRAMES, FGS1, Detector, apertures
-from spectramind_train.ariel.tables import damaged, open_parquet, read_rows, require_numbers
+from spectramind_train.ariel.tables import damaged, open_parquet, read_rows, require_numbers, require_plain
 
 Split = Literal["train", "test"]
 
@@ -246,6 +246,7 @@ def _read_axis(path: Path) -> Axis:
     missing = [name for name in names if name not in file.schema_arrow.names]
     if missing:
         raise ConfigError(f"{path}: column {missing[0]} is missing; download it again")
+    require_plain(path, file)
     try:
         columns = [file.read(columns=[name]).column(0).to_numpy() for name in names]
     except (pa.ArrowException, OSError, EOFError) as error:

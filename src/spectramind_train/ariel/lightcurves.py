@@ -11,18 +11,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectramind_config import ConfigError
+from spectramind_train.ariel.arrays import read_arrays
 from spectramind_train.ariel.constants import AIRS_SHAPE, N_CHANNELS, VISIT_H, FloatArray
 
+LONGEST_NAME: Final = 400
 LONGEST_VISIT_HOURS: Final = 100.0
 DETECTOR_COLUMNS: Final = 1 + AIRS_SHAPE[1]
 """FGS1 and all 356 columns of the AIRS detector, ascending in wavelength."""
 AIRS_CHANNELS: Final = slice(36, 318)
 """The 282 AIRS columns with a label, counted as in ``DETECTOR_COLUMNS``."""
 MINIMUM_BINS: Final = 16
+MAXIMUM_BINS: Final = 5625
+"""As many pairs of AIRS frames as the challenge's visits have."""
+LARGEST_FLUX: Final = 1e30
+"""No detector counts so far, and its square is a number still."""
 
 _LAYOUT = (
     f"expected an array (planets, time, {N_CHANNELS}), or (planets, time, {DETECTOR_COLUMNS}) with all AIRS columns "
-    f"in ascending wavelength, column 0 being FGS1, with at least {MINIMUM_BINS} time bins"
+    f"in ascending wavelength, column 0 being FGS1, with {MINIMUM_BINS} to {MAXIMUM_BINS} time bins"
 )
 
 
@@ -68,12 +74,15 @@ def read_binned(path: Path) -> list[LightCurves]:
     """
     arrays = _read_arrays(path)
     if "flux" not in arrays:
-        raise ConfigError(f"{path}: no array 'flux' (found {sorted(arrays)}); {_LAYOUT}")
+        raise ConfigError(f"{path}: no array 'flux' in it; {_LAYOUT}")
     flux = _numbers(path, "flux", arrays["flux"])
-    if flux.ndim != 3 or flux.shape[2] not in (N_CHANNELS, DETECTOR_COLUMNS) or flux.shape[1] < MINIMUM_BINS:
+    binned = flux.ndim == 3 and MINIMUM_BINS <= flux.shape[1] <= MAXIMUM_BINS
+    if not binned or flux.shape[2] not in (N_CHANNELS, DETECTOR_COLUMNS):
         raise ConfigError(f"{path}: flux has the shape {flux.shape}; {_LAYOUT}")
     if flux.shape[0] == 0:
         raise ConfigError(f"{path}: flux has the shape {flux.shape} and so holds no planet; {_LAYOUT}")
+    if max(flux.max(), -flux.min()) > LARGEST_FLUX:
+        raise ConfigError(f"{path}: flux has values beyond {LARGEST_FLUX:g}, which no detector counts")
     if flux.shape[2] == DETECTOR_COLUMNS:
         flux = np.concatenate([flux[:, :, :1], flux[:, :, AIRS_CHANNELS]], axis=2)
     planets, bins = flux.shape[:2]
@@ -85,13 +94,11 @@ def read_binned(path: Path) -> list[LightCurves]:
 def _read_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
     """The arrays in an npy or npz file by name; that of an npy is ``flux``."""
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return {"flux": loaded}
-        with loaded:
-            return {name: loaded[name] for name in loaded.files}
+        return read_arrays(path, ("flux", "time", "planet_id"), alone="flux")
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; give a .npy or .npz file of binned light curves") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror or error}); {_LAYOUT}") from error
     except Exception as error:  # What numpy raises depends on which bytes are damaged.
         raise ConfigError(f"{path}: not a readable .npy or .npz file ({error}); {_LAYOUT}") from error
 
@@ -100,7 +107,8 @@ def _numbers(path: Path, name: str, array: NDArray[np.generic]) -> FloatArray:
     """The array as float64, refused unless real and finite."""
     if array.dtype.kind not in "fiu":
         raise ConfigError(f"{path}: {name} has the type {array.dtype}; expected real numbers")
-    numbers = array.astype(np.float64)
+    with np.errstate(over="ignore"):  # What is lost is infinite, and told below.
+        numbers = np.asarray(array, dtype=np.float64)
     bad = np.count_nonzero(~np.isfinite(numbers))
     if bad:
         first = tuple(int(i) for i in np.argwhere(~np.isfinite(numbers))[0])
@@ -135,7 +143,11 @@ def _names(path: Path, array: NDArray[np.generic] | None, planets: int) -> list[
         return [digits] if planets == 1 else [f"{digits}_{index}" for index in range(planets)]
     if array.dtype.kind == "f":
         _numbers(path, "planet_id", array)
+    if array.size != planets or array.ndim > 1:
+        raise ConfigError(f"{path}: planet_id has the shape {array.shape}; expected {planets} names, one a planet")
     names = [str(int(name)) if array.dtype.kind in "fiu" else str(name) for name in np.atleast_1d(array).tolist()]
-    if len(names) != planets or len(set(names)) != planets:
+    if len(set(names)) != planets:
         raise ConfigError(f"{path}: planet_id holds {names}; expected {planets} distinct names, one for each planet")
+    if strange := [name for name in names if not name.isprintable() or len(name) > LONGEST_NAME]:
+        raise ConfigError(f"{path}: planet_id holds {strange[0]!r}, which is no name of a planet")
     return names

@@ -13,9 +13,14 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from spectramind_config import ConfigError
+from spectramind_config import ConfigError, files
 from spectramind_train.ariel.constants import FloatArray
 from spectramind_train.run.atomic_files import replacing
+
+LARGEST_TABLE = 50_000_000
+"""Bytes of a CSV table; the challenge's labels have 6 million."""
+MOST_ROWS = 10_000_000
+"""Rows of a parquet file; a visit of the challenge has 135 000 frames."""
 
 
 def open_parquet(path: Path) -> pq.ParquetFile:
@@ -25,6 +30,7 @@ def open_parquet(path: Path) -> pq.ParquetFile:
         ConfigError: If the file is missing or damaged.
     """
     try:
+        files.require_regular(path)
         return pq.ParquetFile(path, page_checksum_verification=True)
     except FileNotFoundError:
         raise ConfigError(f"{path}: missing; download or simulate the data set again") from None
@@ -66,6 +72,7 @@ def read_columns(path: Path, shape: tuple[int, int], columns: NDArray[np.intp]) 
     names = file.schema_arrow.names
     if len(set(names)) < shape[1]:
         raise ConfigError(f"{path}: several columns have one name; download it again")
+    require_plain(path, file)
     try:
         table = file.read(columns=[names[i] for i in columns], use_threads=False)
         values = np.stack([column.to_numpy() for column in table.columns])
@@ -73,6 +80,18 @@ def read_columns(path: Path, shape: tuple[int, int], columns: NDArray[np.intp]) 
         raise damaged(path, error) from error
     require_numbers(path, values)
     return values
+
+
+def require_plain(path: Path, file: pq.ParquetFile) -> None:
+    """Raise ConfigError where a value of a table, to judge by its footer, may take more memory than a number does.
+
+    One text can be as large as the memory, and a dictionary repeats it in every row without a byte more.
+    """
+    for field in file.schema_arrow:
+        if not (pa.types.is_primitive(field.type) or pa.types.is_null(field.type)):
+            raise ConfigError(f"{path}: holds values of type {field.type}, expected numbers; download it again")
+    if file.metadata.num_rows > MOST_ROWS:
+        raise ConfigError(f"{path}: holds {file.metadata.num_rows} rows, and no data set has more than {MOST_ROWS}")
 
 
 def require_numbers(path: Path, values: NDArray[Any]) -> None:
@@ -91,13 +110,16 @@ def read_rows(path: Path, columns: Sequence[str]) -> FloatArray:
         include_columns=list(columns), column_types=dict.fromkeys(columns, pa.float64()), null_values=[]
     )
     try:
-        table = pacsv.read_csv(path, convert_options=numbers, read_options=pacsv.ReadOptions(use_threads=False))
+        content = pa.BufferReader(files.read(path, LARGEST_TABLE))
+        table = pacsv.read_csv(content, convert_options=numbers, read_options=pacsv.ReadOptions(use_threads=False))
     except FileNotFoundError:
         raise ConfigError(f"{path}: missing; download or simulate the data set again") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror or error}); download it again") from error
     except KeyError as error:
         missing = str(error).partition("'")[2].partition("'")[0]
         raise ConfigError(f"{path}: column {missing} is missing; download it again") from None
-    except (pa.ArrowException, OSError) as error:
+    except pa.ArrowException as error:
         # Arrow quotes the whole row, which may have hundreds of numbers.
         reason = textwrap.shorten(str(error), 100)
         broken = "a row is cut short or holds no number" if "Row #" in reason else "not readable as CSV"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
-import zlib
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,11 +11,14 @@ import numpy as np
 import scipy
 
 from spectramind_config import Calibration, ConfigError
+from spectramind_train.ariel.arrays import read_arrays
 from spectramind_train.ariel.constants import N_CHANNELS
 from spectramind_train.ariel.dataset import ADC_TABLE, AXIS_TABLE, Dataset
 from spectramind_train.ariel.lightcurves import LightCurves
 from spectramind_train.run.atomic_files import replacing
 from spectramind_train.transit.spectrum_fit import TransitFit
+
+_ARRAYS = ("time", "flux", "depth", "sigma", "baseline", "shape", "white")
 
 
 def entry_key(dataset: Dataset, planet_id: str, settings: Calibration, code: str) -> str:
@@ -68,12 +69,12 @@ def write_entry(path: Path, curves: LightCurves, fit: TransitFit) -> None:
 def read_entry(path: Path, planet_id: str) -> tuple[LightCurves, TransitFit] | None:
     """Read an entry; None where there is none or it is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as entry:
-            arrays = {name: np.asarray(entry[name], dtype=np.float64) for name in entry.files}
+        found = read_arrays(path, _ARRAYS)
+        arrays = {name: np.asarray(found[name], dtype=np.float64) for name in _ARRAYS}
         white_depth, mid_time = (float(value) for value in arrays["white"])
         curves = LightCurves(planet_id, arrays["time"], arrays["flux"])
         fit = TransitFit(arrays["depth"], arrays["sigma"], white_depth, mid_time, arrays["baseline"], arrays["shape"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+    except Exception:  # noqa: BLE001 - what numpy and zipfile raise depends on which bytes are damaged.
         return None
     bins = curves.time.size
     expected = [(N_CHANNELS,), (N_CHANNELS,), (bins, N_CHANNELS), (bins,)]

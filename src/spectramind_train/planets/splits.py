@@ -20,6 +20,7 @@ from spectramind_train.ariel.dataset import AXIS_TABLE, TRAIN_TABLE, Dataset
 from spectramind_train.ariel.metric import naive_statistics
 from spectramind_train.planets.preparation import Planet, prepare
 from spectramind_train.run.clock import Forecast
+from spectramind_train.run.directory import path_of
 from spectramind_train.run.manifest import DataRecord
 from spectramind_train.run.plan import RunPlan
 from spectramind_train.run.terminal import Terminal
@@ -104,8 +105,7 @@ def build_splits(data: DataConfig, config: EffectiveConfig, plan: RunPlan, termi
 
 @build_splits.register
 def _(data: NominalData, config: EffectiveConfig, plan: RunPlan, terminal: Terminal) -> Splits:
-    root = Path(config.paths.data_root).expanduser()
-    cache = Path(config.paths.cache_dir).expanduser()
+    root, cache = path_of(config, "data_root"), path_of(config, "cache_dir")
     needed = planets_needed(config, plan)
     workers = plan.threads * plan.devices  # All cores: what is prepared, is so before any process trains.
     # A data set that lacks a table is an incomplete download, not an absent one: opening it says what is missing.

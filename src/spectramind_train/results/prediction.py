@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from spectramind_config import ConfigError, EffectiveConfig
 from spectramind_train.ariel.constants import FloatArray
 from spectramind_train.planets.preparation import Planet
 from spectramind_train.run.checkpoints import load_checkpoint
 from spectramind_train.v50.network import Batch, SpectrumModel, build_model
+from spectramind_train.v50.room import require_room
 
 
 @dataclass(frozen=True)
@@ -37,19 +39,39 @@ def load_model(config: EffectiveConfig, checkpoint: Path) -> SpectrumModel:
     Raises:
         ConfigError: The checkpoint is damaged, or belongs to another model.
     """
+    require_room(config.model)
     model = build_model(config.model)
     state = load_checkpoint(checkpoint)["state_dict"]
     prefix = "model."
-    weights = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        reason = str(error).partition("\n")[2].strip().partition("\n")[0]
+    weights = {str(name).removeprefix(prefix): one for name, one in state.items() if str(name).startswith(prefix)}
+    if reason := _misfit(model.state_dict(), weights):
         raise ConfigError(
             f"{checkpoint}: its weights do not fit {config.model.name} as this version builds it ({reason}); "
             "use the version of spectramind that the run's manifest names, or train again"
-        ) from error
+        )
+    model.load_state_dict(weights)
+    for name, weight in weights.items():
+        if not torch.isfinite(weight).all():
+            raise ConfigError(
+                f"{checkpoint}: its weight {name} is not finite, so nothing can be predicted with it; "
+                "choose another checkpoint of the run, or train again"
+            )
     return model.eval()
+
+
+def _misfit(expected: Mapping[str, Tensor], found: Mapping[str, object]) -> str:
+    """Why weights are not those of a model; empty where they are."""
+    for name in [*expected, *(found.keys() - expected.keys())]:
+        wanted, given = expected.get(name), found.get(name)
+        if wanted is None or given is None:
+            return f"{name} is {'missing' if given is None else 'not in it'}"
+        if not isinstance(given, Tensor):
+            return f"{name} is a {type(given).__name__}"
+        kinds = [(one.shape, one.dtype, one.layout, one.device.type) for one in (given, wanted)]
+        if kinds[0] != kinds[1]:
+            differ = next(pair for pair in zip(*kinds, strict=True) if pair[0] != pair[1])
+            return f"{name} is {' instead of '.join(map(str, differ))}"
+    return ""
 
 
 def predict(model: SpectrumModel, planets: Sequence[Planet], batches: Iterable[Batch]) -> Prediction:
@@ -59,9 +81,15 @@ def predict(model: SpectrumModel, planets: Sequence[Planet], batches: Iterable[B
         model: The model, on the CPU.
         planets: N planets.
         batches: The same planets in the same order, as a loader gives them.
+
+    Raises:
+        ConfigError: A prediction is not finite.
     """
     model.eval()
     with torch.inference_mode():
         parts = [model(batch) for batch in batches]
     mu, sigma = (torch.cat(tensors).double().numpy() for tensors in zip(*parts, strict=True))
+    for planet, *values in zip(planets, mu, sigma, strict=True):
+        if not np.isfinite(values).all():
+            raise ConfigError(f"planet {planet.planet_id}: its predicted spectrum is not finite; are its light curves?")
     return Prediction(tuple(planet.planet_id for planet in planets), np.maximum(mu, 0.0), sigma)

@@ -34,7 +34,12 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
     Yields:
         The new file, open for writing.
+
+    Raises:
+        OSError: It cannot be written, or ``path`` is a device, a pipe or a folder, which no file may take the place of.
     """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EEXIST, "it is there, and it is no file", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = _unfinished(path)
     try:

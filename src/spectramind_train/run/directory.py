@@ -28,6 +28,7 @@ from spectramind_train.run.manifest import (
     sha256_of,
     write_manifest,
 )
+from spectramind_train.run.memory import require_readable
 from spectramind_train.run.plan import RunPlan
 
 LAST_CHECKPOINT = "last.ckpt"
@@ -65,8 +66,8 @@ class Run:
                 written; nothing is left of it.
         """
         require_writable(config)
-        root = Path(config.paths.output_dir).expanduser()
-        sweep(root, Path(config.paths.run_manifest).expanduser().parent, *root.glob("*/"), *root.glob("*/checkpoints/"))
+        root, newest = path_of(config, "output_dir"), path_of(config, "run_manifest")
+        sweep(root, newest.parent, *root.glob("*/"), *root.glob("*/checkpoints/"))
         missing = tuple(folder for folder in (root, *root.parents) if not folder.exists())
         manifest = Manifest.of("", config, plan, host)
         try:
@@ -108,12 +109,12 @@ class Run:
         """The run whose directory, or whose manifest, lies at ``path``.
 
         Raises:
-            ConfigError: There is no run.
+            ConfigError: There is no run, or its manifest leads out of the folder that it lies in.
         """
         manifest = read_manifest(path)
         directory = path if path.is_dir() else path.parent
         if not (directory / "manifest.json").is_file():
-            directory = directory / manifest.run_id
+            directory = _inside(directory, manifest.run_id, f"{path}: run_id")
         run = cls(directory, manifest)
         if manifest.status == "running" and (word := _read_word(directory)):
             manifest.status, manifest.error, manifest.finished = word.status, word.error, word.finished
@@ -127,7 +128,7 @@ class Run:
     def write(self) -> None:
         """Write the manifest into the directory and, unless a newer run has, to ``paths.run_manifest``."""
         write_manifest(self.manifest, self.path / "manifest.json")
-        newest = Path(self.manifest.config["paths"]["run_manifest"]).expanduser()
+        newest = Path(os.path.expanduser(self.manifest.config["paths"]["run_manifest"]))  # noqa: PTH111 - it never raises.
         with suppress(ConfigError):
             if read_manifest(newest).started > self.manifest.started:
                 return
@@ -167,12 +168,49 @@ class Run:
         record = records.get("best") or records.get("last")
         if record is None:
             raise ConfigError(f"{self.path}: the run has no checkpoint; it is {self.manifest.describe()}")
-        file = self.path / record.file
-        if not file.is_file():
-            raise ConfigError(f"{file}: the checkpoint is missing")
-        if sha256_of(file) != record.sha256:
+        file = _inside(self.path, record.file, f"{self.path}: the manifest's checkpoint")
+        try:
+            require_readable(file)
+            digest = sha256_of(file)
+        except FileNotFoundError:
+            raise ConfigError(f"{file}: the checkpoint is missing") from None
+        except OSError as error:
+            raise ConfigError(f"{file}: not a checkpoint: {error.strerror}") from None
+        if digest != record.sha256:
             raise ConfigError(f"{file}: the checkpoint is damaged: its sha256 differs from the manifest's")
         return file
+
+
+def _inside(folder: Path, name: str, what: str) -> Path:
+    """The path below a folder that a manifest names, which may be a stranger's.
+
+    Raises:
+        ConfigError: It is the folder itself, or lies outside, be it through a link.
+    """
+    path = folder / name
+    try:
+        inside = folder.resolve() in path.resolve().parents
+    except (OSError, RuntimeError, ValueError):  # No path: too long, a circle of links, a zero.
+        inside = False
+    if not inside or ".." in Path(name).parts:
+        raise ConfigError(f"{what} is {name!r}, which is no path inside of {folder}")
+    return path
+
+
+def path_of(config: EffectiveConfig, name: str) -> Path:
+    """One of the config's ``paths``, with ``~`` as the home folder.
+
+    Raises:
+        ConfigError: There is no such home folder, or no path of that name.
+    """
+    text = str(getattr(config.paths, name))
+    try:
+        if "\0" in text:
+            raise ValueError(text)  # noqa: TRY301 - as every call with it would do.
+        return Path(text).expanduser()
+    except (RuntimeError, ValueError) as error:
+        reason = "there is no such home folder" if text.startswith("~") else "no path has such a name"
+        raise ConfigError(_unwritable(config, name, reason), config.overrides) from error
 
 
 def require_writable(config: EffectiveConfig) -> None:
@@ -185,10 +223,12 @@ def require_writable(config: EffectiveConfig) -> None:
         ConfigError: With every path that cannot, who set it and what to write instead.
     """
     problems = []
-    manifest = Path(config.paths.run_manifest).expanduser()
-    folders = {name: Path(getattr(config.paths, name)).expanduser() for name in ("output_dir", "cache_dir")}
+    manifest = path_of(config, "run_manifest")
+    folders = {name: path_of(config, name) for name in ("output_dir", "cache_dir")}
     if manifest.is_dir():
         problems.append(_unwritable(config, "run_manifest", "it is a directory"))
+    elif manifest.exists() and not manifest.is_file():
+        problems.append(_unwritable(config, "run_manifest", "it is a pipe or a device"))
     elif manifest.parent != folders["output_dir"]:
         folders["run_manifest"] = manifest.parent
     for name, path in folders.items():
@@ -207,13 +247,13 @@ def require_writable(config: EffectiveConfig) -> None:
 def _unwritable(config: EffectiveConfig, name: str, reason: str) -> Problem:
     origin = config.origin(f"paths.{name}")
     variable = f" ({origin.raw})" if origin.raw else ""
-    here = {"output_dir": "outputs", "cache_dir": ".cache/spectramind", "run_manifest": "run_manifest.json"}[name]
+    here = {"output_dir": "outputs", "cache_dir": ".cache/spectramind", "run_manifest": "run_manifest.json"}
     return Problem(
         what=f"paths.{name}={origin.value}: {reason}",
         origin=f"{origin.place}{variable}",
         expected=f"a {'file' if name == 'run_manifest' else 'directory'} that you may write to",
         argument=origin.argument or f"{name} added",
-        instead=f"local.paths.{name}={here}",
+        instead=f"local.paths.{name}={here[name]}" if name in here else None,
     )
 
 

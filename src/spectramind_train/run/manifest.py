@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib.metadata
+import os
 import platform
 import socket
 import subprocess
@@ -14,7 +15,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from spectramind_config import ConfigError, EffectiveConfig
+from spectramind_config import ConfigError, EffectiveConfig, files
 from spectramind_config.host import Host
 from spectramind_train.run.atomic_files import write_atomically
 from spectramind_train.run.liveness import Process
@@ -25,6 +26,8 @@ SCHEMA_VERSION = 1
 CODE = "spectramind_train.training"
 """The module that stands on all that decides a result."""
 
+LARGEST = 10_000_000
+"""Bytes of a manifest; ours have some ten thousand."""
 PACKAGES = (
     "spectramind",
     "torch",
@@ -162,18 +165,26 @@ def write_manifest(manifest: Manifest, *paths: Path) -> None:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read the manifest at a path, or that of the run directory at the path.
+    """Read the manifest at a path, or that of the run directory at the path, whoever wrote it.
 
     Raises:
-        ConfigError: There is none, or it was not written by this version.
+        ConfigError: There is none, it has more than ``LARGEST`` bytes, or it was not written by this version.
     """
-    file = path / "manifest.json" if path.is_dir() else path
+    file = path / "manifest.json" if os.path.isdir(path) else path  # noqa: PTH112 - Path.is_dir raises for no path.
     try:
-        return msgspec.json.decode(file.read_bytes(), type=Manifest)
+        manifest = msgspec.json.decode(files.read(file, LARGEST), type=Manifest)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no run here; expected a run's directory or its manifest.json") from None
-    except (OSError, msgspec.MsgspecError) as error:
+    except OSError as error:
+        raise ConfigError(f"{file}: not a manifest: {error.strerror}") from None
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise ConfigError(f"{file}: not a manifest of schema version {SCHEMA_VERSION}: {error}") from None
+    if manifest.schema_version != SCHEMA_VERSION:
+        raise ConfigError(
+            f"{file}: a manifest of schema version {manifest.schema_version}, and this version of spectramind reads "
+            f"{SCHEMA_VERSION}; use the version that wrote it"
+        )
+    return manifest
 
 
 def sha256_of(path: Path) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import IO, Any, cast
 
 from rich.console import Console
 from rich.markup import escape
@@ -12,8 +15,34 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from spectramind_config import EffectiveConfig
+from spectramind_config.errors import visible
 
 Progressed = Callable[[int, int], None]
+
+
+class _Output:
+    """The standard output for as long as it takes anything; then what is said goes nowhere, and the run goes on."""
+
+    def write(self, text: str) -> int:
+        encoding = sys.stdout.encoding or "utf-8"
+        self._attempt(lambda: sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding)))
+        return len(text)
+
+    def flush(self) -> None:
+        self._attempt(sys.stdout.flush)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stdout, name)
+
+    @staticmethod
+    def _attempt(action: Callable[[], object]) -> None:
+        try:
+            action()
+        except (OSError, ValueError):  # Full, gone or closed. What waits to be written would fail again at exit.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            with suppress(OSError, ValueError):
+                os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
 
 
 class Terminal:
@@ -29,7 +58,13 @@ class Terminal:
     def __init__(
         self, *, style: str = "rich", bars: bool = True, throttled: bool = False, silent: bool = False
     ) -> None:
-        self.rich = Console(quiet=silent, highlight=False, no_color=style == "plain" or None, soft_wrap=True)
+        self.rich = Console(
+            file=cast("IO[str]", _Output()),
+            quiet=silent,
+            highlight=False,
+            no_color=style == "plain" or None,
+            soft_wrap=True,
+        )
         self.live = style == "rich" and bars and self.rich.is_terminal and not silent
         self.throttled = throttled
 
@@ -45,11 +80,11 @@ class Terminal:
 
     def say(self, line: str) -> None:
         """Write one line."""
-        self.rich.print(line, markup=False)
+        self.rich.print(visible(line), markup=False)
 
     def warn(self, line: str) -> None:
         """Write one line that should not be missed."""
-        self.rich.print(f"[bold yellow]warning:[/bold yellow] {escape(line)}")
+        self.rich.print(f"[bold yellow]warning:[/bold yellow] {escape(visible(line))}")
 
     @contextmanager
     def progress(self, task: str) -> Iterator[Progressed]:
@@ -89,5 +124,5 @@ class Terminal:
         for number, column in enumerate(columns):
             table.add_column(column, justify="right" if number else "left")
         for row in rows:
-            table.add_row(*map(escape, row))
+            table.add_row(*(escape(visible(cell)) for cell in row))
         self.rich.print(table)
