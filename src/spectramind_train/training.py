@@ -17,13 +17,13 @@ from spectramind_train.results.evaluation import evaluate
 from spectramind_train.results.figures import draw_learning, draw_spectra
 from spectramind_train.results.prediction import load_model
 from spectramind_train.results.report import report_scores
-from spectramind_train.run.directory import LAST_CHECKPOINT, Run
+from spectramind_train.run.directory import Run
 from spectramind_train.run.plan import RunPlan
 from spectramind_train.run.terminal import Terminal
 from spectramind_train.run.tracking import Tracker
 
 EXIT_WALLTIME = 75
-_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,20 @@ class Outcome:
     score: float | None
 
 
-def train(config: EffectiveConfig, plan: RunPlan, host: Host, terminal: Terminal, *, started: float) -> Outcome:
+def train(
+    config: EffectiveConfig,
+    plan: RunPlan,
+    host: Host,
+    terminal: Terminal,
+    *,
+    started: float,
+    resumed: Run | None = None,
+) -> Outcome:
     """Train, choose the best checkpoint, score the test planets, and leave a manifest behind.
 
     The run's directory is made first, so that a place that cannot be written is found before any long work. A run
-    whose planets cannot be prepared, for whatever reason, leaves no directory; from then on every end leaves one.
+    whose planets cannot be prepared, for whatever reason, leaves no directory; from then on every end leaves one. A
+    run that a signal stops is not scored: who sends one does not wait.
 
     Args:
         config: What to train.
@@ -53,31 +62,31 @@ def train(config: EffectiveConfig, plan: RunPlan, host: Host, terminal: Terminal
         host: This host, for the manifest.
         terminal: Where to report.
         started: ``time.monotonic()`` at the run's start, see ``run.clock``; the wall-clock limit counts from there.
+        resumed: A run to go on with, whose science is the config's, instead of a new one.
 
     Raises:
-        ConfigError: The data or a directory are at fault, and no run directory is left behind; or the loss is not
-            finite or the disk full, and the run's manifest says so.
+        ConfigError: The data or a directory are at fault, and no run directory is left behind, or that of the run to
+            go on with is as it was; or the loss is not finite or the disk full, and the run's manifest says so.
     """
-    run = Run.create(config, plan, host)
-    try:
-        splits = build_splits(config.data, config, plan, terminal)
-        run.begin(splits.record)
-    except BaseException:
-        run.discard()
-        raise
+    run, splits = _prepared(config, plan, host, terminal, resumed)
     counts = f"{len(splits.train)} planets to train on, {len(splits.val)} to validate, {len(splits.test)} to test"
     terminal.say(f"run {run.path}: {counts}")
     tracker = Tracker.of(config, terminal)
     try:
         learned = _learn(config, plan, splits, run, terminal, tracker, started)
-        best = run.checkpoints / (learned.best or LAST_CHECKPOINT)
+        if learned.status == "interrupted":
+            run.manifest.metrics |= _validation_metrics(learned)
+            run.finish("interrupted")
+            terminal.say(f"interrupted; to go on: spectramind train --resume {run.path}")
+            return _outcome(run, learned)
+        best = run.checkpoint(terminal.warn)
         planets, prediction, run.manifest.metrics = evaluate(config, plan, splits, load_model(config, best))
         write_submission(run.path / "test_predictions.csv", prediction.planet_ids, prediction.mu, prediction.sigma)
         draw_spectra(planets, prediction, run.path / "test_spectra.png")
         if learned.validations:
             draw_learning(learned.validations, run.manifest.metrics["fit_score"], run.path / "learning.png")
-            run.manifest.metrics |= _validation_metrics(learned)
-        run.finish(learned.status, best)
+        run.manifest.metrics |= _validation_metrics(learned)
+        run.finish(learned.status)
     except BaseException as error:
         interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
         with suppress(OSError):
@@ -94,6 +103,30 @@ def train(config: EffectiveConfig, plan: RunPlan, host: Host, terminal: Terminal
         if tracker is not None:
             tracker.finish(run.manifest)
     report_scores(run, terminal)
+    if learned.status == "walltime":
+        terminal.say(f"out of time; to go on: spectramind train --resume {run.path}")
+    return _outcome(run, learned)
+
+
+def _prepared(
+    config: EffectiveConfig, plan: RunPlan, host: Host, terminal: Terminal, resumed: Run | None
+) -> tuple[Run, Splits]:
+    """The run, new or to go on with, and its planets."""
+    if resumed is not None:
+        splits = build_splits(config.data, config, plan, terminal)
+        resumed.resume(config, plan, host, splits.record, terminal.warn)
+        return resumed, splits
+    run = Run.create(config, plan, host)
+    try:
+        splits = build_splits(config.data, config, plan, terminal)
+        run.begin(splits.record)
+    except BaseException:
+        run.discard()
+        raise
+    return run, splits
+
+
+def _outcome(run: Run, learned: Learned) -> Outcome:
     codes = {"completed": 0, "walltime": EXIT_WALLTIME, "interrupted": 128 + (learned.signal or 0)}
     return Outcome(codes[learned.status], run, run.manifest.metrics.get("val_score_best"))
 
@@ -118,6 +151,8 @@ def _learn(
 
 
 def _validation_metrics(learned: Learned) -> dict[str, float]:
+    if not learned.validations:
+        return {}
     losses = [row["val_loss"] for row in learned.validations]
     return {
         "val_loss_first": losses[0],

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import math
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -12,17 +14,17 @@ import lightning.pytorch as pl
 import msgspec
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.loggers import CSVLogger
 
 from spectramind_config import EffectiveConfig
 from spectramind_train.learning.batches import SpectraDataModule
-from spectramind_train.learning.callbacks import EpochReport, GradientNorm, Stop, TrainingBar
+from spectramind_train.learning.callbacks import EpochReport, FiniteSteps, GradientNorm, Stop, TrainingBar
 from spectramind_train.learning.loss import build_loss
 from spectramind_train.learning.module import SpectrumModule
+from spectramind_train.learning.progress import CheckpointIO, Position, Progress, StoppedError
 from spectramind_train.planets.splits import Splits
-from spectramind_train.run.checkpoints import AtomicCheckpointIO
-from spectramind_train.run.directory import LAST_CHECKPOINT
+from spectramind_train.run.checkpoints import Index, load_checkpoint, newest_whole
 from spectramind_train.run.plan import RunPlan
 from spectramind_train.run.terminal import Terminal
 from spectramind_train.run.tracking import Tracker
@@ -43,8 +45,8 @@ _HARMLESS = (
     # `deterministic` asks for deterministic kernels where feasible, so the others are expected.
     r".*does not have a deterministic implementation.*",
     r".*isinstance\(treespec, LeafSpec\).*",
-    # That is what overfitting on a share of the batches means.
-    r".*requested to overfit.*",
+    # The sampler of a resumed training leaves out what is done.
+    r".*resuming from a checkpoint that ended before the epoch ended.*",
     # Said already, as a warning about the config.
     r".*`deterministic=True` and `benchmark=True`.*",
 )
@@ -80,6 +82,9 @@ def learn(
 ) -> Learned:
     """Train the configured model and leave its checkpoints and metrics in a run's directory.
 
+    Where the directory holds checkpoints, the training goes on from the newest that is whole, to the very weights that
+    it would have had without the interruption.
+
     Args:
         config: What to train.
         plan: How this host does it.
@@ -88,33 +93,44 @@ def learn(
         terminal: Where to report.
         tracker: Where metrics go besides ``metrics.csv``.
         started: ``time.monotonic()`` at the run's start; the wall-clock limit counts from there.
+
+    Raises:
+        ConfigError: The training ended, and no checkpoint of its end can be written.
+        NonFiniteLossError: The loss or its gradient is not finite, and the config does not let such steps be left out.
     """
     _quieten()
     torch.set_num_threads(plan.threads)
     pl.seed_everything(config.seed, workers=True, verbose=False)
     checkpoints = directory / "checkpoints"
+    newest = newest_whole(checkpoints, terminal.warn)
+    file = None if newest is None else checkpoints / newest.file
+    states = {} if file is None else load_checkpoint(file)["callbacks"]
+    position = msgspec.convert(states[Progress.__qualname__], Position) if states else None
+    files = CheckpointIO(Index.read(checkpoints), best=config.checkpoint.save_top_k)
     validated = config.dev.limit_val_batches != 0
     together = config.data.batch_size * plan.world_size
-    best = ModelCheckpoint(
-        dirpath=checkpoints,
-        filename="epoch{epoch:03d}-score{val_score:.4f}",
-        auto_insert_metric_name=False,
-        monitor="val_score" if validated else None,
-        mode="max",
-        save_top_k=config.checkpoint.save_top_k if validated else 0,
-        every_n_epochs=config.checkpoint.every_n_epochs,
-        save_last=True,
-    )
     limit_s = None if config.max_time is None else config.max_time.total_seconds()
     stop = Stop(limit_s, started)
     report = EpochReport(terminal, tracker)
-    callbacks: list[Callback] = [best, stop, report]
+    every = config.checkpoint.every_minutes
+    progress = Progress(
+        files,
+        stop,
+        terminal,
+        every_n_epochs=config.checkpoint.every_n_epochs,
+        every_s=None if every is None else 60 * every,
+        resumed=position,
+    )
+    finite = FiniteSteps(config.non_finite, config.max_skipped_batches, terminal)
+    callbacks: list[Callback] = [stop, finite, report, progress]
     if terminal.live:
         callbacks.append(TrainingBar(terminal))
     if config.early_stopping.enabled and validated:
         callbacks.append(EarlyStopping("val_score", mode="max", patience=config.early_stopping.patience))
     if config.log_grad_norm:
         callbacks.append(GradientNorm(config.dev.log_every_n_steps))
+    # Lightning's own overfitting would put a sampler of its own in the place of ours, which can start within an epoch.
+    share = config.dev.overfit_batches
     trainer = pl.Trainer(
         accelerator=plan.accelerator,
         devices=plan.devices,
@@ -122,16 +138,15 @@ def learn(
         strategy=plan.strategy,
         precision=_PRECISIONS[plan.precision],
         sync_batchnorm=plan.sync_batchnorm,
-        logger=CSVLogger(save_dir=directory, name="", version=""),
+        logger=_Metrics(directory, position.step if position else 0),
         callbacks=callbacks,
         # Named explicitly: inside a SLURM job Lightning would take each of our processes for a task of the job's own.
-        plugins=[AtomicCheckpointIO(), LightningEnvironment()],
+        plugins=[files, LightningEnvironment()],
         max_epochs=config.max_epochs,
         max_steps=config.max_steps or -1,
         fast_dev_run=config.dev.fast_dev_run,
-        limit_train_batches=_whole_batches(config.dev.limit_train_batches, len(splits.train), together),
-        limit_val_batches=_whole_batches(config.dev.limit_val_batches, len(splits.val), together),
-        overfit_batches=_whole_batches(config.dev.overfit_batches, len(splits.train), together) or 0,
+        limit_train_batches=_whole_batches(share or config.dev.limit_train_batches, len(splits.train), together),
+        limit_val_batches=_whole_batches(share or config.dev.limit_val_batches, len(splits.val), together),
         check_val_every_n_epoch=config.dev.check_val_every_n_epoch,
         log_every_n_steps=config.dev.log_every_n_steps,
         accumulate_grad_batches=config.accumulate_grad_batches,
@@ -141,6 +156,7 @@ def learn(
         num_sanity_val_steps=0,
         enable_progress_bar=False,
         enable_model_summary=False,
+        enable_checkpointing=False,
         default_root_dir=directory,
     )
     module = SpectrumModule(
@@ -163,16 +179,45 @@ def learn(
         prefetch_factor=plan.prefetch_factor,
         pin_memory=plan.pin_memory,
         persistent_workers=plan.persistent_workers,
+        shuffle=not share,
     )
-    trainer.fit(module, datamodule=data)
-    trainer.save_checkpoint(checkpoints / LAST_CHECKPOINT)
-    chosen = Path(best.best_model_path).name if best.best_model_path else None
+    if position is not None:
+        data.resume(position.epoch, position.batch)
+    if position is not None and position.ended:
+        report.load_state_dict(states[report.state_key])
+    else:
+        with suppress(StoppedError):
+            trainer.fit(module, datamodule=data, ckpt_path=file)
+            progress.finish(trainer)
+    best = Index.read(checkpoints).best
     status: Literal["completed", "walltime", "interrupted"] = "completed"
     if stop.signal is not None:
         status = "interrupted"
     elif stop.out_of_time:
         status = "walltime"
-    return Learned(status, stop.signal, chosen, report.validations)
+    return Learned(status, stop.signal, None if best is None else best.file, report.validations)
+
+
+class _Metrics(CSVLogger):
+    """``metrics.csv``, which a resumed training goes on with, without what was written after its checkpoint.
+
+    Args:
+        directory: The run's directory.
+        step: Optimizer steps that are done.
+    """
+
+    def __init__(self, directory: Path, step: int) -> None:
+        super().__init__(save_dir=directory, name="", version="")
+        rows = []
+        with suppress(FileNotFoundError), (directory / "metrics.csv").open(newline="") as file:
+            rows = [row for row in csv.DictReader(file) if (row["step"] or "").isdigit() and int(row["step"]) < step]
+        # Lightning's writer removes the file.
+        self.experiment.metrics = [{name: value for name, value in row.items() if value} for row in rows]
+
+    def save(self) -> None:
+        """Write what has been logged; on a full disk it waits for the next time."""
+        with suppress(OSError):
+            super().save()
 
 
 def _whole_batches(cap: float | None, planets: int, together: int) -> float | None:

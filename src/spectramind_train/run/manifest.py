@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib.metadata
 import platform
 import subprocess
@@ -67,6 +66,13 @@ class GitState(msgspec.Struct, frozen=True):
     dirty: bool
 
 
+class Resumption(msgspec.Struct, frozen=True):
+    """When a run was taken up again (UTC, ISO 8601), and after how many optimizer steps."""
+
+    time: str
+    step: int
+
+
 class Manifest(msgspec.Struct, kw_only=True):
     """Everything that is needed to know, compare and repeat a run; times are UTC in ISO 8601.
 
@@ -79,6 +85,7 @@ class Manifest(msgspec.Struct, kw_only=True):
     started: str
     finished: str | None = None
     error: str | None = None
+    resumed: list[Resumption] = []
     overrides: list[str]
     profiles: dict[str, str]
     config: dict[str, Any]
@@ -138,12 +145,6 @@ def read_manifest(path: Path) -> Manifest:
         raise ConfigError(f"{path}: no run here; expected a run's directory or its manifest.json") from None
     except (OSError, msgspec.MsgspecError) as error:
         raise ConfigError(f"{file}: not a manifest of schema version {SCHEMA_VERSION}: {error}") from None
-
-
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file's content, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def now() -> str:
