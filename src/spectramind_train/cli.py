@@ -5,6 +5,7 @@ Frameworks are imported only by the commands that need them.
 
 from __future__ import annotations
 
+import functools
 import math
 import sys
 from argparse import Namespace
@@ -12,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spectramind_config import ConfigError, EffectiveConfig, NominalData, compose, from_dict
+from spectramind_config import ConfigError, EffectiveConfig, NominalData, Problem, compose, from_dict
 from spectramind_config.commands import jobs
 from spectramind_config.commands.command import Command, Parser, out, silence
 from spectramind_config.commands.program import Program, of_run
@@ -22,16 +23,36 @@ from spectramind_train.run import clock, signals
 from spectramind_train.run.children import ProcessFailedError
 
 if TYPE_CHECKING:
+    from spectramind_train.run.directory import Run
     from spectramind_train.run.plan import RunPlan
     from spectramind_train.run.terminal import Terminal
 
+_AUTO = "auto"
+
 
 def _train(options: Namespace, root: type[EffectiveConfig]) -> int:
-    return jobs.run(options, root, train)
+    if options.resume in (None, _AUTO):
+        return jobs.run(options, root, functools.partial(train, resume=options.resume))
+    if options.multirun or any(argument.startswith("hydra.mode=MULTIRUN") for argument in options.overrides):
+        what = f"--resume {options.resume}: a sweep has a run for each of its points, and this is one run"
+        raise ConfigError(Problem(what=what, hint="write --resume auto: each point goes on with its own"))
+    task = functools.partial(train, resume=options.resume)
+    if options.overrides:
+        return jobs.run(options, root, task)
+    from spectramind_train.resumption import config_of
+    from spectramind_train.run.directory import Run
+
+    return task(config_of(Run.open(Path(options.resume)))).exit_code
 
 
-def train(config: EffectiveConfig) -> jobs.Finished:
-    """Train with a config; the value for a sweeper is the best validation score."""
+def train(config: EffectiveConfig, *, resume: str | None = None) -> jobs.Finished:
+    """Train with a config; the value for a sweeper is the best validation score.
+
+    Args:
+        config: What to train.
+        resume: The directory or the manifest of a run to go on with; ``auto`` for the newest that has the config's
+            science, or a new one where there is none.
+    """
     deadline = clock.deadline(config.max_time)
     from spectramind_train.run.plan import plan
     from spectramind_train.run.terminal import Terminal
@@ -40,10 +61,11 @@ def train(config: EffectiveConfig) -> jobs.Finished:
     host = _usable(Host.detect(), terminal)
     run_plan = plan(config, host)
     _announce(config, run_plan, terminal)
+    run = _to_resume(resume, config, run_plan, terminal) if resume else None
     from spectramind_train.training import train as train_run
 
     try:
-        outcome = train_run(config, run_plan, host, terminal, deadline=deadline)
+        outcome = train_run(config, run_plan, host, terminal, deadline=deadline, resumed=run)
     except ProcessFailedError as error:
         return jobs.Finished(_failed(error), math.nan)
     if outcome.run.manifest.status == "interrupted":
@@ -54,6 +76,16 @@ def train(config: EffectiveConfig) -> jobs.Finished:
 def _failed(error: ProcessFailedError) -> int:
     write(f"error: {error}", sys.stderr)
     return 1
+
+
+def _to_resume(resume: str, config: EffectiveConfig, run_plan: RunPlan, terminal: Terminal) -> Run | None:
+    from spectramind_train.resumption import chosen, require_same_host
+    from spectramind_train.run.directory import Run
+
+    run = chosen(None if resume == _AUTO else Run.open(Path(resume)), config, terminal)
+    if run is not None:
+        require_same_host(run, run_plan, terminal)
+    return run
 
 
 def _usable(host: Host, terminal: Terminal) -> Host:
@@ -110,7 +142,6 @@ def _predict(options: Namespace, _: type[EffectiveConfig]) -> int:
     run, terminal = Run.open(options.run), Terminal()
     if run.manifest.status == "running":
         terminal.warn(f"{run.path} is {run.manifest.describe()}")
-    checkpoint = run.checkpoint()
     from spectramind_train.ariel.lightcurves import read_binned
     from spectramind_train.ariel.tables import write_submission
     from spectramind_train.learning.batches import PlanetDataset, loader
@@ -119,6 +150,7 @@ def _predict(options: Namespace, _: type[EffectiveConfig]) -> int:
     from spectramind_train.results.report import report_spectra
     from spectramind_train.transit.spectrum_fit import fit_transit
 
+    checkpoint = run.checkpoint(terminal.warn)
     config = from_dict(run.manifest.config, f"{run.path}/manifest.json")
     curves = read_binned(options.data)
     planets = [Planet(one.planet_id, one, fit_transit(one, None), None) for one in curves]
@@ -202,6 +234,12 @@ def _simulate(options: Namespace, _: type[EffectiveConfig]) -> int:
     return 0
 
 
+def _of_train(parser: Parser) -> None:
+    of_run(parser)
+    about = "go on with a run, its directory or manifest; auto: the newest of the same config, else a new one"
+    parser.add_argument("--resume", metavar="RUN", help=about)
+
+
 def _of_plan(parser: Parser) -> None:
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="GROUP=PROFILE, or SETTING=VALUE")
 
@@ -237,7 +275,12 @@ def _of_simulate(parser: Parser) -> None:
 
 
 def _command(
-    words: str, text: str, run: Callable[[Namespace, type[EffectiveConfig]], int], arguments: Callable[[Parser], None]
+    words: str,
+    text: str,
+    run: Callable[[Namespace, type[EffectiveConfig]], int],
+    arguments: Callable[[Parser], None],
+    *,
+    is_run: bool = False,
 ) -> Command:
     """A command that says what to install where a package is missing."""
 
@@ -252,14 +295,14 @@ def _command(
                 "pip install 'spectramind[train]'"
             ) from None
 
-    return Command(words, text, checked, arguments)
+    return Command(words, text, checked, arguments, is_run=is_run)
 
 
 PROGRAM = Program(
     EffectiveConfig,
     "spectramind",
     commands=(
-        _command("train", "train a model with the effective config of the overrides", _train, of_run),
+        _command("train", "train a model with the effective config of the overrides", _train, _of_train, is_run=True),
         _command("plan", "what this host would do with it; starts nothing", _plan, _of_plan),
         _command("predict", "spectra of binned light curves, with a trained run", _predict, _of_predict),
         _command("track sync", "deliver to MLflow what it has not received of a run", _sync, _of_sync),

@@ -19,7 +19,7 @@ from spectramind_train.results.figures import draw_learning, draw_spectra
 from spectramind_train.results.prediction import load_model
 from spectramind_train.results.report import report_scores
 from spectramind_train.run import clock, signals
-from spectramind_train.run.directory import LAST_CHECKPOINT, Run
+from spectramind_train.run.directory import Run
 from spectramind_train.run.plan import RunPlan
 from spectramind_train.run.terminal import Terminal
 from spectramind_train.run.tracking import Tracker
@@ -48,7 +48,13 @@ class Outcome:
 
 
 def train(
-    config: EffectiveConfig, plan: RunPlan, host: Host, terminal: Terminal, *, deadline: float | None = None
+    config: EffectiveConfig,
+    plan: RunPlan,
+    host: Host,
+    terminal: Terminal,
+    *,
+    deadline: float | None = None,
+    resumed: Run | None = None,
 ) -> Outcome:
     """Train, choose the best checkpoint, score the test planets, and leave a manifest behind.
 
@@ -63,44 +69,48 @@ def train(
         host: This host, for the manifest.
         terminal: Where to report.
         deadline: ``time.time()`` by which the run has to be done, see ``run.clock``; None for no limit.
+        resumed: A run to go on with, whose science is the config's, instead of a new one.
 
     Raises:
-        ConfigError: The data or a directory are at fault, and no run directory is left behind; or the loss is not
-            finite or the disk full, and the run's manifest says so.
+        ConfigError: The data or a directory are at fault, and no run directory is left behind, or that of the run to
+            go on with is as it was; or the loss is not finite or the disk full, and the run's manifest says so.
         ProcessFailedError: A process of the run's died, and it was no mistake of the user's.
         Interrupted: A signal came, and there was nothing to save.
     """
     require_room(config.model, TRAINED if plan.accelerator == "cpu" else USED)
     with signals.raising():
-        return _train(config, plan, host, terminal, deadline)
+        return _train(config, plan, host, terminal, deadline, resumed)
 
 
-def _train(config: EffectiveConfig, plan: RunPlan, host: Host, terminal: Terminal, deadline: float | None) -> Outcome:
-    run = Run.create(config, plan, host)
-    try:
-        with clock.within(deadline):
-            splits = build_splits(config.data, config, plan, terminal)
-        run.begin(splits.record)
-    except BaseException:
-        run.discard()
-        raise
+def _train(
+    config: EffectiveConfig,
+    plan: RunPlan,
+    host: Host,
+    terminal: Terminal,
+    deadline: float | None,
+    resumed: Run | None,
+) -> Outcome:
+    with clock.within(deadline):
+        run, splits = _prepared(config, plan, host, terminal, resumed)
     counts = f"{len(splits.train)} planets to train on, {len(splits.val)} to validate, {len(splits.test)} to test"
     terminal.say(f"run {run.path}: {counts}")
     tracker = Tracker.start(config, run, terminal)
     try:
         learned = _learn(config, plan, splits, run, terminal, deadline)
-        best = run.checkpoints / (learned.best or LAST_CHECKPOINT)
         if learned.signal is not None:
-            run.finish("interrupted", best)
-            terminal.say(f"stopped by {Signals(learned.signal).name}; the last checkpoint is in {run.checkpoints}")
-            return Outcome(signals.SIGNALS[Signals(learned.signal)], run, None)
+            run.manifest.metrics |= _validation_metrics(learned)
+            run.finish("interrupted")
+            name = Signals(learned.signal).name
+            terminal.say(f"stopped by {name}; to go on: spectramind train --resume {run.path}")
+            return _outcome(run, learned)
+        best = run.checkpoint(terminal.warn)
         planets, prediction, run.manifest.metrics = evaluate(config, plan, splits, load_model(config, best))
         write_submission(run.path / "test_predictions.csv", prediction.planet_ids, prediction.mu, prediction.sigma)
         draw_spectra(planets, prediction, run.path / "test_spectra.png")
         if learned.validations:
             draw_learning(learned.validations, run.manifest.metrics["fit_score"], run.path / "learning.png")
-            run.manifest.metrics |= _validation_metrics(learned)
-        run.finish(learned.status, best)
+        run.manifest.metrics |= _validation_metrics(learned)
+        run.finish(learned.status)
     except BaseException as error:
         interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
         with suppress(OSError):
@@ -116,7 +126,33 @@ def _train(config: EffectiveConfig, plan: RunPlan, host: Host, terminal: Termina
     finally:
         tracker.finish()
     report_scores(run, terminal)
+    if learned.status == "walltime":
+        terminal.say(f"out of time; to go on: spectramind train --resume {run.path}")
+    return _outcome(run, learned)
+
+
+def _prepared(
+    config: EffectiveConfig, plan: RunPlan, host: Host, terminal: Terminal, resumed: Run | None
+) -> tuple[Run, Splits]:
+    """The run, new or to go on with, and its planets."""
+    if resumed is not None:
+        splits = build_splits(config.data, config, plan, terminal)
+        resumed.resume(config, plan, host, splits.record, terminal.warn)
+        return resumed, splits
+    run = Run.create(config, plan, host)
+    try:
+        splits = build_splits(config.data, config, plan, terminal)
+        run.begin(splits.record)
+    except BaseException:
+        run.discard()
+        raise
+    return run, splits
+
+
+def _outcome(run: Run, learned: Learned) -> Outcome:
     exit_code = EXIT_WALLTIME if learned.status == "walltime" else 0
+    if learned.signal is not None:
+        exit_code = signals.SIGNALS[Signals(learned.signal)]
     return Outcome(exit_code, run, run.manifest.metrics.get("val_score_best"))
 
 
@@ -134,6 +170,8 @@ def _learn(
 
 
 def _validation_metrics(learned: Learned) -> dict[str, float]:
+    if not learned.validations:
+        return {}
     losses = [row["val_loss"] for row in learned.validations]
     return {
         "val_loss_first": losses[0],

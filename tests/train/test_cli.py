@@ -51,10 +51,10 @@ def test_debug_trains_one_batch(home: Path) -> None:
 
 
 def test_ci_fast_trains_a_few_steps(home: Path) -> None:
-    """``trainer=ci_fast`` stops after its steps and keeps the last checkpoint only."""
+    """``trainer=ci_fast`` stops after its steps and keeps the last two checkpoints only."""
     done = run("train", "trainer=ci_fast", *SMALL, "trainer.max_steps=3")
     assert done.returncode == 0, done.stderr
-    assert [Path(record["file"]).name for record in newest(home)["checkpoints"]] == ["last.ckpt"]  # type: ignore[attr-defined, index]
+    assert [record["kind"] for record in newest(home)["checkpoints"]] == ["other", "last"]  # type: ignore[attr-defined, index]
 
 
 def test_hpc_runs_anywhere_through_the_module(home: Path) -> None:

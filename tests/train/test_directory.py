@@ -18,7 +18,7 @@ import pytest
 
 from spectramind_config import ConfigError, compose
 from spectramind_config.host import Host
-from spectramind_train.run.atomic_files import write_atomically
+from spectramind_train.run.checkpoints import Index
 from spectramind_train.run.directory import Run, require_writable
 from spectramind_train.run.liveness import Process
 from spectramind_train.run.manifest import DataRecord, read_manifest
@@ -58,16 +58,17 @@ def test_the_end_is_recorded_with_every_checkpoint(tmp_path: Path) -> None:
     run = create(tmp_path)
     with pytest.raises(ConfigError, match="no checkpoint"):
         run.checkpoint()
-    for name in ("a.ckpt", "b.ckpt", "last.ckpt"):
-        write_atomically(run.checkpoints / name, name.encode())
-    run.finish("completed", run.checkpoints / "b.ckpt")
+    index = Index(run.checkpoints)
+    for step, score in ((1, 0.2), (2, 0.5), (3, None)):
+        index.add(bytes([step]), epoch=0, step=step, score=score, best=2)
+    run.finish("completed")
     again = Run.open(run.path)
     assert [(record.file, record.kind) for record in again.manifest.checkpoints] == [
-        ("checkpoints/a.ckpt", "other"),
-        ("checkpoints/b.ckpt", "best"),
-        ("checkpoints/last.ckpt", "last"),
+        ("checkpoints/epoch000-step000001.ckpt", "other"),
+        ("checkpoints/epoch000-step000002.ckpt", "best"),
+        ("checkpoints/epoch000-step000003.ckpt", "last"),
     ]
-    assert again.checkpoint() == run.checkpoints / "b.ckpt"
+    assert again.checkpoint() == run.checkpoints / "epoch000-step000002.ckpt"
 
 
 def test_directories_that_cannot_be_written_are_all_named(tmp_path: Path) -> None:

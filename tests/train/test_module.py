@@ -14,8 +14,10 @@ from torch.utils.data import DataLoader
 from spectramind_config import AdamW, Augmentation, V50Config
 from spectramind_config import CompositeLoss as CompositeLossConfig
 from spectramind_train.ariel.metric import ariel_score, naive_statistics
+from spectramind_train.learning.callbacks import FiniteSteps
 from spectramind_train.learning.loss import build_loss
 from spectramind_train.learning.module import NonFiniteLossError, SpectrumModule, step_seed
+from spectramind_train.run.terminal import Terminal
 from spectramind_train.v50.network import Batch, build_model
 
 MakeBatch = Callable[..., Batch]
@@ -130,14 +132,40 @@ def test_planets_given_twice_count_once(make_batch: MakeBatch, make_loader: Make
     assert twice == pytest.approx(once, rel=1e-6)
 
 
-def test_bad_loss_stops_before_the_optimizer(make_batch: MakeBatch, make_loader: MakeLoader) -> None:
-    """A loss that is not finite raises with epoch and step, and no weight has become NaN."""
+@pytest.mark.parametrize("where", ["target", "gradient"])
+def test_what_is_not_finite_stops_before_the_optimizer(
+    make_batch: MakeBatch, make_loader: MakeLoader, where: str
+) -> None:
+    """A loss or a gradient that is not finite raises with epoch and step, and no weight has become NaN."""
     data = make_batch(8, 16)
-    data["target"][5] = float("nan")
-    net = module(make_batch(4, 16))
-    with pytest.raises(NonFiniteLossError, match=r"training loss is nan at epoch 0, step 1") as caught:
-        trainer().fit(net, make_loader(data, 4))
+    net = module(data)
+    if where == "target":
+        data["target"][5] = float("nan")
+    else:
+        parameter = next(net.parameters())
+        parameter.register_hook(lambda grad: torch.full_like(grad, torch.inf) if net.global_step == 1 else grad)
+    what = "loss" if where == "target" else "gradient"
+    finite = FiniteSteps("stop", 0, Terminal(silent=True))
+    with pytest.raises(NonFiniteLossError, match=rf"training {what} is not finite at epoch 0, step 1") as caught:
+        trainer(callbacks=[finite]).fit(net, make_loader(data, 4))
     assert isinstance(caught.value, FloatingPointError)
+    assert all(p.isfinite().all() for p in net.parameters())
+
+
+def test_steps_that_are_not_finite_are_left_out_up_to_a_limit(make_batch: MakeBatch, make_loader: MakeLoader) -> None:
+    """``skip_batch`` changes no weight and no moment of the optimizer, and one step too many ends the training."""
+    data = make_batch(8, 16)
+    net, loader = module(data), make_loader(data, 4)
+    data["target"][:4] = float("nan")
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    once = FiniteSteps("skip_batch", 1, Terminal(silent=True))
+    run = trainer(callbacks=[once], max_steps=1, limit_val_batches=0)
+    run.fit(net, loader)
+    assert (once.skipped, run.global_step) == (1, 1)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert not run.optimizers[0].state
+    with pytest.raises(NonFiniteLossError, match=r"epoch 1, step 2.* and 1 steps have been left out before"):
+        trainer(callbacks=[FiniteSteps("skip_batch", 1, Terminal(silent=True))]).fit(net, loader)
     assert all(p.isfinite().all() for p in net.parameters())
 
 

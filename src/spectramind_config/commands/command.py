@@ -34,6 +34,7 @@ class Command:
     run: Callable[[argparse.Namespace, type[Config]], int | None]  # Does it; an exit code other than 0.
     arguments: Callable[[Parser], None] | Arguments  # What it takes, or what adds that to a parser.
     epilog: str = ""  # What its help ends with.
+    is_run: bool = False  # Whether it runs something with a config, so that its help lists the settings.
 
 
 class Parser(argparse.ArgumentParser):

@@ -143,7 +143,7 @@ def _diff(options: Namespace, root: type[Config]) -> int:
     if options.json:
         out_json([{"path": path, "a": a and a.to_dict(), "b": b and b.to_dict()} for path, a, b in found])
     elif found:
-        out(f"A: {options.sides[0]}\nB: {options.sides[1]}", *_report(found))
+        out(f"A: {options.sides[0]}\nB: {options.sides[1]}", *report(found))
     else:
         out(f"the configs are equal (fingerprint {left.fingerprint[:12]})")
     return 1 if found and options.exit_code else 0
@@ -179,7 +179,8 @@ def differences(left: Config, right: Config) -> list[tuple[str, Origin | None, O
     return [(path, a, b) for path, a, b in found if not (a and b and same(plain(a.value), plain(b.value)))]
 
 
-def _report(found: Sequence[tuple[str, Origin | None, Origin | None]]) -> Iterator[str]:
+def report(found: Sequence[tuple[str, Origin | None, Origin | None]]) -> Iterator[str]:
+    """The lines that tell what ``differences`` has found."""
     size = min(40, max((len(shown(one.value)) for _, *both in found for one in both if one), default=0))
     for path, *both in found:
         yield path

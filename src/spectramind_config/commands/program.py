@@ -94,7 +94,7 @@ class Program:
                 return 0
             arguments = arguments[len(words.split()) :]
             parser = Parser(self.name, command)
-            if command.arguments is of_run and {"-h", "--help"} & set(arguments):
+            if command.is_run and {"-h", "--help"} & set(arguments):
                 out(parser.format_help(), *_settings(self.root))
                 return 0
             options = parser.parse_intermixed_args(arguments)
@@ -183,7 +183,7 @@ def _command_first(arguments: Sequence[str]) -> list[str]:  # Flags before the c
 
 
 def _run_of(task: jobs.Task) -> Command:
-    return Command("", "run", functools.partial(jobs.run, task=task), of_run)
+    return Command("", "run", functools.partial(jobs.run, task=task), of_run, is_run=True)
 
 
 def of_run(parser: Parser) -> None:

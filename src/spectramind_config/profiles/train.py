@@ -16,7 +16,7 @@ from spectramind_config.profiles.logger import LoggerConfig
 from spectramind_config.profiles.loss import LossConfig
 from spectramind_config.profiles.model import ModelConfig
 from spectramind_config.profiles.optimizer import OptimizerConfig
-from spectramind_config.profiles.trainer import Checkpoint, Console, EarlyStopping, Strategy, TrainerConfig
+from spectramind_config.profiles.trainer import Checkpoint, Console, EarlyStopping, NonFinite, Strategy, TrainerConfig
 from spectramind_config.schema.root import folded, group
 from spectramind_config.settings import Devices, Duration, Precision
 
@@ -68,6 +68,8 @@ class EffectiveConfig(Config):
     cpu_processes: int = folded()
     sync_batchnorm: bool = folded()
     gradient_clip_val: float = folded()
+    non_finite: NonFinite = folded()
+    max_skipped_batches: int = folded()
     log_grad_norm: bool = folded()
     max_time: Duration | None = folded()
     max_steps: int | None = folded()

@@ -9,6 +9,7 @@ from spectramind_config.settings import Batches, Duration, OneOf, Precision, Pro
 
 Strategy = OneOf["auto", "ddp"]
 Refresh = OneOf["normal", "throttled"]
+NonFinite = OneOf["stop", "skip_batch"]
 
 
 @dataclass(kw_only=True)
@@ -25,12 +26,14 @@ class BatchLimits(Settings):
 
 @dataclass(kw_only=True)
 class Checkpoint(Settings):
-    """Which checkpoints are kept; the last one always is."""
+    """Which checkpoints are kept; the last two always are."""
 
     save_top_k: Annotated[int, about(ge=-1)] = 3
     """How many of the best checkpoints to keep; 0 keeps none, -1 all"""
     every_n_epochs: Annotated[int, about(ge=1)] = 1
     """Epochs between checkpoints"""
+    every_minutes: Annotated[float | None, about(gt=0, science=False)] = 15.0
+    """Minutes between checkpoints, within epochs too; null saves at epochs' ends only"""
 
 
 @dataclass(kw_only=True)
@@ -67,6 +70,10 @@ class TrainerConfig(Profile):
     """Numeric precision where the local profile sets none"""
     gradient_clip_val: Annotated[float, about(ge=0)] = 1.0
     """Clip the gradient's norm at this value; 0 does not clip"""
+    non_finite: NonFinite = "stop"
+    """What a loss or gradient that is NaN or infinite does: end the run, or leave the step out"""
+    max_skipped_batches: Annotated[int, about(ge=0)] = 10
+    """Steps that skip_batch may leave out before the run ends"""
     log_grad_norm: Annotated[bool, about(science=False)] = False
     """Log the gradient's norm at each logged step"""
     max_time: Annotated[Duration | None, about(science=False)] = None
@@ -99,7 +106,9 @@ class KaggleSafeTrainer(TrainerConfig):
     precision: Precision | None = "16-mixed"
     max_time: Duration | None = timedelta(hours=8, minutes=30)
     offline: bool = True
-    checkpoint: Checkpoint = field(default_factory=lambda: Checkpoint(save_top_k=1, every_n_epochs=5))
+    checkpoint: Checkpoint = field(
+        default_factory=lambda: Checkpoint(save_top_k=1, every_n_epochs=5, every_minutes=30.0)
+    )
     console: Console = field(default_factory=lambda: Console(refresh="throttled"))
 
 

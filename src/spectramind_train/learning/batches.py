@@ -98,20 +98,26 @@ class EpochSampler(DistributedSampler[Any]):
         seed: Seed of the permutations.
         replicas: Number of ranks.
         rank: This process's rank.
+        shuffle: Whether to shuffle at all.
     """
 
-    def __init__(self, dataset: PlanetDataset, *, seed: int, replicas: int = 1, rank: int = 0) -> None:
-        super().__init__(dataset, num_replicas=replicas, rank=rank, shuffle=True, seed=seed, drop_last=False)
+    def __init__(
+        self, dataset: PlanetDataset, *, seed: int, replicas: int = 1, rank: int = 0, shuffle: bool = True
+    ) -> None:
+        super().__init__(dataset, num_replicas=replicas, rank=rank, shuffle=shuffle, seed=seed, drop_last=False)
         self._count = len(dataset)
         self._resumed: tuple[int, int] | None = None
 
     def resume(self, epoch: int, samples: int) -> None:
-        """Leave out the first ``samples`` of this rank's samples of ``epoch``; other epochs stay whole."""
+        """Go on in ``epoch``, without the first ``samples`` of this rank's; other epochs stay whole."""
         self._resumed = (epoch, samples)
+        self.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[int]:
         """This rank's samples of the epoch."""
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(self._count)
+        order = np.arange(self._count)
+        if self.shuffle:
+            order = np.random.default_rng([self.seed, self.epoch]).permutation(self._count)
         dealt = np.resize(order, self.total_size)[self.rank :: self.num_replicas]
         start = self._resumed[1] if self._resumed and self._resumed[0] == self.epoch else 0
         return iter(dealt[start:].tolist())
@@ -167,6 +173,7 @@ class SpectraDataModule(LightningDataModule):
         prefetch_factor: Batches that each worker loads ahead.
         pin_memory: Whether batches are put into page-locked memory.
         persistent_workers: Whether workers live on between epochs.
+        shuffle: Whether training planets are shuffled.
     """
 
     def __init__(
@@ -181,6 +188,7 @@ class SpectraDataModule(LightningDataModule):
         prefetch_factor: int | None = None,
         pin_memory: bool = False,
         persistent_workers: bool = False,
+        shuffle: bool = True,
     ) -> None:
         super().__init__()
         self.planets: dict[str, Sequence[Planet]] = {"train": train, "val": val, "test": test}
@@ -190,17 +198,19 @@ class SpectraDataModule(LightningDataModule):
         self.prefetch_factor = prefetch_factor
         self.pin_memory = pin_memory
         self.persistent_workers = persistent_workers
+        self.shuffle = shuffle
         self._datasets: dict[str, PlanetDataset] = {}
         self._resumed: tuple[int, int] | None = None
 
     def resume(self, epoch: int, batches: int) -> None:
-        """Have training leave out the first batches of an epoch, those done before an interruption."""
+        """Have training go on in an epoch, without its first batches, those done before an interruption."""
         self._resumed = (epoch, batches)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Training batches, shuffled by (seed, epoch)."""
         replicas, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
-        sampler = EpochSampler(self._dataset("train"), seed=self.seed, replicas=replicas, rank=rank)
+        dataset = self._dataset("train")
+        sampler = EpochSampler(dataset, seed=self.seed, replicas=replicas, rank=rank, shuffle=self.shuffle)
         if self._resumed:
             sampler.resume(self._resumed[0], self._resumed[1] * self.batch_size)
         return self._loader("train", sampler=sampler)

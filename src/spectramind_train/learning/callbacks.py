@@ -1,4 +1,4 @@
-"""What happens around the training steps: reporting."""
+"""What happens around the training steps: leaving steps out, reporting."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
+from spectramind_train.learning.module import NonFiniteLossError, SpectrumModule
 from spectramind_train.run.terminal import Terminal
 
 
@@ -31,8 +34,56 @@ class GradientNorm(Callback):
     ) -> None:
         # The step is counted when it is done, and Lightning writes what was logged in every so-many-th.
         if (trainer.global_step + 1) % self.every_n_steps == 0:
-            gradients = [parameter.grad for parameter in pl_module.parameters() if parameter.grad is not None]
-            pl_module.log("grad_norm", get_total_norm(gradients))
+            pl_module.log("grad_norm", gradient_norm(pl_module))
+
+
+def gradient_norm(module: torch.nn.Module) -> Tensor:
+    """Euclidean norm of the gradient of all parameters, a scalar."""
+    return get_total_norm([parameter.grad for parameter in module.parameters() if parameter.grad is not None])
+
+
+class FiniteSteps(Callback):
+    """Sees to it that a loss or a gradient that is not finite changes no weight.
+
+    A step is looked at when its gradient is complete, before the optimizer takes it. A loss that is not finite has made
+    every element of the gradient NaN by then, and the gradient is the mean over all processes: they all see the same.
+
+    Args:
+        policy: ``stop`` ends the training; ``skip_batch`` leaves the step out.
+        most: Steps that may be left out in a training, over all of its processes' lives.
+        terminal: Where to report.
+    """
+
+    def __init__(self, policy: str, most: int, terminal: Terminal) -> None:
+        self.policy = policy
+        self.most = most
+        self.terminal = terminal
+        self.skipped = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"skipped": self.skipped}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.skipped = state_dict["skipped"]
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        if torch.isfinite(gradient_norm(pl_module)):
+            return
+        assert isinstance(pl_module, SpectrumModule)  # noqa: S101
+        is_loss = trainer.strategy.reduce_boolean_decision(pl_module.forget_bad_losses(), all=False)
+        if trainer.precision == "16-mixed" and not is_loss:
+            return  # Half precision overflows now and then: its gradient scaler leaves the step out and scales less.
+        what, where = "loss" if is_loss else "gradient", f"epoch {trainer.current_epoch}, step {trainer.global_step}"
+        problem = f"the training {what} is not finite at {where}. No weight was changed by it"
+        if self.policy == "stop":
+            remedy = "Try a lower optimizer.lr, local.precision=32 or trainer.non_finite=skip_batch"
+            raise NonFiniteLossError(f"{problem}. {remedy}")
+        if self.skipped == self.most:
+            remedy = "Try a lower optimizer.lr or local.precision=32"
+            raise NonFiniteLossError(f"{problem}, and {self.most} steps have been left out before. {remedy}")
+        self.skipped += 1
+        self.terminal.warn(f"{problem}: the step is left out, {self.skipped} of at most {self.most}")
+        optimizer.zero_grad(set_to_none=True)
 
 
 class EpochReport(Callback):
@@ -49,13 +100,21 @@ class EpochReport(Callback):
         self._since = time.monotonic()
         self._validated = False
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"validations": self.validations}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.validations = state_dict["validations"]
+        self._best = max((row["val_score"] for row in self.validations), default=float("-inf"))
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         metrics = _floats(trainer.callback_metrics)
         self.validations.append({name: metrics[name] for name in ("val_loss", "val_score")})
         self._validated = True
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # Lightning validates within the epoch; only now is the training loss that of all of it.
+        assert isinstance(pl_module, SpectrumModule)  # noqa: S101
+        pl_module.log_epoch_loss()
         metrics = _floats(trainer.callback_metrics)
         seconds, self._since = time.monotonic() - self._since, time.monotonic()
         line = f"epoch {trainer.current_epoch + 1:>3}  train loss {metrics['train_loss']:8.4f}"

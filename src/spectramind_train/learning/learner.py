@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -13,18 +14,18 @@ import msgspec
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 
 from spectramind_config import EffectiveConfig
 from spectramind_train.learning.batches import SpectraDataModule
-from spectramind_train.learning.callbacks import EpochReport, GradientNorm, TrainingBar
+from spectramind_train.learning.callbacks import EpochReport, FiniteSteps, GradientNorm, TrainingBar
 from spectramind_train.learning.logger import JournalLogger
 from spectramind_train.learning.loss import build_loss
 from spectramind_train.learning.module import SpectrumModule
+from spectramind_train.learning.progress import CheckpointIO, Position, Progress, StoppedError
 from spectramind_train.learning.stopping import Stop
 from spectramind_train.planets.splits import Splits
-from spectramind_train.run.checkpoints import AtomicCheckpointIO
-from spectramind_train.run.directory import LAST_CHECKPOINT
+from spectramind_train.run.checkpoints import Index, load_checkpoint, newest_whole
 from spectramind_train.run.plan import RunPlan
 from spectramind_train.run.terminal import Terminal
 from spectramind_train.v50.network import build_model
@@ -44,8 +45,8 @@ _HARMLESS = (
     # `deterministic` asks for deterministic kernels where feasible, so the others are expected.
     r".*does not have a deterministic implementation.*",
     r".*isinstance\(treespec, LeafSpec\).*",
-    # That is what overfitting on a share of the batches means.
-    r".*requested to overfit.*",
+    # The sampler of a resumed training leaves out what is done.
+    r".*resuming from a checkpoint that ended before the epoch ended.*",
     # Said already, as a warning about the config.
     r".*`deterministic=True` and `benchmark=True`.*",
 )
@@ -78,6 +79,9 @@ def learn(
 ) -> Learned:
     """Train the configured model and leave its checkpoints and metrics in a run's directory.
 
+    Where the directory holds checkpoints, the training goes on from the newest that is whole, to the very weights that
+    it would have had without the interruption.
+
     Args:
         config: What to train.
         plan: How this host does it.
@@ -85,32 +89,44 @@ def learn(
         directory: The run's directory.
         terminal: Where to report.
         deadline: ``time.time()`` by which the process has to be done, see ``run.clock``; None for no limit.
+
+    Raises:
+        ConfigError: The training ended, and no checkpoint of its end can be written.
+        NonFiniteLossError: The loss or its gradient is not finite, and the config does not let such steps be left out.
     """
     _quieten()
     torch.set_num_threads(plan.threads)
     pl.seed_everything(config.seed, workers=True, verbose=False)
     checkpoints = directory / "checkpoints"
+    newest = newest_whole(checkpoints, terminal.warn)
+    file = None if newest is None else checkpoints / newest.file
+    states = {} if file is None else load_checkpoint(file)["callbacks"]
+    position = msgspec.convert(states[Progress.__qualname__], Position) if states else None
+    files = CheckpointIO(Index.read(checkpoints), best=config.checkpoint.save_top_k)
     validated = config.dev.limit_val_batches != 0
     together = config.data.batch_size * plan.world_size
-    best = ModelCheckpoint(
-        dirpath=checkpoints,
-        filename="epoch{epoch:03d}-score{val_score:.4f}",
-        auto_insert_metric_name=False,
-        monitor="val_score" if validated else None,
-        mode="max",
-        save_top_k=config.checkpoint.save_top_k if validated else 0,
-        every_n_epochs=config.checkpoint.every_n_epochs,
-        save_last=True,
-    )
     stop = Stop(deadline)
     report = EpochReport(terminal)
-    callbacks: list[Callback] = [best, stop, report]
+    every = config.checkpoint.every_minutes
+    progress = Progress(
+        files,
+        stop,
+        terminal,
+        every_n_epochs=config.checkpoint.every_n_epochs,
+        every_s=None if every is None else 60 * every,
+        resumed=position,
+    )
+    finite = FiniteSteps(config.non_finite, config.max_skipped_batches, terminal)
+    callbacks: list[Callback] = [stop, finite, report, progress]
     if terminal.live:
         callbacks.append(TrainingBar(terminal))
     if config.early_stopping.enabled and validated:
         callbacks.append(EarlyStopping("val_score", mode="max", patience=config.early_stopping.patience))
     if config.log_grad_norm:
         callbacks.append(GradientNorm(config.dev.log_every_n_steps))
+    logger = JournalLogger(directory, terminal.warn)
+    # Lightning's own overfitting would put a sampler of its own in the place of ours, which can start within an epoch.
+    share = config.dev.overfit_batches
     trainer = pl.Trainer(
         accelerator=plan.accelerator,
         devices=plan.devices,
@@ -118,16 +134,15 @@ def learn(
         strategy=plan.strategy,
         precision=_PRECISIONS[plan.precision],
         sync_batchnorm=plan.sync_batchnorm,
-        logger=JournalLogger(directory, terminal.warn),
+        logger=logger,
         callbacks=callbacks,
         # Named explicitly: inside a SLURM job Lightning would take each of our processes for a task of the job's own.
-        plugins=[AtomicCheckpointIO(), TorchElasticEnvironment() if plan.world_size > 1 else LightningEnvironment()],
+        plugins=[files, TorchElasticEnvironment() if plan.world_size > 1 else LightningEnvironment()],
         max_epochs=config.max_epochs,
         max_steps=config.max_steps or -1,
         fast_dev_run=config.dev.fast_dev_run,
-        limit_train_batches=_whole_batches(config.dev.limit_train_batches, len(splits.train), together),
-        limit_val_batches=_whole_batches(config.dev.limit_val_batches, len(splits.val), together),
-        overfit_batches=_whole_batches(config.dev.overfit_batches, len(splits.train), together) or 0,
+        limit_train_batches=_whole_batches(share or config.dev.limit_train_batches, len(splits.train), together),
+        limit_val_batches=_whole_batches(share or config.dev.limit_val_batches, len(splits.val), together),
         check_val_every_n_epoch=config.dev.check_val_every_n_epoch,
         log_every_n_steps=config.dev.log_every_n_steps,
         accumulate_grad_batches=config.accumulate_grad_batches,
@@ -137,6 +152,7 @@ def learn(
         num_sanity_val_steps=0,
         enable_progress_bar=False,
         enable_model_summary=False,
+        enable_checkpointing=False,
         default_root_dir=directory,
     )
     module = SpectrumModule(
@@ -159,17 +175,24 @@ def learn(
         prefetch_factor=plan.prefetch_factor,
         pin_memory=plan.pin_memory,
         persistent_workers=plan.persistent_workers,
+        shuffle=not share,
     )
-    with stop:
-        trainer.fit(module, datamodule=data)
-        trainer.save_checkpoint(checkpoints / LAST_CHECKPOINT)
-    chosen = Path(best.best_model_path).name if best.best_model_path else None
+    if position is not None:
+        data.resume(position.epoch, position.batch)
+        logger.resume(position.step)
+    if position is not None and position.ended:
+        report.load_state_dict(states[report.state_key])
+    else:
+        with stop, suppress(StoppedError):
+            trainer.fit(module, datamodule=data, ckpt_path=file)
+            progress.finish(trainer)
+    best = Index.read(checkpoints).best
     status: Literal["completed", "walltime", "interrupted"] = "completed"
     if stop.signal is not None:
         status = "interrupted"
     elif stop.out_of_time:
         status = "walltime"
-    return Learned(status, stop.signal, chosen, report.validations)
+    return Learned(status, stop.signal, None if best is None else best.file, report.validations)
 
 
 def _whole_batches(cap: float | None, planets: int, together: int) -> float | None:

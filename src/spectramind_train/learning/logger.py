@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
 
-from spectramind_train.run.journal import Journal, Metrics, Table, numbers
+from spectramind_train.run.journal import Journal, Metrics, Resumed, Table, numbers
 
 
 class JournalLogger(Logger):
@@ -47,11 +46,15 @@ class JournalLogger(Logger):
         self.journal.append(entry)
         self.table.add(entry)
 
-    @override
     @rank_zero_only
-    def after_save_checkpoint(self, checkpoint_callback: ModelCheckpoint) -> None:
-        # What led to a checkpoint outlives the machine if the checkpoint does.
+    def flush(self) -> None:
+        """Have what led to a checkpoint outlive the machine if the checkpoint does."""
         self.journal.flush()
+
+    @rank_zero_only
+    def resume(self, step: int) -> None:
+        """Go on after so many optimizer steps: what was logged of later ones no longer counts."""
+        self.journal.append(Resumed(step=step))
 
     @override
     def log_hyperparams(self, *_: Any, **__: Any) -> None:

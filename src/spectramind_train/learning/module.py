@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
@@ -20,7 +21,7 @@ from spectramind_train.v50.network import Batch, SpectrumModel
 
 
 class NonFiniteLossError(FloatingPointError):
-    """The loss is NaN or infinite; raised before the optimizer can write it into the weights."""
+    """The loss or its gradient is NaN or infinite; raised before the optimizer can write it into the weights."""
 
 
 def step_seed(seed: int, epoch: int, step: int, rank: int) -> int:
@@ -37,8 +38,9 @@ class SpectrumModule(LightningModule):
     split, so that copies which a distributed sampler adds count once. Randomness of a training step (dropout,
     augmentation) depends on (seed, epoch, step in epoch, rank) alone, so that a resumed training continues exactly.
 
-    Logged are ``train_loss_step`` of single steps and, at the end of an epoch, ``train_loss``, the mean over its
-    planets; and over the whole split at its end ``val_loss`` and ``val_score``, or ``test_loss`` and ``test_score``.
+    Logged are ``train_loss_step`` of single steps; where ``log_epoch_loss`` is called at the end of an epoch,
+    ``train_loss``, the mean over its planets; and over a whole split at its end ``val_loss`` and ``val_score``, or
+    ``test_loss`` and ``test_score``.
 
     Args:
         model: predicts (mu, sigma) from a batch.
@@ -72,7 +74,8 @@ class SpectrumModule(LightningModule):
         self.naive_sigma = naive_sigma
         self.augmentation = augmentation
         self.log_every_n_steps = log_every_n_steps
-        self._microbatch = (-1, 0)
+        self._losses: list[tuple[Tensor, int]] = []
+        self._loss_share = (0.0, 0.0)
         self._outputs: list[dict[str, Tensor]] = []
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -81,34 +84,57 @@ class SpectrumModule(LightningModule):
         return mu, sigma
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Loss of one batch; raises NonFiniteLossError before a bad one can change a weight."""
-        epoch, step = self._position()
-        seed = step_seed(self.seed, epoch, step, self.global_rank)
+        """The loss of one batch; one that is not finite makes every element of the gradient NaN."""
+        seed = step_seed(self.seed, self.current_epoch, batch_idx, self.global_rank)
         torch.manual_seed(seed)
         batch = augment(batch, self.augmentation, torch.Generator().manual_seed(seed))
         mu, sigma = self(batch)
-        loss = self.loss(mu, sigma, batch["target"])["loss"]
-        self._require_finite(loss, "training", f"epoch {epoch}, step {step}")
-        planets = len(batch["target"])
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=planets, sync_dist=True)
+        loss: Tensor = self.loss(mu, sigma, batch["target"])["loss"]
+        self._losses.append((loss.detach(), len(batch["target"])))
         if (self.trainer.global_step + 1) % self.log_every_n_steps == 0:
             self.log("train_loss_step", loss)
-        result: Tensor = loss
-        return result
+        # There are losses without a finite value whose gradient is finite; the optimizer must not take that either.
+        return loss * torch.where(loss.isfinite(), 1.0, math.nan)
 
-    def _position(self) -> tuple[int, int]:
-        """Epoch and batch within it, counted from the optimizer's steps.
+    def forget_bad_losses(self) -> bool:
+        """Leave losses that are not finite out of the epoch's mean; returns whether there were any."""
+        finite = [(loss, planets) for loss, planets in self._losses if math.isfinite(loss)]
+        found = len(finite) < len(self._losses)
+        self._losses = finite
+        return found
 
-        Lightning's own batch counter is one too low in a checkpoint taken within an epoch; the number of optimizer
-        steps is exact.
-        """
-        accumulate = self.trainer.accumulate_grad_batches
-        updates = max(1, math.ceil(self.trainer.num_training_batches / accumulate))
-        epoch, update = divmod(self.trainer.global_step, updates)
-        last, count = self._microbatch
-        count = count + 1 if last == self.trainer.global_step else 0
-        self._microbatch = (self.trainer.global_step, count)
-        return epoch, update * accumulate + count
+    def log_epoch_loss(self) -> None:
+        """Log ``train_loss`` at the end of an epoch; every process has to call it."""
+        shares = self._loss_shares()
+        if planets := sum(count for _, count in shares):
+            self.log("train_loss", sum(total for total, _ in shares) / planets)
+
+    def on_train_epoch_end(self) -> None:
+        """Begin another mean."""
+        self._losses, self._loss_share = [], (0.0, 0.0)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep each process's part of the mean loss of the epoch that has begun."""
+        checkpoint["loss_shares"] = self._loss_shares()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up this process's part of the mean loss."""
+        shares = checkpoint["loss_shares"]
+        if self.global_rank < len(shares):
+            self._loss_share = tuple(shares[self.global_rank])
+
+    def _loss_shares(self) -> list[tuple[float, float]]:
+        """Of each process, the sum of its planets' losses in this epoch, and their number."""
+        total, count = self._loss_share
+        for loss, planets in self._losses:
+            total, count = total + loss.item() * planets, count + planets
+        self._losses.clear()
+        self._loss_share = (total, count)
+        if self.trainer.world_size == 1:
+            return [self._loss_share]
+        gathered = self.all_gather(torch.tensor(self._loss_share, dtype=torch.float64, device=self.device))
+        assert isinstance(gathered, Tensor)  # noqa: S101
+        return [(total, count) for total, count in gathered.tolist()]
 
     def on_validation_epoch_start(self) -> None:
         """Forget what an interrupted epoch left."""

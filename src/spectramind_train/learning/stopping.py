@@ -94,8 +94,9 @@ class Stop(Callback):
         self._step = trainer.global_step
         self._agree(late=self.deadline is not None and time.time() + self._room_s(trainer) > self.deadline)
         self.requested = self.signal is not None or self.out_of_time
-        if self.requested or trainer.global_step == trainer.max_steps:
+        if trainer.global_step == trainer.max_steps:
             trainer.should_stop = True
+        if self.requested or trainer.should_stop:
             signals.busy(signals.SAVING_S)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,43 +1,190 @@
-"""Checkpoint files: written beside their final name, flushed, renamed, and loaded as tensors and primitives only."""
+"""Checkpoint files and their index: which there are, whether they are whole, and which are kept.
+
+A checkpoint is written beside its final name, flushed and renamed, and the index, with its sha256, is written last. So
+what the index lists is on the disk, at any moment; what it does not list is left over from a save that was cut short.
+"""
 
 from __future__ import annotations
 
-import io
-import os
+import hashlib
+import re
 import zipfile
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, Literal
 
-import torch
-from lightning.pytorch.plugins.io import TorchCheckpointIO
-from typing_extensions import override
+import msgspec
 
-from spectramind_config import ConfigError
+from spectramind_config import ConfigError, files
 from spectramind_train.run.atomic_files import write_atomically
 from spectramind_train.run.memory import require_readable
 
+INDEX = "index.json"
+_NEWEST_KEPT = 2
+_LARGEST_INDEX = 10_000_000
+_DAMAGED = ".damaged"
+_LEFTOVER = re.compile(r"\..+|epoch\d+-step\d+(-\d+)?\.ckpt")
+"""Names of unfinished files, and of checkpoints."""
 
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Lightning's checkpoints without its two weak spots.
 
-    Its own saving goes through the temporary directory, and across file systems a kill in between leaves a truncated
-    file; its loading runs whatever code a pickle holds.
+class Saved(msgspec.Struct, frozen=True):
+    """A checkpoint.
+
+    Attributes:
+        file: Its name in the folder.
+        sha256: Of its content, in hex.
+        epoch: Epochs that were done.
+        step: Optimizer steps that were done.
+        score: Validation score of its weights, higher is better; None where they have not been validated.
+        kept: Why it is kept: as one of the ``best``, as one of the ``last``, or as both.
     """
 
-    @override
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
-    ) -> None:
-        buffer = io.BytesIO()
-        torch.save(checkpoint, buffer)
-        write_atomically(Path(path), buffer.getvalue())
+    file: str
+    sha256: str
+    epoch: int
+    step: int
+    score: float | None
+    kept: tuple[Literal["best", "last"], ...] = ()
 
-    @override
-    def load_checkpoint(
-        self, path: str | os.PathLike[str], map_location: Any = None, weights_only: bool | None = None
-    ) -> dict[str, Any]:
-        return load_checkpoint(Path(path), map_location)
+
+class Index:
+    """The checkpoints in a folder, in the order in which they were saved.
+
+    Args:
+        folder: Where they lie.
+        entries: The checkpoints.
+    """
+
+    def __init__(self, folder: Path, entries: Sequence[Saved] = ()) -> None:
+        self.folder = folder
+        self.entries = list(entries)
+
+    @classmethod
+    def read(cls, folder: Path) -> Index:
+        """The index of a folder; empty where nothing has been saved.
+
+        Raises:
+            ConfigError: The index is damaged.
+        """
+        file = folder / INDEX
+        try:
+            entries = msgspec.json.decode(files.read(file, _LARGEST_INDEX), type=list[Saved])
+        except FileNotFoundError:
+            return cls(folder)
+        except OSError as error:
+            raise ConfigError(f"{file}: not an index of checkpoints: {error.strerror}") from None
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise ConfigError(f"{file}: the index of the checkpoints cannot be read: {error}") from None
+        for one in entries:
+            if Path(one.file).name != one.file or one.file.startswith("."):
+                raise ConfigError(f"{file}: {one.file!r} is no name of a checkpoint in its folder")
+        return cls(folder, entries)
+
+    @property
+    def newest(self) -> Saved | None:
+        """The checkpoint that was saved last."""
+        return self.entries[-1] if self.entries else None
+
+    @property
+    def best(self) -> Saved | None:
+        """The checkpoint with the best score, of several the oldest; None where none is kept for its score."""
+        return max((one for one in self.entries if "best" in one.kept), key=_score, default=None)
+
+    def is_whole(self, saved: Saved) -> bool:
+        """Whether a checkpoint's file is there with the content that was written."""
+        try:
+            require_readable(self.folder / saved.file)
+            with (self.folder / saved.file).open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == saved.sha256
+        except OSError:
+            return False
+
+    def add(self, content: bytes, *, epoch: int, step: int, score: float | None, best: int) -> Saved:
+        """Write a checkpoint, then the index, then remove what is no longer kept.
+
+        Args:
+            content: The file's content.
+            epoch: Epochs that are done.
+            step: Optimizer steps that are done.
+            score: Validation score of its weights, if known.
+            best: How many of the best to keep besides the last two; -1 keeps all.
+
+        Raises:
+            OSError: It cannot be written; all that was there before is as it was.
+        """
+        name = self._free_name(epoch, step)
+        saved = Saved(name, hashlib.sha256(content).hexdigest(), epoch, step, score)
+        kept = _kept([*self.entries, saved], best)
+        path = self.folder / name
+        try:
+            write_atomically(path, content)
+            self._write(kept)
+        except BaseException:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+            raise
+        gone = {one.file for one in self.entries} - {one.file for one in kept}
+        self.entries = kept
+        for file in gone:
+            with suppress(OSError):
+                (self.folder / file).unlink(missing_ok=True)
+        return kept[-1]
+
+    def repair(self, warn: Callable[[str], None]) -> None:
+        """Set damaged checkpoints aside, named by a warning each, and remove what cut-short saves have left.
+
+        To be called where nothing else writes in the folder.
+        """
+        damaged = [one for one in self.entries if not self.is_whole(one)]
+        for one in damaged:
+            file = self.folder / one.file
+            warn(f"{file}: the checkpoint is {'damaged' if file.is_file() else 'missing'}, so it is left out")
+            with suppress(OSError):
+                file.replace(file.with_name(file.name + _DAMAGED))
+        self.entries = [one for one in self.entries if one not in damaged]
+        listed = {one.file for one in self.entries}
+        with suppress(OSError):
+            if damaged:
+                self._write(self.entries)
+            for file in self.folder.iterdir():
+                if _LEFTOVER.fullmatch(file.name) and file.name not in listed:
+                    file.unlink()
+
+    def _write(self, entries: Sequence[Saved]) -> None:
+        write_atomically(self.folder / INDEX, msgspec.json.format(msgspec.json.encode(entries)) + b"\n")
+
+    def _free_name(self, epoch: int, step: int) -> str:
+        stem = f"epoch{epoch:03d}-step{step:06d}"
+        names = (f"{stem}.ckpt", *(f"{stem}-{number}.ckpt" for number in range(2, 1000)))
+        return next(name for name in names if not (self.folder / name).exists())
+
+
+def newest_whole(folder: Path, warn: Callable[[str], None]) -> Saved | None:
+    """The newest checkpoint of a folder whose content is what was written; damaged ones are named by a warning each.
+
+    Raises:
+        ConfigError: The index is damaged.
+    """
+    index = Index.read(folder)
+    for one in reversed(index.entries):
+        if index.is_whole(one):
+            return one
+        warn(f"{folder / one.file}: the checkpoint is damaged or missing: its sha256 is not that of the index")
+    return None
+
+
+def _kept(entries: Sequence[Saved], best: int) -> list[Saved]:
+    """The checkpoints to keep, each with the reason."""
+    scored = sorted((one for one in entries if one.score is not None), key=_score, reverse=True)
+    chosen = {"best": scored if best < 0 else scored[:best], "last": entries[-_NEWEST_KEPT:]}
+    reasons: dict[str, list[Any]] = {one.file: [name for name in chosen if one in chosen[name]] for one in entries}
+    return [msgspec.structs.replace(one, kept=tuple(reasons[one.file])) for one in entries if reasons[one.file]]
+
+
+def _score(saved: Saved) -> float:
+    return float("-inf") if saved.score is None else saved.score
 
 
 def load_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
@@ -46,6 +193,8 @@ def load_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     Raises:
         ConfigError: The file is damaged, or holds anything else.
     """
+    import torch  # Whoever only looks at a run's checkpoints need not wait for it.
+
     try:
         require_readable(path)
         _require_stored(path)

@@ -6,7 +6,8 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -16,22 +17,21 @@ import msgspec
 from spectramind_config import ConfigError, EffectiveConfig, Problem
 from spectramind_config.host import Host
 from spectramind_train.run.atomic_files import making, sweep, write_atomically
+from spectramind_train.run.checkpoints import Index, Saved, newest_whole
 from spectramind_train.run.liveness import Process
 from spectramind_train.run.manifest import (
     CheckpointRecord,
     DataRecord,
-    Kind,
     Manifest,
+    Resumption,
     Status,
     now,
     read_manifest,
-    sha256_of,
     write_manifest,
 )
-from spectramind_train.run.memory import require_readable
 from spectramind_train.run.plan import RunPlan
 
-LAST_CHECKPOINT = "last.ckpt"
+_RESUMABLE = ("walltime", "interrupted", "failed", "lost")
 _RESERVE = ".end"
 _RESERVE_BYTES = 4096
 
@@ -134,13 +134,18 @@ class Run:
                 return
         write_manifest(self.manifest, newest)
 
-    def finish(self, status: Status, best: Path | None = None, error: str | None = None) -> None:
+    def finish(self, status: Status, error: str | None = None) -> None:
         """Record how the run ended, and every checkpoint with its sha256."""
-        kinds: dict[Path | None, Kind] = {best: "best", self.checkpoints / LAST_CHECKPOINT: "last"}
-        self.manifest.checkpoints = [
-            CheckpointRecord(str(file.relative_to(self.path)), sha256_of(file), kinds.get(file, "other"))
-            for file in sorted(self.checkpoints.glob("*.ckpt"))
-        ]
+        with suppress(ConfigError):
+            index = Index.read(self.checkpoints)
+            self.manifest.checkpoints = [
+                CheckpointRecord(
+                    f"{self.checkpoints.name}/{one.file}",
+                    one.sha256,
+                    "best" if one == index.best else "last" if one == index.newest else "other",
+                )
+                for one in index.entries
+            ]
         self.manifest.status, self.manifest.error, self.manifest.finished = status, error, now()
         try:
             self.write()
@@ -158,27 +163,81 @@ class Run:
             file.flush()
             os.fsync(file.fileno())
 
-    def checkpoint(self) -> Path:
-        """The best checkpoint, or the last where none was better, verified against the manifest.
+    def checkpoint(self, warn: Callable[[str], None] = warnings.warn) -> Path:
+        """The best checkpoint that is whole, or the newest where none is kept for its score.
+
+        Args:
+            warn: Where damaged ones are named.
 
         Raises:
-            ConfigError: The run has no checkpoint, or its file is damaged.
+            ConfigError: The run has no checkpoint, or none is whole.
         """
-        records = {record.kind: record for record in self.manifest.checkpoints}
-        record = records.get("best") or records.get("last")
-        if record is None:
+        index = Index.read(self.checkpoints)
+        best = sorted((one for one in index.entries if "best" in one.kept), key=lambda one: one.score or 0.0)
+        candidates = list(dict.fromkeys([*reversed(best), *reversed(index.entries)]))
+        if not candidates:
             raise ConfigError(f"{self.path}: the run has no checkpoint; it is {self.manifest.describe()}")
-        file = _inside(self.path, record.file, f"{self.path}: the manifest's checkpoint")
+        damaged: list[str] = []
+        for one in candidates:
+            file = _inside(self.path, f"{self.checkpoints.name}/{one.file}", f"{self.path}: a checkpoint")
+            if index.is_whole(one):
+                for problem in damaged:
+                    warn(f"{problem}; {one.file} is used")
+                return file
+            what = "damaged: its sha256 is not that of the index" if file.exists() else "missing"
+            damaged.append(f"{file}: the checkpoint is {what}")
+        raise ConfigError("\n".join(damaged))
+
+    def require_resumable(self, warn: Callable[[str], None]) -> Saved:
+        """The newest whole checkpoint, from which the run can go on.
+
+        Args:
+            warn: Where damaged ones are named.
+
+        Raises:
+            ConfigError: The run is done or running, or has no checkpoint that is whole.
+        """
+        state = self.manifest.state()
+        if state == "unknown":
+            warn(f"{self.path} is {self.manifest.describe()}")
+        elif state not in _RESUMABLE:
+            raise ConfigError(f"{self.path}: the run cannot be resumed: it is {self.manifest.describe()}")
+        newest = newest_whole(self.checkpoints, warn)
+        if newest is None:
+            raise ConfigError(f"{self.path}: the run cannot be resumed: it has no whole checkpoint")
+        return newest
+
+    def resume(
+        self, config: EffectiveConfig, plan: RunPlan, host: Host, data: DataRecord, warn: Callable[[str], None]
+    ) -> None:
+        """Take the run up again: clean up after its last process, and record this one.
+
+        Args:
+            config: What it goes on with; its science is the run's.
+            plan: How this host does it.
+            host: This host.
+            data: The planets.
+            warn: Where damaged checkpoints are named.
+
+        Raises:
+            ConfigError: The planets are not those of the run, or it cannot be written.
+        """
+        before = self.manifest
+        if before.data is None or (before.data.fingerprint, before.data.planets) != (data.fingerprint, data.planets):
+            raise ConfigError(f"{self.path}: the run cannot be resumed: {data.root} does not hold its planets any more")
+        sweep(self.path, self.checkpoints)
+        index = Index.read(self.checkpoints)
+        index.repair(warn)
+        step = index.newest.step if index.newest else 0
+        self.manifest = Manifest.of(before.run_id, config, plan, host)
+        self.manifest.started, self.manifest.data = before.started, data
+        self.manifest.resumed = [*before.resumed, Resumption(now(), step)]
         try:
-            require_readable(file)
-            digest = sha256_of(file)
-        except FileNotFoundError:
-            raise ConfigError(f"{file}: the checkpoint is missing") from None
+            self.claim()
+            write_atomically(self.path / "config.yaml", config.to_yaml().encode())
+            self.write()
         except OSError as error:
-            raise ConfigError(f"{file}: not a checkpoint: {error.strerror}") from None
-        if digest != record.sha256:
-            raise ConfigError(f"{file}: the checkpoint is damaged: its sha256 differs from the manifest's")
-        return file
+            raise _cannot_start(self.path, error) from error
 
 
 def _inside(folder: Path, name: str, what: str) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib.metadata
 import os
 import platform
@@ -77,6 +76,13 @@ class GitState(msgspec.Struct, frozen=True):
     dirty: bool
 
 
+class Resumption(msgspec.Struct, frozen=True):
+    """When a run was taken up again (UTC, ISO 8601), and after how many optimizer steps."""
+
+    time: str
+    step: int
+
+
 class Manifest(msgspec.Struct, kw_only=True):
     """Everything that is needed to know, compare and repeat a run; times are UTC in ISO 8601.
 
@@ -91,6 +97,7 @@ class Manifest(msgspec.Struct, kw_only=True):
     finished: str | None = None
     error: str | None = None
     process: Process | None = None
+    resumed: list[Resumption] = []
     overrides: list[str]
     profiles: dict[str, str]
     config: dict[str, Any]
@@ -185,12 +192,6 @@ def read_manifest(path: Path) -> Manifest:
             f"{SCHEMA_VERSION}; use the version that wrote it"
         )
     return manifest
-
-
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file's content, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def now() -> str:
