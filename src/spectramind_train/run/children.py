@@ -52,12 +52,20 @@ def load(_: int) -> None:
     signals.answer(signal.SIG_IGN)
 
 
+def kill_workers() -> None:
+    """Kill the workers of this process, pools' and loaders' alike; that a loader lost one is no news then."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for worker in multiprocessing.active_children():
+        worker.kill()
+
+
 def _follow_starter() -> None:
     if (starter := multiprocessing.parent_process()) is not None and starter.pid is not None:
         follow(starter.pid)
 
 
 def _leave(number: int, _: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)  # The pool sends it again, which must not cut the cleaning short.
     raise signals.Interrupted(number)
 
 

@@ -96,9 +96,10 @@ def _reason(failures: dict[int, ProcessFailure], processes: int) -> Exception | 
 
     rank, first = min(failures.items(), key=lambda item: late(item[1]))
     message = first.message
-    text, trace = "", ""
+    name, text, trace = "", "", ""
     if isinstance(message, dict):
-        text, trace = message["message"].partition(": ")[2], message["extraInfo"]["py_callstack"]
+        name, _, text = message["message"].partition(": ")
+        trace = message["extraInfo"]["py_callstack"].rstrip()
     if first.exitcode == MISTAKE:
         return ConfigError(text)
     if -first.exitcode in signals.SIGNALS:
@@ -108,7 +109,7 @@ def _reason(failures: dict[int, ProcessFailure], processes: int) -> Exception | 
         return ProcessFailedError(f"{who} was killed (SIGKILL), most likely for lack of memory")
     if first.exitcode < 0:
         return ProcessFailedError(f"{who} was killed by {first.signal_name()}")
-    return ProcessFailedError(f"{who} failed\n{trace.rstrip()}")
+    return ProcessFailedError(f"{who}: {text}" if name == ProcessFailedError.__name__ else f"{who} failed\n{trace}")
 
 
 def _quieten() -> None:
