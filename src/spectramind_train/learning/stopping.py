@@ -130,7 +130,7 @@ class Stop(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if isinstance(exception, signals.Interrupted):  # It hung; to wait for loaders takes longer than there is.
-            children.kill_workers()
+            children.kill_loaders()
 
     def _validated(self) -> bool:
         """Note how long the validation took that has ended with its checkpoint, if one has since last asked."""

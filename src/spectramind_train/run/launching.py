@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from torch.distributed.elastic.agent.server.api import WorkerGroup, WorkerSpec
 from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
+from torch.distributed.elastic.events.api import Event, EventSource
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 from torch.distributed.elastic.rendezvous import RendezvousParameters, registry
@@ -37,6 +38,10 @@ class _Agent(LocalElasticAgent):
         with signals.blocked():
             started: dict[int, Any] = super()._start_workers(worker_group)
         return started
+
+    def _construct_event(self, state: str, source: EventSource, *_: Any, **__: Any) -> Event:
+        # Nobody reads events, and torch's own ask a name server for the host's name each time.
+        return Event(state, source)
 
 
 def launch(module: str, arguments: Sequence[str], processes: int) -> None:
