@@ -117,3 +117,33 @@ def test_several_nodes_are_refused_with_who_asked_for_them() -> None:
         assert "command line" in message
         assert "run instead: spectramind train trainer.num_nodes=1" in message
     assert planned(LAPTOP, "trainer.num_nodes=2", "local=hpc").num_nodes == 1
+
+
+def test_several_processes_share_a_cpu() -> None:
+    """``trainer=ddp_sim`` plans two processes, or as many as are asked for, and deals the cores out to them."""
+    found = planned(LAPTOP, "trainer=ddp_sim")
+    assert (found.accelerator, found.devices, found.world_size, found.strategy) == ("cpu", 2, 2, "ddp")
+    assert (found.threads, found.num_workers, found.sync_batchnorm) == (2, (2, 2, 2), False)
+    assert planned(LAPTOP, "trainer.cpu_processes=8", "local.devices=cpu").threads == 1
+    assert planned(LAPTOP, "trainer=ddp_sim", "trainer.cpu_processes=1").devices == 1
+
+
+def test_a_simulation_of_processes_leaves_gpus_alone() -> None:
+    """Where devices are automatic it takes the CPU, and says so where there is better; GPUs asked for are refused."""
+    for host, loud in ((A100, True), (MAC, True), (LAPTOP, False), (LOST, False)):
+        found = planned(host, "trainer=ddp_sim")
+        assert (found.accelerator, found.devices) == ("cpu", 2)
+        (decision,) = (one for one in found.decisions if one.setting == "devices")
+        assert (decision.effective, decision.loud) == ("cpu", loud)
+    for host in (A100, LAPTOP):
+        message = refused(host, "trainer=ddp_sim", "local.devices=2")
+        assert "trainer.cpu_processes=2 trains on the CPU" in message
+        assert "run instead: spectramind train trainer=ddp_sim local.devices=cpu" in message
+    assert "local.devices=cpu" in refused(MAC, "trainer=ddp_sim", "local.devices=mps")
+
+
+def test_the_number_of_processes_is_science_on_a_cpu_too() -> None:
+    """Each process takes a batch of its own; where the work runs is not science, how many share it is."""
+    one, two = (compose([f"trainer.cpu_processes={count}"]) for count in (1, 2))
+    assert one.science_fingerprint != two.science_fingerprint
+    assert two.science_fingerprint == two.with_overrides(["local.devices=cpu"]).science_fingerprint

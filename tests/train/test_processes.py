@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import os
-import signal
-import time
+import math
 from pathlib import Path
 
 import pytest
 
 from spectramind_config import ConfigError, compose
 from spectramind_config.host import Host
+from spectramind_train.cli import main
 from spectramind_train.learning.processes import learn_in_processes
+from spectramind_train.run.children import ProcessFailedError
 from spectramind_train.run.directory import Run
+from spectramind_train.run.launching import launch
 from spectramind_train.run.plan import RunPlan, plan
 from spectramind_train.run.terminal import Terminal
 from spectramind_train.training import train
@@ -25,10 +26,9 @@ def test_two_processes_train_one_model(small: list[str], tmp_path: Path, monkeyp
     for name, value in {"JOB_ID": "1", "JOB_NAME": "train", "NTASKS": "1", "PROCID": "0", "LOCALID": "0"}.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
     monkeypatch.setenv("SM_MLFLOW_DIR", str(tmp_path / "mlruns"))
-    config = compose([*small, f"local.output_dir={tmp_path}", "local.max_epochs=2", "local.mlflow.enabled=true"])
-    host = Host.detect()
-    two = dataclasses.replace(plan(config, host), devices=2, strategy="ddp", num_workers=(0, 0, 0), threads=1)
-    outcome = train(config, two, host, Terminal(silent=True))
+    more = ["trainer=ddp_sim", f"local.output_dir={tmp_path}", "local.max_epochs=2", "local.mlflow.enabled=true"]
+    config, host = compose([*small, *more]), Host.detect()
+    outcome = train(config, plan(config, host), host, Terminal(silent=True))
     assert outcome.exit_code == 0
     manifest = outcome.run.manifest
     assert manifest.status == "completed"
@@ -56,27 +56,71 @@ def two(tmp_path: Path) -> tuple[Run, RunPlan]:
     return run, dataclasses.replace(alone, devices=2)
 
 
-def test_a_process_that_fails_says_why_itself(two: tuple[Run, RunPlan], capfd: pytest.CaptureFixture[str]) -> None:
-    """Its own message stands on stderr without a traceback, and the run ends with one of which process it was."""
-    with pytest.raises(ConfigError, match=r"process [01] of 2 failed, see above"):
-        learn_in_processes(*two)
-    error = capfd.readouterr().err
-    assert "no run here" in error
-    assert "Traceback" not in error
-
-
-def test_a_signal_while_the_processes_start_ends_them(
-    two: tuple[Run, RunPlan], monkeypatch: pytest.MonkeyPatch
+def test_a_mistake_that_a_process_finds_is_one_message(
+    two: tuple[Run, RunPlan], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """SIGTERM before there is anything to save: exit code 143, not a mistake of the user's."""
-    pause = time.sleep
+    """It is that of the process, told once, by whoever started it; the agent has nothing to add."""
+    with pytest.raises(ConfigError, match="no run here"):
+        learn_in_processes(*two, deadline=None)
+    assert capfd.readouterr() == ("", "")
 
-    def kill_and_pause(seconds: float) -> None:
-        monkeypatch.setattr("spectramind_train.run.launching.time.sleep", pause)
-        os.kill(os.getpid(), signal.SIGTERM)
-        pause(seconds)
 
-    monkeypatch.setattr("spectramind_train.run.launching.time.sleep", kill_and_pause)
-    with pytest.raises(SystemExit) as caught:
-        learn_in_processes(*two)
-    assert caught.value.code == 143
+def test_a_loss_that_is_not_finite_is_a_mistake_in_two_processes_too(
+    small: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """One message, exit code 2, status failed."""
+    settings = ["trainer=ddp_sim", "model.width=8", "optimizer.lr=1e30", "optimizer.warmup_fraction=0"]
+    assert main(["train", *small, *settings, f"local.output_dir={tmp_path}"]) == 2
+    error = capfd.readouterr().err
+    assert error.count("loss is") == 1
+    assert "Traceback" not in error
+    assert '"status": "failed"' in (tmp_path / "run_manifest.json").read_text()
+
+
+FAILING = """
+import os, signal, sys
+from spectramind_train.run import signals
+signals.of_rank()
+from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+if os.environ["RANK"] == "1":
+    {first}
+signal.pause()
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "words"),
+    [
+        (
+            "os.kill(os.getpid(), signal.SIGKILL)",
+            r"process 1 of 2 was killed \(SIGKILL\), most likely for lack of memory",
+        ),
+        ("os.abort()", "process 1 of 2 was killed by SIGABRT"),
+        (
+            "try: 1 / 0\n    except ZeroDivisionError as e: get_error_handler().record_exception(e); sys.exit(1)",
+            r"process 1 of 2 failed\n(?s:.*)ZeroDivisionError: division by zero",
+        ),
+    ],
+    ids=["killed", "aborted", "failed"],
+)
+def test_the_first_process_that_fails_is_told(
+    first: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others are ended, at once where they train nothing yet; how it failed is no mistake of the user's."""
+    (tmp_path / "failing.py").write_text(FAILING.format(first=first))
+    monkeypatch.chdir(tmp_path)  # Where ``python -m`` looks first.
+    with pytest.raises(ProcessFailedError, match=words):
+        launch("failing", [], 2)
+
+
+def test_the_same_steps_in_one_and_two_processes(small: list[str], tmp_path: Path) -> None:
+    """A batch of four in each of two is a batch of eight in one, to the accuracy of single precision."""
+    same = ["model.width=8", "local.max_epochs=1", "trainer.max_steps=1", "local.dev.log_every_n_steps=1"]
+    losses = []
+    for number, more in enumerate((["data.batch_size=4", "trainer=ddp_sim"], ["data.batch_size=8"])):
+        folder = tmp_path / str(number)
+        assert main(["train", *small, *same, *more, f"local.output_dir={folder}"]) == 0
+        (table,) = folder.glob("*/metrics.csv")
+        with table.open() as file:
+            losses.append([float(row["val_loss"]) for row in csv.DictReader(file) if row["val_loss"]])
+    assert math.isclose(losses[0][0], losses[1][0], rel_tol=1e-2)

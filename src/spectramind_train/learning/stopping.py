@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import distributed
 
-from spectramind_train.run import signals
+from spectramind_train.run import children, signals
 
 MARGIN_S: Final = 10.0
 """Seconds before the wall-clock limit that are kept for what cannot be measured before: figures, the manifest, exit."""
@@ -56,8 +56,16 @@ class Stop(Callback):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let signals end the process again; one that came after the last step has ended the training all the same."""
+        """Let signals end the process again; one that came after the last step has ended the training all the same.
+
+        Raises:
+            ProcessFailedError: A loader's worker was killed.
+        """
         self._deferred.close()
+        if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
+            raise children.ProcessFailedError(
+                "a process that loads planets died, most likely for lack of memory; use fewer (local.num_workers)"
+            ) from error
         number = signals.received()
         if kind is None and number is not None and self.signal is None:
             if self._group is not None:
@@ -120,6 +128,10 @@ class Stop(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.signal is None:
             self._agree(late=self.out_of_time)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        if isinstance(exception, signals.Interrupted):  # It hung; to wait for loaders takes longer than there is.
+            children.kill_loaders()
 
     def _validated(self) -> bool:
         """Note how long the validation took that has ended with its checkpoint, if one has since last asked."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import multiprocessing
 import os
@@ -52,12 +53,26 @@ def load(_: int) -> None:
     signals.answer(signal.SIG_IGN)
 
 
+def kill_loaders() -> None:
+    """Kill the workers of this process's loaders; that one of them has died is no news then."""
+    workers = [worker for worker in multiprocessing.active_children() if worker.daemon]
+    if workers:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for worker in workers:
+        worker.kill()
+
+
+# At the end of a process whose training failed, Python asks them by SIGTERM, and would wait for ever.
+atexit.register(kill_loaders)
+
+
 def _follow_starter() -> None:
     if (starter := multiprocessing.parent_process()) is not None and starter.pid is not None:
         follow(starter.pid)
 
 
 def _leave(number: int, _: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)  # The pool sends it again, which must not cut the cleaning short.
     raise signals.Interrupted(number)
 
 

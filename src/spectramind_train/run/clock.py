@@ -16,6 +16,7 @@ from spectramind_config import ConfigError
 
 _SEEN: Final = 8
 _SEEN_S: Final = 5.0
+_SLOW_S: Final = 1.0
 _imported = time.time()
 _within: ContextVar[float | None] = ContextVar("within", default=None)
 
@@ -58,7 +59,8 @@ class Forecast:
     """Ends long work early that cannot be done in time, as soon as some of it shows how long the rest will take.
 
     What is estimated from is the pace of the last few steps, at least five seconds of them, so that planets that came
-    from a cache at first do not count. It is called as work is reported: with what is done, and all.
+    from a cache at first do not count. Where the time is up already, one slow step is enough. It is called as work is
+    reported: with what is done, and all.
 
     By when it has to be done is what ``within`` says around it.
 
@@ -87,7 +89,8 @@ class Forecast:
             return
         seconds = (total - done) * (now - then) / (done - before)
         telling = len(self._seen) > _SEEN and now - then > _SEEN_S
-        if now > self.deadline or (telling and now + seconds > self.deadline):
+        slow = now - self._seen[-2][0] > _SLOW_S
+        if (telling and now + seconds > self.deadline) or (slow and now > self.deadline):
             ends = datetime.fromtimestamp(self.deadline).astimezone().strftime("%H:%M:%S")
             raise ConfigError(
                 f"{self.task}: {done} of {total} are done, and the rest needs about {_words(seconds)}, but by "

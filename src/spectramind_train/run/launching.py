@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from torch.distributed.elastic.agent.server.api import WorkerGroup, WorkerSpec
 from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
+from torch.distributed.elastic.events.api import Event, EventSource
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 from torch.distributed.elastic.rendezvous import RendezvousParameters, registry
@@ -37,6 +38,10 @@ class _Agent(LocalElasticAgent):
         with signals.blocked():
             started: dict[int, Any] = super()._start_workers(worker_group)
         return started
+
+    def _construct_event(self, state: str, source: EventSource, *_: Any, **__: Any) -> Event:
+        # Nobody reads events, and torch's own ask a name server for the host's name each time.
+        return Event(state, source)
 
 
 def launch(module: str, arguments: Sequence[str], processes: int) -> None:
@@ -96,9 +101,10 @@ def _reason(failures: dict[int, ProcessFailure], processes: int) -> Exception | 
 
     rank, first = min(failures.items(), key=lambda item: late(item[1]))
     message = first.message
-    text, trace = "", ""
+    name, text, trace = "", "", ""
     if isinstance(message, dict):
-        text, trace = message["message"].partition(": ")[2], message["extraInfo"]["py_callstack"]
+        name, _, text = message["message"].partition(": ")
+        trace = message["extraInfo"]["py_callstack"].rstrip()
     if first.exitcode == MISTAKE:
         return ConfigError(text)
     if -first.exitcode in signals.SIGNALS:
@@ -108,7 +114,7 @@ def _reason(failures: dict[int, ProcessFailure], processes: int) -> Exception | 
         return ProcessFailedError(f"{who} was killed (SIGKILL), most likely for lack of memory")
     if first.exitcode < 0:
         return ProcessFailedError(f"{who} was killed by {first.signal_name()}")
-    return ProcessFailedError(f"{who} failed\n{trace.rstrip()}")
+    return ProcessFailedError(f"{who}: {text}" if name == ProcessFailedError.__name__ else f"{who} failed\n{trace}")
 
 
 def _quieten() -> None:
