@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -50,8 +51,14 @@ class Server:
         command += ["--artifacts-destination", str(self.folder)]
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = {**os.environ, "PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true"}
+        environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # Workers that nobody here needs.
         self.process = subprocess.Popen(
-            command, cwd=self.folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command,
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         until(self.answers, "the MLflow server answers")
 
@@ -62,9 +69,9 @@ class Server:
         return False
 
     def stop(self) -> None:
-        """Stop it."""
-        self.process.terminate()
-        self.process.wait(timeout=60)
+        """Kill it, and the processes that it has started."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
 
 class Gate:
@@ -85,13 +92,18 @@ class Gate:
         self.authorizations: set[str | None] = set()
         self.sent = 0
         self.open = threading.Event()
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.port = free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        self.listen()
+
+    def listen(self) -> None:
+        """Be there."""
+        self._http = ThreadingHTTPServer(("127.0.0.1", self.port), self._handler())
         self._http.daemon_threads = True
-        self.address = f"127.0.0.1:{self._http.server_port}"
         threading.Thread(target=self._http.serve_forever, daemon=True).start()
 
     def close(self) -> None:
-        """Let everybody go."""
+        """Let everybody go, and be there no more."""
         self.open.set()
         self._http.shutdown()
         self._http.server_close()

@@ -162,24 +162,20 @@ def test_a_server_that_is_down_is_told_later(
     check(server.uri, one.run)
 
 
-def test_a_server_that_dies_in_the_middle_gets_the_backlog_once(tmp_path: Path) -> None:
-    """It is stopped while metrics come, and started again before the run ends."""
-    server = Server(tmp_path)
-    try:
-        one = Tracked(server.uri, tmp_path)
-        one.log(10)
-        position = one.run.path / "tracking.json"
-        until(lambda: position.exists() and json.loads(position.read_bytes()).get("steps"), "some metrics arrive")
-        server.stop()
-        one.log(30)
-        server.start()
-        one.log(10)
-        until(lambda: json.loads(position.read_bytes())["steps"].get("train_loss") == STEPS - 1, "the backlog arrives")
-        one.finish()
-        assert one.sync() == 0
-        check(server.uri, one.run)
-    finally:
-        server.stop()
+def test_a_server_that_dies_in_the_middle_gets_the_backlog_once(gate: Gate, server: Server, tmp_path: Path) -> None:
+    """It goes away while metrics come, and is there again before the run ends."""
+    one = Tracked(f"http://{gate.address}", tmp_path)
+    one.log(10)
+    position = one.run.path / "tracking.json"
+    until(lambda: position.exists() and json.loads(position.read_bytes()).get("steps"), "some metrics arrive")
+    gate.close()
+    one.log(30)
+    gate.listen()
+    one.log(10)
+    until(lambda: json.loads(position.read_bytes())["steps"]["train_loss"] == STEPS - 1, "the backlog arrives")
+    one.finish()
+    assert one.sync() == 0
+    check(server.uri, one.run)
 
 
 @pytest.mark.parametrize("manner", ["error", "lost"])
