@@ -66,7 +66,7 @@ def test_a_config_with_odd_texts_is_shown_and_read_back(text: str) -> None:
 
 
 def test_only_regular_files_are_read(tmp_path: Path) -> None:
-    """A pipe nobody writes to, a device without end, a folder, a socket, a file beyond the limit: each has its reason."""
+    """A pipe nobody writes to, a device without end, a folder, a file beyond the limit: each has its reason."""
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "large").write_bytes(b"12345")
     with pytest.raises(OSError, match="a pipe"):

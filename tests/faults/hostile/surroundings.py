@@ -14,6 +14,7 @@ from .jail import Ended
 
 TINY = "trainer=ci_fast trainer.max_steps=2 data.simulation.planets=4 data.simulation.airs_frames=40 local.devices=cpu"
 TINY += " model.width=8"
+LONG = "trainer.max_steps=300 trainer.max_epochs=300"
 NOBODY = 54_321
 """A user without an entry among the users."""
 
@@ -163,8 +164,8 @@ PLACES = [
     Place("a working folder of bad UTF-8", "mkdir $'a\\xff'; cd $'a\\xff'; spectramind train $TINY", (0, 2)),
     Place("a working folder with a newline", "mkdir $'a\\nb'; cd $'a\\nb'; spectramind train $TINY", after="true"),
     Place("a working folder with escapes", "mkdir $'a\\x1b[2J'; cd $'a\\x1b[2J'; spectramind train $TINY"),
-    Place("a file-size limit of 100 kB", "ulimit -f 100; spectramind train $TINY", (0, 2)),
-    Place("a file-size limit of none", "ulimit -f 0; spectramind train $TINY", (2,)),
+    Place("a file-size limit of 100 kB", "(ulimit -f 100; spectramind train $TINY) > >(cat) 2> >(cat >&2)", (0, 2)),
+    Place("a file-size limit of none", "(ulimit -f 0; spectramind train $TINY) > >(cat) 2> >(cat >&2)", (2,)),
     Place("few open files", "ulimit -n 40; spectramind train $TINY", (0, 2)),
     Place(
         "an nvidia-smi that prints nonsense",
@@ -200,6 +201,20 @@ PLACES = [
         "an nvidia-smi of nan",
         "PATH=$PLACE:$PATH spectramind train $TINY local.devices=cpu",
         before="printf '#!/bin/sh\\necho 0, GPU-1, T4, nan\\n' >nvidia-smi; chmod +x nvidia-smi",
+    ),
+    Place(
+        "a run's folder that goes",
+        "spectramind train $TINY $LONG & "
+        "until ls outputs/*/metrics.csv || ! kill -0 $!; do sleep 0.1; done >/dev/null 2>&1; "
+        "rm -rf outputs; wait $!",
+        (0, 2),
+    ),
+    Place(
+        "a run's folder that becomes a file",
+        "spectramind train $TINY $LONG & "
+        "until ls outputs/*/metrics.csv || ! kill -0 $!; do sleep 0.1; done >/dev/null 2>&1; "
+        "mv outputs gone; touch outputs; wait $!",
+        (0, 2),
     ),
     Place("an odd COLUMNS", "COLUMNS=-5 spectramind config explain"),
     Place("a terminal that nobody knows", "TERM=$'\\x1b[2J' COLUMNS=x spectramind train --help"),
@@ -242,7 +257,7 @@ def attempt(place: Place, folder: Path, *, cache: Path | None = None, limit_s: f
 def _environment(place: Place, folder: Path, cache: Path | None) -> Mapping[str, str]:
     names = ("SM_CACHE_DIR", "SM_OUTPUT_DIR", "SM_DATA_ROOT", "SM_MLFLOW_DIR", "SM_PROFILES", *place.without)
     found = {name: value for name, value in os.environ.items() if name not in names}
-    found |= {"TINY": TINY, "PLACE": str(folder), "OMP_NUM_THREADS": "1", "SM_OUTPUT_DIR": "outputs"}
+    found |= {"TINY": TINY, "LONG": LONG, "PLACE": str(folder), "OMP_NUM_THREADS": "1", "SM_OUTPUT_DIR": "outputs"}
     if cache is not None and "SM_CACHE" not in place.line and not place.nobody:
         found["SM_CACHE_DIR"] = str(cache)
     return found | place.variables

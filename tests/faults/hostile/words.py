@@ -246,6 +246,7 @@ _MAY_WORK = {
     "a float of 100 000 digits",
     "a glob",
     "40 interpolations deep",
+    "40 functions",
     "brackets in quotes",
     "an interpolation of 900 defaults",
     "19 000 backslashes",

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import shutil
+import struct
+import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,6 +102,27 @@ class World:
             shutil.move(content, file)
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
         return self.with_manifest(self.manifest | {"checkpoints": [record("checkpoints/best.ckpt", digest)]})
+
+
+def bomb(members: dict[str, bytes], name: str, start: bytes, zeros: int) -> bytes:
+    """A zip whose member ``name`` starts in some way and goes on with so many zeros, written in no time.
+
+    Its checksum is wrong, which nobody can know who has not unpacked it all.
+    """
+    stream = zlib.compressobj(9, zlib.DEFLATED, -15)
+    first = stream.compress(start) + stream.flush(zlib.Z_FULL_FLUSH)
+    block = stream.compress(b"\0" * (1 << 20)) + stream.flush(zlib.Z_FULL_FLUSH)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for other, content in members.items():
+            file.writestr(other, content)
+        file.writestr(name, first + block * (zeros >> 20) + stream.flush())
+        info = file.getinfo(name)
+        info.compress_type, info.file_size = zipfile.ZIP_DEFLATED, len(start) + zeros
+    found = bytearray(buffer.getvalue())
+    struct.pack_into("<H", found, info.header_offset + 8, zipfile.ZIP_DEFLATED)
+    struct.pack_into("<L", found, info.header_offset + 22, info.file_size)
+    return bytes(found)
 
 
 def record(file: str, sha256: str) -> dict[str, str]:
