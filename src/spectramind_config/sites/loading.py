@@ -68,6 +68,7 @@ def load(root: Root) -> None:
         if root.name in _LOADING or (loaded is not None and loaded.is_current(variable)):
             return  # A profile's own module may compose; and another thread may have been faster.
         _LOADING.add(root.name)
+        failures: _Failures = {}
         try:
             for patience in reversed(range(_PATIENCE)):
                 with suppress(_UnsettledError):
