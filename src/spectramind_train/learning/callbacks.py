@@ -18,9 +18,7 @@ from spectramind_train.learning.module import NonFiniteLossError, SpectrumModule
 from spectramind_train.run.terminal import Terminal
 from spectramind_train.run.tracking import Tracker
 
-AGREE_EVERY = 10
-"""Steps between two at which the processes of a group agree on what only one of them may know."""
-
+_AGREE_EVERY = 10
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -65,7 +63,7 @@ class Stop(Callback):
         late = self.limit_s is not None and time.monotonic() - self.started > self.limit_s
         stop = self.signal is not None or late
         if trainer.world_size > 1:
-            stop = batch_idx % AGREE_EVERY == 0 and trainer.strategy.reduce_boolean_decision(stop, all=False)
+            stop = batch_idx % _AGREE_EVERY == 0 and trainer.strategy.reduce_boolean_decision(stop, all=False)
         if stop:
             # Another process may have been the one that is late; a signal reaches all of them.
             self.requested, self.out_of_time = True, self.signal is None

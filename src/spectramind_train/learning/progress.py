@@ -15,9 +15,12 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from typing_extensions import override
 
 from spectramind_config import ConfigError
-from spectramind_train.learning.callbacks import AGREE_EVERY, Stop
+from spectramind_train.learning.callbacks import Stop
 from spectramind_train.run.checkpoints import Index, load_checkpoint
 from spectramind_train.run.terminal import Terminal
+
+_AGREE_EVERY = 10
+"""Steps between two at which the processes of a group ask each other whether it is time for a checkpoint."""
 
 
 class StoppedError(Exception):
@@ -191,7 +194,7 @@ class Progress(Callback):
 
     def _is_late(self, trainer: Trainer) -> bool:
         """Whether it is time for a checkpoint, by the clock of any process."""
-        if self.every_s is None or (trainer.world_size > 1 and trainer.global_step % AGREE_EVERY):
+        if self.every_s is None or (trainer.world_size > 1 and trainer.global_step % _AGREE_EVERY):
             return False
         late = time.monotonic() - self._saved_at >= self.every_s
         return late if trainer.world_size == 1 else trainer.strategy.reduce_boolean_decision(late, all=False)
