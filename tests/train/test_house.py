@@ -54,6 +54,6 @@ def test_configs_come_through_the_front_door() -> None:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("spectramind_config"):
                 allowed = {"spectramind_config", "spectramind_config.host", "spectramind_config.errors"}
-                commands = {f"spectramind_config.commands{name}" for name in ("", ".jobs", ".command", ".program")}
-                allowed |= commands if path.name == "cli.py" else set()
+                names = {"cli.py": ("", ".jobs", ".command", ".program"), "resumption.py": (".command", ".configs")}
+                allowed |= {f"spectramind_config.commands{name}" for name in names.get(path.name, ())}
                 assert node.module in allowed, path

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import shutil
+import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 
-from spectramind_config import EffectiveConfig, compose
+from spectramind_config import ConfigError, EffectiveConfig, compose
 from spectramind_config.host import Host
+from spectramind_train.cli import main
 from spectramind_train.learning.progress import Progress
 from spectramind_train.run.checkpoints import Index
-from spectramind_train.run.directory import Run
+from spectramind_train.run.directory import Run, newest_resumable
 from spectramind_train.run.plan import plan
 from spectramind_train.run.terminal import Terminal
 from spectramind_train.training import Outcome, train
@@ -145,3 +150,199 @@ def test_a_resumed_run_ends_as_if_never_stopped(
     require_same(outcome.run, expected.run)
     assert [one.step for one in outcome.run.manifest.resumed] == steps
     assert len(list(tmp_path.glob("*/"))) == 1
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_processes_of_several_go_on_where_they_were(small: list[str], tmp_path: Path, processes: int) -> None:
+    """A run whose time was up within its first epoch ends as one with time enough does."""
+    config = compose([*small, *TINY, "local.max_epochs=2", f"local.output_dir={tmp_path}"])
+    hasty = config.with_overrides(["trainer.max_time=1s"])
+    several = {"devices": processes, "strategy": "ddp" if processes > 1 else "auto", "threads": 1}
+    expected = run_of(config, **several)
+    outcome = run_of(hasty, **several)
+    assert outcome.exit_code == 75
+    outcome = run_of(config, Run.open(outcome.run.path), **several)
+    assert outcome.exit_code == 0
+    require_same(outcome.run, expected.run)
+    assert [one.step for one in outcome.run.manifest.resumed] == [1]
+
+
+@pytest.fixture(scope="module")
+def stopped(small: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], Run]:
+    """The overrides of a run that was stopped after two steps, and the run."""
+    overrides = [*small, *TINY, "local.max_epochs=2", f"local.output_dir={tmp_path_factory.mktemp('stopped')}"]
+    with pytest.MonkeyPatch.context() as patch:
+        Stopper(patch).step = 2
+        return overrides, run_of(compose(overrides)).run
+
+
+@pytest.fixture
+def copied(stopped: tuple[list[str], Run], tmp_path: Path) -> tuple[list[str], Path]:
+    """The overrides, and a copy of the run in a folder of its own, which they name."""
+    overrides, run = stopped
+    shutil.copytree(run.path, tmp_path / "outputs" / run.path.name)
+    return [*overrides[:-1], f"local.output_dir={tmp_path / 'outputs'}"], tmp_path / "outputs" / run.path.name
+
+
+def test_resume_takes_the_config_of_the_run(copied: tuple[list[str], Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """Without overrides the run goes on in its directory; what is done cannot be resumed again."""
+    _, path = copied
+    assert main(["train", "--resume", str(path)]) == 0
+    assert f"resuming {path} after step 2, in epoch 1" in capsys.readouterr().out
+    manifest = Run.open(path).manifest
+    assert (manifest.status, manifest.run_id) == ("completed", path.name)
+    assert {record.kind for record in manifest.checkpoints} >= {"best"}
+    assert main(["train", "--resume", str(path / "manifest.json")]) == 2
+    assert "cannot be resumed: it is completed" in capsys.readouterr().err
+
+
+def test_another_config_is_refused_with_the_difference(
+    copied: tuple[list[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The setting, both values and both commands are told, and the run stays as it was."""
+    overrides, path = copied
+    before = (path / "manifest.json").read_bytes()
+    assert main(["train", *overrides, "optimizer.lr=0.5", "--resume", str(path)]) == 2
+    error = capsys.readouterr().err
+    words = ["trained with another config", "optimizer.lr\n", "A: 0.0003", "B: 0.5", f"--resume {path}"]
+    assert not [word for word in words if word not in error], error
+    assert (path / "manifest.json").read_bytes() == before
+
+
+def test_another_machine_is_told_and_goes_on(
+    copied: tuple[list[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Settings that only say where or how visibly it runs may differ; the manifest has the new ones."""
+    overrides, path = copied
+    assert main(["train", *overrides, "local.prefetch_factor=5", "--resume", str(path)]) == 0
+    assert "prefetch_factor: 2 -> 5" in capsys.readouterr().out
+    assert Run.open(path).manifest.config["prefetch_factor"] == 5
+
+
+def test_auto_finds_the_newest_run_of_the_same_science(
+    copied: tuple[list[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first start finds nothing and says so; another science is none; what is done is not taken again."""
+    overrides, path = copied
+    other = [*overrides, "local.dev.fast_dev_run=true"]
+    assert main(["train", *other, "--resume", "auto"]) == 0
+    assert "nothing to resume" in capsys.readouterr().out
+    assert main(["train", *overrides, "--resume", "auto"]) == 0
+    assert f"resuming {path}" in capsys.readouterr().out
+    config = compose(overrides)
+    assert newest_resumable(config, print) is None
+
+
+def test_what_cannot_be_resumed_is_one_message(
+    copied: tuple[list[str], Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """No run, no whole checkpoint, a sweep, a data set that is not the run's."""
+    _, path = copied
+    assert main(["train", "--resume", str(tmp_path / "nothing")]) == 2
+    assert "no run here" in capsys.readouterr().err
+    assert main(["train", "-m", "local.seed=1,2", "--resume", str(path)]) == 2
+    assert "--resume auto" in capsys.readouterr().err
+    (checkpoint,) = path.glob("checkpoints/*.ckpt")
+    content = checkpoint.read_bytes()
+    checkpoint.write_bytes(content[:-1])
+    assert main(["train", "--resume", str(path)]) == 2
+    captured = capsys.readouterr()
+    assert "no whole checkpoint" in captured.err
+    assert checkpoint.name in captured.out
+    checkpoint.write_bytes(content)
+    run = Run.open(path)
+    assert run.manifest.data is not None
+    run.manifest.data = msgspec.structs.replace(run.manifest.data, fingerprint="0")
+    run.write()
+    assert main(["train", "--resume", str(path)]) == 2
+    assert "does not hold its planets any more" in capsys.readouterr().err
+
+
+def test_a_damaged_newest_is_named_and_the_one_before_is_used(
+    small: list[str], tmp_path: Path, stopper: Stopper, whole: dict[str, Outcome], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The run goes on from further back, to the same end."""
+    stopper.step = 5
+    outcome = run_of(compose([*small, *TINY, f"local.output_dir={tmp_path}"]))
+    index = Index.read(outcome.run.checkpoints)
+    assert [one.step for one in index.entries] == [3, 5]
+    newest = index.folder / index.entries[-1].file
+    newest.write_bytes(newest.read_bytes()[:-1] + b"x")
+    stopper.step = None
+    assert main(["train", "--resume", str(outcome.run.path)]) == 0
+    output = capsys.readouterr().out
+    assert f"{newest}: the checkpoint is damaged" in output
+    assert "after step 3" in output
+    require_same(Run.open(outcome.run.path), whole["plain"].run)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_number_of_loader_workers_changes_nothing(
+    small: list[str], tmp_path: Path, whole: dict[str, Outcome], workers: int
+) -> None:
+    """The weights are the same to the last bit as without any."""
+    config = compose([*small, *TINY, f"local.output_dir={tmp_path}"])
+    require_same(run_of(config, num_workers=(workers, 0, 0)).run, whole["plain"].run)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of six megabytes, a real one."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "none", str(path)], check=False).returncode:
+        pytest.skip("file systems can be mounted by the superuser only")
+    yield path
+    subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+def fill(disk: Path) -> None:
+    """Leave no room on a disk."""
+    with suppress(OSError), (disk / "filler").open("wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
+
+
+@pytest.mark.parametrize("freed", [True, False])
+def test_a_full_disk_costs_no_step(
+    small: list[str], disk: Path, monkeypatch: pytest.MonkeyPatch, whole: dict[str, Outcome], freed: bool
+) -> None:
+    """The checkpoints before stay whole, one warning is given, and the run trains on until it can save again, or ends.
+
+    A run that could not save its end goes on from where it could.
+    """
+    start = Progress.on_train_batch_start
+    kept: list[str] = []
+
+    def filling(progress: Progress, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
+        index = progress.files.index
+        if trainer.global_step == 4 and not kept:
+            kept.extend(one.file for one in Index.read(index.folder).entries)
+            fill(disk)
+        if trainer.global_step == 7:
+            assert all(map(index.is_whole, index.entries))
+            assert [one.file for one in Index.read(index.folder).entries] == kept
+        if trainer.global_step == 7 and freed:
+            (disk / "filler").unlink(missing_ok=True)
+        start(progress, trainer, module, batch, batch_idx)
+
+    monkeypatch.setattr(Progress, "on_train_batch_start", filling)
+    terminal = Terminal()
+    config, host = compose([*small, *TINY, f"local.output_dir={disk}/outputs"]), Host.detect()
+    with terminal.rich.capture() as output:
+        if freed:
+            run = train(config, plan(config, host), host, terminal, started=time.monotonic()).run
+        else:
+            with pytest.raises(ConfigError, match=r"cannot write any more .No space left on device"):
+                train(config, plan(config, host), host, terminal, started=time.monotonic())
+    assert output.get().count("no checkpoint can be written (No space left on device)") == 1
+    monkeypatch.setattr(Progress, "on_train_batch_start", start)
+    if not freed:
+        (disk / "filler").unlink()
+        (path,) = (disk / "outputs").glob("*/")
+        run = Run.open(path)
+        run.manifest.status = "failed"  # There was no room to write it.
+        assert [one.file for one in Index.read(run.checkpoints).entries] == kept
+        run = run_of(config, run).run
+    for name, value in end_of(whole["plain"].run)["state_dict"].items():
+        assert torch.equal(value, end_of(run)["state_dict"][name]), name

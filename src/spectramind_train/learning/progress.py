@@ -21,7 +21,7 @@ from spectramind_train.run.checkpoints import Index, load_checkpoint
 from spectramind_train.run.terminal import Terminal
 
 _AGREE_EVERY = 10
-"""Steps between two at which the processes of a group agree on what only one of them may know."""
+"""Steps between two at which the processes of a group ask each other whether it is time for a checkpoint."""
 
 
 class StoppedError(Exception):

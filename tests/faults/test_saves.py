@@ -1,0 +1,31 @@
+"""Kills while checkpoints are saved."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from spectramind_train.run.checkpoints import Index, load_checkpoint
+
+from ..train import killing
+from .conftest import Fault
+
+
+@pytest.mark.timeout(3600)
+def test_a_kill_while_saving_leaves_a_whole_newest(tmp_path: Path, fault: Fault) -> None:
+    """What was reported as saved is there and whole, with the temporary directory on another file system."""
+    elsewhere = Path("/dev/shm") if Path("/dev/shm").is_dir() else tmp_path  # noqa: S108
+    chance = random.Random(0)  # noqa: S311
+    for _ in range(100):
+        with fault("kill -9 while saving"):
+            step = killing.kill_while_saving(tmp_path, elsewhere, chance.uniform(0.0, 0.1))
+            index = Index.read(tmp_path)
+            assert all(map(index.is_whole, index.entries))
+            assert index.newest is not None
+            assert index.newest.step >= step
+            weights = load_checkpoint(tmp_path / index.newest.file)["state_dict"]["weights"]
+            assert (weights == index.newest.step).all()
+    index.repair(print)
+    assert {path.name for path in tmp_path.iterdir()} == {"index.json", *(one.file for one in index.entries)}
