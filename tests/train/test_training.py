@@ -64,7 +64,8 @@ def test_the_directory_holds_what_a_run_leaves(outcome: Outcome) -> None:
     """Manifest, config, metrics, checkpoints, predictions and pictures; nothing temporary."""
     names = {path.name for path in outcome.run.path.iterdir()}
     pictures = {"learning.png", "test_spectra.png"}
-    assert names == {"manifest.json", "config.yaml", "metrics.csv", "checkpoints", "test_predictions.csv", *pictures}
+    files = {"manifest.json", "config.yaml", "journal.jsonl", "metrics.csv", "checkpoints", "test_predictions.csv"}
+    assert names == files | pictures
     assert all((outcome.run.path / picture).read_bytes().startswith(b"\x89PNG") for picture in pictures)
     files = {path.name for path in outcome.run.checkpoints.iterdir()}
     assert files == {"index.json", *(one.file for one in Index.read(outcome.run.checkpoints).entries)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import sys
 import threading
 import time
@@ -321,6 +322,8 @@ def main() -> int:
         if lock is None:
             tell("is being told by another process already")
             return 1
+        if order.uri.startswith(("/", "file:", "sqlite")):
+            socket.has_ipv6 = False  # As it is imported, urllib3 opens a socket to see whether it can; files need none.
         from mlflow.tracking import MlflowClient
 
         feed = Feed(order, Bounded(MlflowClient(tracking_uri=order.uri)))
