@@ -22,6 +22,7 @@ from spectramind_config.host import Host
 from spectramind_train.run import clock
 
 if TYPE_CHECKING:
+    from spectramind_train.run.directory import Run
     from spectramind_train.run.plan import RunPlan
     from spectramind_train.run.terminal import Terminal
 
@@ -108,13 +109,17 @@ def _plan(options: Namespace, _: type[EffectiveConfig]) -> int:
     return 0
 
 
+def _warn_unless_ended(run: Run, terminal: Terminal) -> None:
+    if run.manifest.status == "running":
+        terminal.warn(f"{run.path} is {run.manifest.describe()}")
+
+
 def _predict(options: Namespace, _: type[EffectiveConfig]) -> int:
     from spectramind_train.run.directory import Run
     from spectramind_train.run.terminal import Terminal
 
     run, terminal = Run.open(options.run), Terminal()
-    if run.manifest.status == "running":
-        terminal.warn(f"{run.path} is {run.manifest.describe()}")
+    _warn_unless_ended(run, terminal)
     checkpoint = run.checkpoint()
     from spectramind_train.ariel.lightcurves import read_binned
     from spectramind_train.ariel.tables import write_submission
@@ -151,6 +156,7 @@ def _reproduce(options: Namespace, _: type[EffectiveConfig]) -> int:
     run = Run.open(options.run)
     config = reproduction.rebuild(run, options.overrides)
     terminal = Terminal.of(config)
+    _warn_unless_ended(run, terminal)
     host = _usable(Host.detect(), terminal)
     run_plan = reproduction.as_then(plan(config, host), run.manifest)
     found = reproduction.differences(run.manifest, config, run_plan, host)
