@@ -135,13 +135,17 @@ def _plan(options: Namespace, _: type[EffectiveConfig]) -> int:
     return 0
 
 
+def _warn_unless_ended(run: Run, terminal: Terminal) -> None:
+    if run.manifest.status == "running":
+        terminal.warn(f"{run.path} is {run.manifest.describe()}")
+
+
 def _predict(options: Namespace, _: type[EffectiveConfig]) -> int:
     from spectramind_train.run.directory import Run
     from spectramind_train.run.terminal import Terminal
 
     run, terminal = Run.open(options.run), Terminal()
-    if run.manifest.status == "running":
-        terminal.warn(f"{run.path} is {run.manifest.describe()}")
+    _warn_unless_ended(run, terminal)
     from spectramind_train.ariel.lightcurves import read_binned
     from spectramind_train.ariel.tables import write_submission
     from spectramind_train.learning.batches import PlanetDataset, loader
@@ -185,6 +189,7 @@ def _reproduce(options: Namespace, _: type[EffectiveConfig]) -> int:
     run = Run.open(options.run)
     config = reproduction.rebuild(run, options.overrides)
     terminal = Terminal.of(config)
+    _warn_unless_ended(run, terminal)
     host = _usable(Host.detect(), terminal)
     run_plan = reproduction.as_then(plan(config, host), run.manifest)
     found = reproduction.differences(run.manifest, config, run_plan, host)

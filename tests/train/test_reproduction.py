@@ -107,6 +107,7 @@ def test_check_shows_what_differs_and_trains_nothing(
     }
     for name, then in rows.items():
         assert f"  {name}: {then} -> " in output
+    assert "is running: process" in output
     assert not (tmp_path / "outputs").exists()
 
 
