@@ -339,3 +339,19 @@ def test_the_float_reaches_a_sweeper(app: Path) -> None:
     )
     assert found.returncode == 0, found.stderr
     assert re.findall(r"RETURNED (\S+)", found.stdout) == ["1.0", "2.0"]
+
+
+def test_a_new_profile_extends_the_one_that_it_starts_from(app: Path) -> None:
+    """A program may dispatch on its class; a file beside the script hides no module of Python's."""
+    (app.parent / "rough.yaml").write_text("tolerance: 1e-3\n", encoding="utf-8")
+    (app.parent / "slow.yaml").write_text("defaults: [fixed_point]\nsteps: 900\n", encoding="utf-8")
+    for words in (["import", "rough.yaml"], ["import", "slow.yaml"], ["new", "bisect"], ["new", "own"]):
+        assert run(app, "profiles", *words, "--group", "solver").returncode == 0
+    texts = {name: (app.parent / f"{name}.py").read_text() for name in ("rough", "slow", "bisect_solver", "own")}
+    assert "class RoughSolver(Newton):" in texts["rough"]
+    assert "class SlowSolver(FixedPoint):" in texts["slow"]
+    assert "class BisectSolver(Newton):" in texts["bisect_solver"]
+    assert "    python app.py profiles show solver=newton\n" in texts["own"]
+    assert [text.count(" = ") for text in texts.values()] == [1, 1, 0, 0]
+    assert lines(run(app, "solver=slow", KEPLER_PROFILES=".")) == ["slow 3 x 900 {'a': 1} None"]
+    assert run(app, "solver=bisect", KEPLER_PROFILES="bisect_solver.py").returncode == 0
