@@ -5,11 +5,14 @@ A plain ConfigStore entry would do that too, but Hydra merges any file of the sa
 """
 
 import sys
+from typing import Any
 
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.object_type import ObjectType
+from hydra.experimental.callback import Callback
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import DictConfig, OmegaConf
 
 SCHEME = "spectramind"
 
@@ -68,3 +71,12 @@ class SpectramindSource(ConfigSource):
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
         """The groups and profiles of a root, for help and completion."""
         return self._nodes.list(f"{self._folder}/{config_path}".rstrip("/"), results_filter) if self.path else []
+
+
+class Unbound(Callback):
+    """What Hydra's launchers send to another process names no class, for there it has yet to be declared."""
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Keep the values of a sweep's config, without their types: each job composes a config of its own."""
+        values: Any = OmegaConf.to_container(config, enum_to_str=True)
+        config._set_value(OmegaConf.create(values | {"hydra": config.hydra}))

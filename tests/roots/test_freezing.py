@@ -163,3 +163,14 @@ def test_two_configs_share_no_way_to_change_each_other(root: type[sc.Config]) ->
     assert FrozenConfig().grid == [[1], [2]]
     FrozenConfig().grid.append([3])
     assert sc.compose([], root=root).group.grid == [[1], [2]]  # type: ignore[attr-defined]
+
+
+def test_a_root_says_what_to_do_instead_of_assigning_or_replacing(root: Any) -> None:
+    """Nobody makes a config but a composition, which knows who set each value."""
+    config = sc.compose([], root=root)
+    with pytest.raises(dataclasses.FrozenInstanceError, match=r"use cfg.with_overrides\(\['own=5'\]\)"):
+        config.own = 5
+    with pytest.raises(TypeError, match=r"only a composition makes a Freezing.*cfg.with_overrides"):
+        dataclasses.replace(config, own={})
+    with pytest.raises(TypeError, match=r"only a composition makes a Freezing.*sc.compose"):
+        root(own={})

@@ -138,6 +138,71 @@ def test_a_sweep_runs_every_point_and_returns_the_largest_code(app: Path, launch
     assert nothing_left(app)
 
 
+SITE = """\
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import spectramind_config as sc
+from app import Kepler, Newton, doubled
+
+
+@sc.profile("solver", "lab")
+@dataclass(kw_only=True)
+class Lab(Newton):
+    steps: int = 7
+
+
+@doubled.register
+def _(config: Lab) -> int:
+    return 70
+
+
+@sc.experiment("few", root=Kepler)
+def few() -> list[str]:
+    return ["solver=lab", "planets=2"]
+"""
+DISPATCHING = """
+from functools import singledispatch
+
+
+@singledispatch
+def doubled(config: SolverConfig) -> int:
+    return 2 * config.steps
+
+
+@sc.main(Kepler)
+def main(cfg: Kepler) -> None:
+    print(f"<{cfg.solver.name} {cfg.planets} {doubled(cfg.solver)}>", flush=True)
+
+
+"""
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib", "submitit_local"])
+@pytest.mark.parametrize("named", ["lab.py", "."])
+def test_a_profile_file_reaches_every_job(app: Path, launcher: str, named: str) -> None:
+    """The file imports the script and adds to it, in the folder of the script too; each job sees what the first saw."""
+    guard = 'if __name__ == "__main__":'
+    app.write_text(APP.replace(guard, DISPATCHING + guard), encoding="utf-8")
+    (app.parent / "lab.py").write_text(SITE, encoding="utf-8")
+    words = ["--profiles", named, "-m", "planets=1,2", f"hydra/launcher={launcher}"]
+    found = run(app, *words, "solver=lab,newton")
+    assert found.returncode == 0, found.stderr
+    printed = found.stdout + "".join(log.read_text() for log in app.parent.rglob("*_log.out"))
+    assert sorted(re.findall("<(.*?)>", printed)) == ["lab 1 70", "lab 2 70", "newton 1 20", "newton 2 20"]
+    found = run(app, "-m", *words[3:], "experiment=few", KEPLER_PROFILES=named)
+    assert (found.returncode, "not loaded" in found.stderr) == (0, False), found.stderr
+
+
+def test_a_job_starts_nothing_that_the_script_starts(app: Path) -> None:
+    """A script that does not ask whether it is the one that is run is imported by a job without running again."""
+    app.write_text(APP.replace('if __name__ == "__main__":', "if True:"), encoding="utf-8")
+    found = run(app, "-m", "planets=1,2", "hydra/launcher=joblib")
+    assert found.returncode == 0, found.stderr
+    assert len(lines(found)) == 2
+
+
 def test_submitit_brings_the_exit_code_back(app: Path) -> None:
     """Likewise from a job that submitit starts."""
     found = run(app, "--multirun", "fail=0,3", "hydra/launcher=submitit_local", "hydra.launcher.timeout_min=60")
@@ -274,3 +339,19 @@ def test_the_float_reaches_a_sweeper(app: Path) -> None:
     )
     assert found.returncode == 0, found.stderr
     assert re.findall(r"RETURNED (\S+)", found.stdout) == ["1.0", "2.0"]
+
+
+def test_a_new_profile_extends_the_one_that_it_starts_from(app: Path) -> None:
+    """A program may dispatch on its class; a file beside the script hides no module of Python's."""
+    (app.parent / "rough.yaml").write_text("tolerance: 1e-3\n", encoding="utf-8")
+    (app.parent / "slow.yaml").write_text("defaults: [fixed_point]\nsteps: 900\n", encoding="utf-8")
+    for words in (["import", "rough.yaml"], ["import", "slow.yaml"], ["new", "bisect"], ["new", "own"]):
+        assert run(app, "profiles", *words, "--group", "solver").returncode == 0
+    texts = {name: (app.parent / f"{name}.py").read_text() for name in ("rough", "slow", "bisect_solver", "own")}
+    assert "class RoughSolver(Newton):" in texts["rough"]
+    assert "class SlowSolver(FixedPoint):" in texts["slow"]
+    assert "class BisectSolver(Newton):" in texts["bisect_solver"]
+    assert "    python app.py profiles show solver=newton\n" in texts["own"]
+    assert [text.count(" = ") for text in texts.values()] == [1, 1, 0, 0]
+    assert lines(run(app, "solver=slow", KEPLER_PROFILES=".")) == ["slow 3 x 900 {'a': 1} None"]
+    assert run(app, "solver=bisect", KEPLER_PROFILES="bisect_solver.py").returncode == 0

@@ -225,6 +225,10 @@ class B(sc.Profile):
 @dataclass(kw_only=True)
 class Inner(sc.Settings):
     x: int = 1
+class C(sc.Profile):
+    x: int = 1
+class Bare(sc.Settings):
+    x: int = 1
 """
 BOTH = 'a: A = sc.group("pa")\nb: B = sc.group("pb", over="a")\n'
 WRONG = [
@@ -237,6 +241,8 @@ WRONG = [
     ('a: Inner = sc.group("pa")', "group 'a' is of type Inner"),
     ('a: int = sc.group("pa")', "group 'a' is of type int"),
     ('a: A | None = sc.group("pa")', "group 'a' is of type"),
+    ('c: C = sc.group("pc")', "C: its settings do not exist, for it is no dataclass"),
+    ("bare: Bare = field(default_factory=Bare)", "Bare: its settings do not exist, for it is no dataclass"),
     ("x: int", "'x' has no default"),
     ("x: Annotated[int, sc.about(ge=5)] = 1", "1 is not an int >= 5"),
     ('x: int = "a"', "'a' is not an int"),
@@ -463,8 +469,10 @@ def test_a_root_that_changes_itself_is_refused(forget: None) -> None:
 
 def test_a_default_profile_that_is_nowhere_is_told(two: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """At composition, since it may come from a package or a file; every command says so without a traceback."""
-    with pytest.raises(sc.ConfigError, match="there is no profile 'nowhere' in group model"):
+    with pytest.raises(sc.ConfigError, match="there is no profile 'nowhere' in group model") as caught:
         sc.compose([], root=two.Lacking)
+    assert f"from:     Lacking, {two.__file__}:" in str(caught.value)
+    assert "run instead" not in str(caught.value)
     assert sc.compose(["model=poly"], root=two.Lacking).model.order == 2
     program = Program(two.Lacking, "app.py", task=lambda _: None)
     commands = [

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import fnmatch
 import functools
+import inspect
 import itertools
 import math
+import operator
 import os
 import re
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ from spectramind_config.errors import ConfigError, Problem, quoted
 from spectramind_config.schema import store
 from spectramind_config.schema.fields import leaves_of
 from spectramind_config.schema.registry import REGISTRY, Experiment, Registered
+from spectramind_config.sites.loading import import_as, load, script
 
 MOST_POINTS = 2000  # A sweep of as many is checked whole before its first job; of a larger one, each value once.
 _SAMPLE = "choose a sweeper that samples, such as hydra/sweeper=optuna, or write some values: a=1,2,3"
@@ -166,29 +170,59 @@ def _alternatives(argument: str, root: type[Config]) -> list[tuple[str, str]]:
         return [(argument, argument)]  # The composition tells what is wrong.
 
 
-def _job(
-    root: type[Config],
-    task: Task,
-    folder: Path,
-    names: tuple[str, str],
-    written: Mapping[str, str],
-    registered: tuple[Sequence[Registered], Sequence[Experiment]],
-) -> float | None:
-    """What Hydra calls in each job, in this process or in another one, which has yet to learn what is registered."""
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
+@dataclass(frozen=True)
+class _Job:
+    """What Hydra calls in each job, in this process or in another one."""
 
-    job = HydraConfig.get()
-    code = folder / str(job.job.num if job.mode is RunMode.MULTIRUN else 0)
-    code.write_text("1", encoding="ascii")
-    REGISTRY.adopt(root._root, *registered)
-    try:
-        finished = Finished.of(task(compose([written.get(one, one) for one in job.overrides.task], root)))
-    except ConfigError as error:
-        (error.program, error.command), error.arguments = names, tuple(job.overrides.task)
-        finished = Finished(error.tell(), math.nan)
-    code.write_text(str(finished.exit_code), encoding="ascii")
-    return finished.value
+    root: type[Config]
+    task: Task
+    folder: Path  # For exit codes.
+    names: tuple[str, str]
+    written: Mapping[str, str]
+
+    def __call__(self) -> float | None:
+        from hydra.core.hydra_config import HydraConfig
+        from hydra.types import RunMode
+
+        job = HydraConfig.get()
+        code = self.folder / str(job.job.num if job.mode is RunMode.MULTIRUN else 0)
+        code.write_text("1", encoding="ascii")
+        try:
+            overrides = [self.written.get(one, one) for one in job.overrides.task]
+            finished = Finished.of(self.task(compose(overrides, self.root)))
+        except ConfigError as error:
+            (error.program, error.command), error.arguments = self.names, tuple(job.overrides.task)
+            finished = Finished(error.tell(), math.nan)
+        code.write_text(str(finished.exit_code), encoding="ascii")
+        return finished.value
+
+    def __reduce__(self) -> tuple[Callable[..., _Job], tuple[Any, ...]]:
+        """Another process imports the script, whose functions and profiles then are what they are here."""
+        both, given = (self.root, self.task), (self.folder, self.names, self.written)
+        with suppress(AttributeError, KeyError):  # What an interpreter or a function made is sent as it is.
+            places = [(script() if one.__module__ == "__main__" else one.__module__, one.__qualname__) for one in both]
+            if all(_named(*place) is one for place, one in zip(places, both, strict=True)):
+                return _imported, (getattr(sys.modules["__main__"], "__file__", None), script(), *places, *given)
+        spec = self.root._root
+        profiles = [one for group in REGISTRY.view(spec).values() for one in group.values()]
+        return _adopted, (profiles, list(REGISTRY.experiments(spec).values()), *both, *given)
+
+
+def _named(module: str, name: str) -> Any:
+    return inspect.unwrap(operator.attrgetter(name)(sys.modules[module]))
+
+
+def _imported(file: str, name: str, root: tuple[str, str], task: tuple[str, str], *given: Any) -> _Job:
+    for module, _ in (root, task):
+        import_as(module, file if module == name else "")
+    job = _Job(_named(*root), _named(*task), *given)
+    load(job.root._root)
+    return job
+
+
+def _adopted(profiles: Sequence[Registered], experiments: Sequence[Experiment], root: Any, *given: Any) -> _Job:
+    REGISTRY.adopt(root._root, profiles, experiments)
+    return _Job(root, *given)
 
 
 def _by_hydra(root: type[Config], task: Task, names: tuple[str, str], words: Sequence[str]) -> int:
@@ -202,12 +236,11 @@ def _by_hydra(root: type[Config], task: Task, names: tuple[str, str], words: Seq
         folder = Path(tempfile.mkdtemp(prefix=".exit-codes-", dir=".")).absolute()
     except OSError:
         folder = Path(tempfile.mkdtemp(prefix="exit-codes-"))
-    profiles = [one for group in REGISTRY.view(spec).values() for one in group.values()]
-    registered = profiles, list(REGISTRY.experiments(spec).values())
     written = dict(pair for word in words if "=" in word for pair in _alternatives(word, root))
+    job = _Job(root, task, folder, names, written)
 
     def start(_: object) -> float | None:
-        return _job(root, task, folder, names, written, registered)
+        return job()
 
     if line := os.environ.get("COMP_LINE"):
         # The shell asks Hydra to complete `program command …`, and Hydra knows of no commands.
@@ -215,6 +248,7 @@ def _by_hydra(root: type[Config], task: Task, names: tuple[str, str], words: Seq
         before = rf"^((?:python\S*\s+)?\S+\s+)(?:{command}|(?:config|profiles)\s+\S+)\s+"
         os.environ["COMP_LINE"] = re.sub(before, r"\1", line)
     named = [] if any("hydra.job.name=" in word for word in words) else [f"hydra.job.name={spec.name}"]
+    named += ["+hydra.callbacks.spectramind._target_=hydra_plugins.spectramind_profiles.Unbound"]
     argv, sys.argv = sys.argv, [sys.argv[0], *words, *named]
     store.ACTIVE.append(spec.name)
     try:

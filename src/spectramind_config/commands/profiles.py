@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import copy
 import dataclasses
 import functools
 import inspect
@@ -18,6 +19,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from enum import Enum
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ from spectramind_config.settings import Profile, Settings
 from spectramind_config.sites.loading import load, script
 from spectramind_config.sites.overlay import Overlay
 
+_PACKAGE = __name__.partition(".")[0]
 _TEMPLATE = '''\
 """{title}"""
 
@@ -126,8 +129,8 @@ def _new(options: Namespace, root: type[Config]) -> None:
     group, name = _group(options, root._root), options.name
     _require_usable(root._root, group, name)
     default = root._root.groups[group].default
-    title = f"Profile {group}={name}; edit it freely.\n\nWhat is not here keeps the base's value: "
-    title += f"``{root._root.program} profiles show {group}={default}`` and ``config explain`` tell which.\n"
+    title = f"Profile {group}={name}; edit it freely.\n\nWhat is not here keeps the base's value, as told by\n"
+    title += f"    {options.program} profiles show {group}={default}\n"
     values, reasons, about = REGISTRY.default(root._root, group).cls.suggested(name)
     summary, _, notes = about.partition("\n\n")
     _write(options, root._root, group, name, _source(group, name, values, (title, summary, notes), reasons))
@@ -152,7 +155,7 @@ def _require_usable(root: Root, group: str, name: str) -> None:
 
 
 def _write(options: Namespace, root: Root, group: str, name: str, text: str) -> None:
-    file = Path(options.output or f"{name.replace('-', '_')}.py")
+    file = Path(options.output or _file(name.replace("-", "_"), group))
     if file.suffix != ".py":
         raise ConfigError(Problem(what=f"{file}: a profile is a Python file", expected="a path that ends in .py"))
     try:
@@ -169,6 +172,13 @@ def _write(options: Namespace, root: Root, group: str, name: str, text: str) -> 
     out(f"written: {file}", f"next:    edit it, then {variable} {options.command} {group}={name}")
 
 
+def _file(name: str, group: str) -> str:
+    """A file beside a script must not be taken for a module that the script, or Python itself, imports."""
+    found = PathFinder.find_spec(name)
+    other = found is not None and found.origin != str(Path(f"{name}.py").absolute())
+    return f"{name}_{group}.py" if other or name in sys.stdlib_module_names else f"{name}.py"
+
+
 def _group(options: Namespace, root: Root) -> str:
     group: str = options.group or next((one.name for one in root.groups.values() if one.over), next(iter(root.groups)))
     if group not in root.groups:
@@ -178,10 +188,11 @@ def _group(options: Namespace, root: Root) -> str:
 
 def _source(group: str, name: str, values: Profile, texts: tuple[str, str, str], reasons: Mapping[str, str]) -> str:
     """The module that declares a profile with these values as a subclass that restates only what differs."""
-    # A mere alias says less than its parent.
-    base = next(cls for cls in type(values).__mro__ if inspect.get_annotations(cls))
-    public = getattr(sys.modules[__name__.partition(".")[0]], base.__name__, None) is base
-    imports = {} if public else {base.__name__: base.__module__}
+    # A mere alias of ours says less than its parent; on one's own class a program may dispatch.
+    ours = type(values).__module__.startswith(f"{_PACKAGE}.")
+    base = next(cls for cls in type(values).__mro__ if inspect.get_annotations(cls) or not ours)
+    imports: dict[str, str] = {}
+    parent = _class(base, imports)
     leaves = leaves_of(base)
     body: list[str] = []
     for path in _changed(values, base()):
@@ -206,7 +217,7 @@ def _source(group: str, name: str, values: Profile, texts: tuple[str, str, str],
         group=group,
         name=name,
         cls=f"{'' if words[:1].isalpha() else 'Profile'}{words}{group.capitalize()}",
-        base=f"sc.{base.__name__}" if public else base.__name__,
+        base=parent,
         summary=summary,
         notes=f"\n\n{textwrap.indent(notes, '    ')}\n    " if notes else "",
         body="".join(f"{line}\n" for line in body),
@@ -223,14 +234,14 @@ def _expression(value: Any, indent: str, imports: dict[str, str]) -> str:
     def inner(one: Any) -> str:
         return _expression(one, indent, imports)
 
-    cls: Any = Path if isinstance(value, Path) else type(value)
+    cls = ""
     if isinstance(value, Settings | Enum | Path | timedelta):
-        imports[cls.__name__] = "pathlib" if cls is Path else cls.__module__
+        cls = _class(Path if isinstance(value, Path) else type(value), imports)
     match value:
         case Settings():
             indent += "    "
             arguments = (f"\n{indent}{name}={inner(getattr(value, name))}," for name in _changed(value, type(value)()))
-            return f"{cls.__name__}({''.join(arguments)}\n{indent[4:]})"
+            return f"{cls}({''.join(arguments)}\n{indent[4:]})"
         case dict():
             return "{" + ", ".join(f"{inner(key)}: {inner(one)}" for key, one in value.items()) + "}"
         case list():
@@ -238,7 +249,7 @@ def _expression(value: Any, indent: str, imports: dict[str, str]) -> str:
         case tuple():
             return f"({', '.join(map(inner, value))}{',' * (len(value) == 1)})"
         case Enum():
-            return f"{cls.__name__}.{value.name}"
+            return f"{cls}.{value.name}"
         case Path():
             return f"Path({inner(str(value))})"
         case timedelta():
@@ -248,12 +259,28 @@ def _expression(value: Any, indent: str, imports: dict[str, str]) -> str:
     return repr(value)
 
 
+def _is_public(name: str, meant: object) -> bool:
+    """Whether a name of ours is written with ``sc.``."""
+    return getattr(sys.modules[_PACKAGE], name, None) is meant and meant is not None
+
+
+def _class(cls: type, imports: dict[str, str]) -> str:
+    """A class as the module names it, which then has to import it, unless that is one of our public ones."""
+    if _is_public(cls.__name__, cls):
+        return f"sc.{cls.__name__}"
+    imports[cls.__name__] = "pathlib" if cls is Path else cls.__module__
+    return cls.__name__
+
+
 def _annotation(owner: type, name: str) -> ast.expr:
-    match field_statements(owner)[name].annotation:
+    annotation = copy.deepcopy(field_statements(owner)[name].annotation)
+    match annotation:
         case ast.Subscript(ast.Name("Annotated") | ast.Attribute(attr="Annotated"), ast.Tuple([declared, *_])):
-            return declared
-        case annotation:
-            return annotation
+            annotation = declared
+    for node in ast.walk(annotation):
+        if isinstance(node, ast.Name) and _is_public(node.id, getattr(sys.modules[owner.__module__], node.id, None)):
+            node.id = f"sc.{node.id}"
+    return annotation
 
 
 @functools.lru_cache(maxsize=8)
@@ -264,7 +291,8 @@ def _origins(source: str) -> Mapping[str, str | None]:
 
 def _imports(annotation: ast.expr, owner: type) -> dict[str, str]:
     """Where the names in an annotation come from: the module that the owner's module imports them from, or itself."""
-    names = {node.id for node in ast.walk(annotation) if isinstance(node, ast.Name)} - vars(builtins).keys()
+    names = {node.id for node in ast.walk(annotation) if isinstance(node, ast.Name)} - vars(builtins).keys() - {"sc"}
+    names = {name for name in names if not name.startswith("sc.")}
     origins = _origins(inspect.getsource(sys.modules[owner.__module__])) if names else {}
     return {name: origins.get(name) or owner.__module__ for name in names}
 

@@ -21,7 +21,7 @@ from spectramind_config.errors import ConfigError, Problem, nearest
 from spectramind_config.schema.fields import Leaf, leaves_of
 from spectramind_config.schema.registry import REGISTRY
 from spectramind_config.schema.values import value_at
-from spectramind_config.sites.loading import entries, load
+from spectramind_config.sites.loading import IMPORTING, entries, load
 
 _CANNOT_PRINT = (errno.EPIPE, errno.ENOSPC, errno.EFBIG, errno.EIO, errno.EBADF, errno.EDQUOT)
 C = TypeVar("C", bound=Config, contravariant=True)
@@ -45,6 +45,8 @@ def main(root: type[C], *, program: str | None = None) -> Callable[[Callable[[C]
     def decorate(task: Callable[[C], object]) -> Main:
         @functools.wraps(task)
         def start(argv: Sequence[str] | None = None) -> None:
+            if argv is None and IMPORTING:  # A script that does not ask whether it is the one that is run.
+                return
             if code := Program(root, program or _typed(), task).main(argv):
                 sys.exit(code)
 

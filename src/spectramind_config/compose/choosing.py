@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
-from spectramind_config.compose.overrides import Override, parse, text_of
+from spectramind_config.compose.overrides import COMMAND_LINE, Override, parse, text_of
 from spectramind_config.errors import ConfigError, Problem, nearest
 from spectramind_config.schema.registry import REGISTRY, Registered
 from spectramind_config.schema.root import Root
+from spectramind_config.schema.sources import leaf_source
 from spectramind_config.schema.values import Written
 
 
@@ -55,7 +56,12 @@ def choose(
             choice(override)
     for group, spec in root.groups.items():
         if group not in asked:
+            told = len(problems)
             choice(parse(f"{group}={spec.default}"))
+            for one in problems[told:]:
+                here = f"{root.cls.__qualname__}, {leaf_source(root.cls, group)}"
+                origin = here if one.origin == COMMAND_LINE else one.origin
+                problems[told] = dataclasses.replace(one, origin=origin, argument=None, instead=None)
         elif group not in profiles and spec.default in view[group]:  # Then the other mistakes are found too.
             profiles[group] = view[group][spec.default]
     return (profiles if len(profiles) == len(root.groups) else None), settings, problems

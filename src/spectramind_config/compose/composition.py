@@ -36,13 +36,22 @@ def compose(overrides: Sequence[str], root: type[C]) -> C:
 
 
 def composed(
-    arguments: Sequence[str], cls: type[C], source: str = COMMAND_LINE, places: Mapping[str, str] | None = None
+    arguments: Sequence[str],
+    cls: type[C],
+    source: str = COMMAND_LINE,
+    places: Mapping[str, str] | None = None,
+    *,
+    sites: bool = True,
 ) -> tuple[C | None, list[Problem]]:
-    """All stages of a composition, of overrides from one source or from places of their own; a config or problems."""
+    """All stages of a composition, of overrides from one source or from places of their own; a config or problems.
+
+    Without ``sites``, no profiles from elsewhere are looked for beyond those that have been.
+    """
     root = cls._root
     if isinstance(arguments, str):
         return None, [Problem(what=f"compose takes a list of overrides, not one string: compose([{arguments!r}])")]
-    load(root)
+    if sites:
+        load(root)
     overrides, problems = parsed(arguments, source, places or {})
     profiles, settings, found = choose(root, overrides)
     problems += found

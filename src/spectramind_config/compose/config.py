@@ -36,6 +36,17 @@ class Config:
         @property
         def _layers(self) -> Layers: ...
 
+    else:  # Type checkers read the signature of the dataclass.
+
+        def __new__(cls, **values: object) -> Self:
+            """Refuse values, those of ``dataclasses.replace`` too; copies and pickles give none."""
+            if values:
+                use = "sc.compose, or cfg.with_overrides(['SETTING=VALUE'])"
+                raise TypeError(
+                    f"only a composition makes a {cls.__name__}, for it knows who set each value: use {use}"
+                )
+            return super().__new__(cls)
+
     @property
     def profiles(self) -> dict[str, str]:
         """The chosen profile of each group."""
@@ -115,6 +126,15 @@ class Config:
         return self
 
 
+def _sealed(_: Config, name: str, value: object = "...") -> None:
+    use = f"use cfg.with_overrides(['{name}={value}'])"
+    raise dataclasses.FrozenInstanceError(f"cannot assign to '{name}': an effective config is frozen; {use}")
+
+
+for _method in ("__setattr__", "__delattr__"):  # Here, for the body of a frozen dataclass must not hold them.
+    setattr(Config, _method, _sealed)
+
+
 def root(
     name: str,
     *,
@@ -142,7 +162,7 @@ def root(
         if not (isinstance(cls, type) and issubclass(cls, Config)):
             hint = f"write: class {cls.__name__}(sc.Config):"
             raise ConfigError(Problem(what=f"root {name}: {cls.__qualname__} is no config", hint=hint))
-        for method in ("__eq__", "__hash__", "__repr__"):  # Those of a dataclass would compare and print every field.
+        for method in ("__eq__", "__hash__", "__repr__", "__setattr__", "__delattr__"):  # A dataclass's say less.
             made = inspect.unwrap(cls.__dict__.get(method) or getattr(Config, method))
             if method in cls.__dict__ and getattr(made, "__code__", None) and made.__code__.co_filename == "<string>":
                 delattr(cls, method)

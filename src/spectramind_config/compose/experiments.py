@@ -43,7 +43,10 @@ def experiment(name: str, root: type[Config]) -> Callable[[Listing], Listing]:
             hint = f"copy its overrides, or choose both: experiment=[{nested[0].partition('=')[2]},{name}]"
             refuse(f"{nested[0]}: an experiment chooses no other one", hint=hint)
         elif not shipped:
-            config, problems = composed(overrides, root, f"experiment {name}, {source}")
+            # A site's file may import the module that this stands in, of which only a part is there yet.
+            config, problems = composed(overrides, root, f"experiment {name}, {source}", sites=False)
+            if problems:
+                config, problems = composed(overrides, root, f"experiment {name}, {source}")
             for one in overrides:
                 if config is not None and (whole := _list_of(config, one.lstrip("+").partition("=")[0])):
                     refuse(

@@ -28,9 +28,9 @@ from spectramind_config.sites.loading import load
 C = TypeVar("C", bound=Config)
 
 
-def from_file(path: Path, root: type[C]) -> C:
+def from_file(path: str | Path, root: type[C]) -> C:
     """The config that a YAML or JSON file, a run's manifest or its directory holds."""
-    file = path / "manifest.json" if os.path.isdir(path) else path  # noqa: PTH112 - Path.is_dir raises for no path.
+    file = Path(path, "manifest.json") if os.path.isdir(path) else Path(path)  # noqa: PTH112 - Path.is_dir raises.
     expected = f"what {root._root.program} config show prints, or a run's manifest"
     try:
         _, values, lines = yaml.read(file, expected=expected, see="config show")

@@ -103,7 +103,7 @@ def from_dict(values: Mapping[str, Any], source: str, *, root: type[C] = Effecti
     return saved.from_dict(values, source, root)
 
 
-def from_file(path: Path, *, root: type[C] = EffectiveConfig) -> C:  # type: ignore[assignment]
+def from_file(path: str | Path, *, root: type[C] = EffectiveConfig) -> C:  # type: ignore[assignment]
     """Rebuild the config that a YAML or JSON file, a run's manifest or its directory holds.
 
     A ConfigError has every mistake in the file, each with its line.

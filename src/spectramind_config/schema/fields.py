@@ -177,9 +177,13 @@ def declared_leaves(cls: type, names: frozenset[str] | None = None) -> Iterator[
     """The leaves of a dataclass, or of some of its fields."""
     if any("__slots__" in vars(base) for base in cls.__mro__[:-1]):
         raise UnsupportedTypeError("it has __slots__; leave out slots=True").of(cls)
+    for base in cls.__mro__:
+        if issubclass(base, Settings) and "__dataclass_fields__" not in vars(base) and inspect.get_annotations(base):
+            reason = "its settings do not exist, for it is no dataclass; put @dataclass(kw_only=True) above it"
+            raise UnsupportedTypeError(reason).of(base)
     hints = {base: sources.hints(base) for base in cls.__mro__ if base is not object}
-    base: Any = cls.__bases__[0] if len(cls.__bases__) == 1 and names is None else None
-    inherited = by_first_name(leaves_of(base)) if hasattr(base, "__dataclass_fields__") else {}
+    parent: Any = cls.__bases__[0] if len(cls.__bases__) == 1 and names is None else None
+    inherited = by_first_name(leaves_of(parent)) if hasattr(parent, "__dataclass_fields__") else {}
     for field in dataclasses.fields(cls):
         if names is not None and field.name not in names:
             continue

@@ -31,21 +31,24 @@ ACTIVE: list[str] = []
 """The roots that a program of ours has Hydra compose, whose groups it finds without being told."""
 
 
+_VALUES: dict[tuple[str | None, str], Any] = {}
+"""By folder and name: settings, a ``Root``, or a root and the overrides of an experiment."""
+
+
 class LazyNode(ConfigNode):
     """A node of the store that OmegaConf builds when Hydra first reads it, and then keeps.
 
     Building the nodes of all shipped profiles takes half as long as importing Hydra, and few commands ever read one.
-    The values are settings, a ``Root``, or a root and the overrides of an experiment.
+    The store of another process gets it without its values, for their classes are declared there again.
     """
 
-    def __init__(self, group: str, name: str, values: Any, package: str | None = None) -> None:
+    def __init__(self, group: str, name: str, package: str | None = None) -> None:
         self.name, self.group, self.package, self.provider = f"{name}.yaml", group, package, "spectramind"
-        self._values = values
 
     @functools.cached_property
     def node(self) -> Any:  # type: ignore[override]
         """What Hydra merges."""
-        return node_of(self._values)
+        return node_of(_VALUES[self.group, self.name])
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "node"}
@@ -55,17 +58,20 @@ class LazyNode(ConfigNode):
         return ConfigNode(self.name, self.node, self.group, self.package, self.provider)
 
 
+def _put(folder: str, name: str, values: Any, package: str | None = None) -> None:
+    _folder(folder)[f"{name}.yaml"] = LazyNode(folder, name, package)
+    _VALUES[folder, f"{name}.yaml"] = values
+
+
 def put_root(root: Root) -> None:
     """Store a root under its name."""
-    _folder(FOLDER)[f"{root.name}.yaml"] = LazyNode(FOLDER, root.name, root)
+    _put(FOLDER, root.name, root)
     _folder(f"{FOLDER}/{root.name}").clear()
 
 
 def put(root: str, group: str, name: str, values: Any) -> None:
     """Store a profile, or an experiment, of a root."""
-    folder = f"{FOLDER}/{root}/{group}"
-    package = None if isinstance(values, Settings) else "_global_"
-    _folder(folder)[f"{name}.yaml"] = LazyNode(folder, name, values, package)
+    _put(f"{FOLDER}/{root}/{group}", name, values, None if isinstance(values, Settings) else "_global_")
 
 
 def forget(root: str, group: str, name: str) -> None:

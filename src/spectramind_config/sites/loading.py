@@ -52,6 +52,8 @@ class _Loaded(NamedTuple):
 _LOADED: dict[str, _Loaded] = {}
 _LOADING: set[str] = set()
 _TOLD: set[str] = set()
+IMPORTING: list[str] = []
+"""The scripts that are being imported for a job, as modules that start nothing."""
 
 
 class _UnsettledError(Exception):
@@ -99,7 +101,7 @@ def _read(root: Root, variable: str, before: _Loaded | None, *, patient: bool) -
             files += [file for group in root.groups for file in sorted((entry / group).glob("*.yaml"))]
         else:
             (files if _stamp(str(entry)) else absent).append(entry)
-    files = list(dict.fromkeys(files))
+    files = [file for file in dict.fromkeys(files) if not _is_imported(file)]
     stamps = tuple((path, _stamp(path)) for path in dict.fromkeys([*watched, *map(str, files)]))
     loaded = _Loaded(variable, stamps, frozenset(map(str, [*files, *absent])))
     known = {key for key, one in REGISTRY.known.profiles.items() if one.provider in loaded.sources}
@@ -151,8 +153,7 @@ def _module(file: Path) -> None:
     if spec is None or file.suffix != ".py":
         raise ConfigError(Problem(what="neither a Python file nor a YAML overlay", expected=".py or .yaml"))
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    if script():  # Or a profile that imports a schema from it would run it a second time, with a second schema.
-        sys.modules.setdefault(script(), sys.modules["__main__"])
+    script()
     try:
         # Compiled here, not imported: a byte-code cache takes no notice of a second change within a second.
         exec(compile(files.read(file, _MOST_BYTES), file, "exec"), module.__dict__)  # noqa: S102
@@ -161,11 +162,32 @@ def _module(file: Path) -> None:
         raise
 
 
+def _is_imported(file: Path) -> bool:
+    """Whether a file is the script that is run, or a module of the program's own: its profiles are there already."""
+    others = (one for name, one in list(sys.modules.items()) if not name.startswith(f"{__name__}."))
+    found = (place for one in others if (place := getattr(one, "__file__", None)) and Path(place).name == file.name)
+    return any(os.path.exists(place) and file.samefile(place) for place in found)  # noqa: PTH110 - as above.
+
+
 def script() -> str:
-    """The name that the script which is run has as a module; empty where none is."""
+    """The module that the script which is run is to others, who must not run it a second time; empty where none is."""
     main = sys.modules.get("__main__")
-    file = getattr(main, "__file__", None)
-    return Path(file).stem if file and getattr(main, "__spec__", None) is None else ""
+    file, spec = getattr(main, "__file__", None), getattr(main, "__spec__", None)
+    name: str = spec.name if spec is not None else Path(file).stem if file else ""
+    if name:
+        sys.modules.setdefault(name, sys.modules["__main__"])
+    return name
+
+
+def import_as(name: str, file: str) -> None:
+    """Import a module; with a file, it is the script that another process runs, and starts nothing here."""
+    if file and name not in sys.modules:
+        sys.path.insert(0, str(Path(file).parents[name.count(".")]))
+    IMPORTING.append(name)
+    try:
+        importlib.import_module(name)
+    finally:
+        IMPORTING.pop()
 
 
 def _overlay(file: Path, root: Root) -> None:

@@ -140,6 +140,13 @@ def test_any_text_survives_saving(text: str) -> None:
     assert sc.from_dict(yaml.safe_load(config.to_yaml()), "b.yaml") == config
 
 
+def test_a_file_is_named_by_a_path_or_a_text(tmp_path: Path) -> None:
+    """Of a saved config."""
+    file, config = tmp_path / "saved.yaml", sc.compose(HPC)
+    file.write_text(config.to_yaml(), encoding="utf-8")
+    assert sc.from_file(str(file)) == sc.from_file(file) == config
+
+
 def test_nothing_heavy_is_ever_imported() -> None:
     """Importing the package and composing with it load no torch, Lightning or MLflow."""
     code = """

@@ -51,7 +51,7 @@ def test_a_node_is_what_hydra_would_have_stored(one: Registered) -> None:
 @pytest.fixture(params=[False, True], ids=["unread", "read"])
 def node(request: pytest.FixtureRequest) -> Iterator[LazyNode]:
     """A shipped node that has, or has not, been read."""
-    made = LazyNode("local", "hpc", profiles()["local"]["hpc"].instance)
+    made = LazyNode(f"{FOLDER}/train/local", "hpc")
     if request.param:
         assert made.node.devices == 4
     yield made

@@ -78,7 +78,7 @@ def test_nothing_is_loaded_twice_and_a_check_is_cheap(monkeypatch: pytest.Monkey
     before, asked, stamp = REGISTRY.known, [], loading._stamp
     with monkeypatch.context() as patch:
         patch.setattr(loading, "_stamp", lambda path: asked.append(path) or stamp(path))
-        patch.setattr(loading, "_load", lambda *_: pytest.fail("it was loaded twice"))
+        patch.setattr(loading, "_read", lambda *_: pytest.fail("it was loaded twice"))
         load()
     assert asked == [str(file)]
     assert REGISTRY.known is before
