@@ -20,6 +20,7 @@ from spectramind_config.compose.config import Config
 from spectramind_config.errors import ConfigError, Problem, nearest
 from spectramind_config.schema.fields import Leaf, leaves_of
 from spectramind_config.schema.registry import REGISTRY
+from spectramind_config.schema.sources import summary_of
 from spectramind_config.schema.values import value_at
 from spectramind_config.sites.loading import IMPORTING, entries, load
 
@@ -166,9 +167,9 @@ class Program:
             yield from (f"usage: {self.name} {folder} COMMAND [argument…]", "", *listed, "")
             yield f"{self.name} {folder} COMMAND --help tells more."
             return
-        about = self.about or (self.root.__doc__ or "").partition("\n")[0]
+        about = self.about or summary_of(self.root)
         yield f"usage: {self.name} {'[override…] [flag…]' if self.task else 'COMMAND [argument…]'}"
-        yield from ("", fitted("", about), "", "commands", *listed, "")
+        yield from (*(["", fitted("", about)] if about else []), "", "commands", *listed, "")
         more = f"{self.name} COMMAND --help tells more of a command."
         yield fitted("", f"An override is GROUP=PROFILE or SETTING=VALUE; {more}")
         if self.task:

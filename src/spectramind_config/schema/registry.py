@@ -7,7 +7,6 @@ registration, and a registration that fails leaves nothing behind.
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import re
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from msgspec import Struct
 from spectramind_config.errors import ConfigError, Problem, nearest, unknown
 from spectramind_config.schema import rules, store
 from spectramind_config.schema.root import Root
-from spectramind_config.schema.sources import class_file, class_source, leaf_owner, leaf_source
+from spectramind_config.schema.sources import class_file, class_source, leaf_owner, leaf_source, summary_of
 from spectramind_config.settings import Profile
 
 SHIPPED = "spectramind"
@@ -44,7 +43,7 @@ class Registered(Struct, frozen=True, eq=False):
         """The first line of the class's docstring, or what an overlay changes."""
         if self.base is not None:
             return f"{self.base.name}, changed in: {', '.join(self.lines) or 'nothing'}"
-        return (inspect.getdoc(self.cls) or "").split("\n")[0]
+        return summary_of(self.cls)
 
     @property
     def source(self) -> str:
