@@ -25,14 +25,14 @@ from typing import Any
 
 from spectramind_config.commands.command import JSON, Command, fitted, out, out_json, short, shown, width
 from spectramind_config.compose.config import Config
-from spectramind_config.errors import ConfigError, Problem, nearest, unknown
+from spectramind_config.errors import ConfigError, Problem, listed, nearest, unknown
 from spectramind_config.schema.fields import leaves_of
 from spectramind_config.schema.registry import REGISTRY, Experiment, Registered
 from spectramind_config.schema.root import Root
 from spectramind_config.schema.sources import declaring, field_statements, summary_of
 from spectramind_config.schema.values import plain, same, value_at
 from spectramind_config.settings import Profile, Settings
-from spectramind_config.sites.loading import load, script
+from spectramind_config.sites.loading import load, script, warn
 from spectramind_config.sites.overlay import Overlay
 
 _PACKAGE = __name__.partition(".")[0]
@@ -73,10 +73,11 @@ def _list(options: Namespace, root: type[Config]) -> None:
 
 
 def _show(options: Namespace, root: type[Config]) -> None:
-    load(root._root)
+    load(root._root, quiet=True)
     if not options.names:
         raise ConfigError(Problem(what="profiles show needs a profile", expected="GROUP=NAME", see="profiles list"))
     found = [_differences(_named(argument, root._root)) for argument in options.names]
+    warn()
     if options.json:
         out_json(found[0] if len(found) == 1 else found)
         return
@@ -128,8 +129,10 @@ def _named(text: str, root: Root) -> Registered | Experiment:
         raise ConfigError(f"'{text}' is a profile of several groups: {choices}")
     known = {f"{one}={other}" if equals else other: f"{one}={other}" for one in view for other in view[one]}
     close, what = known.get(nearest(text, known) or ""), f"there is no profile '{text}'"
-    fixed = Problem(what=what, nearest=close, argument=text, instead=close)
-    raise ConfigError(fixed if close else Problem(what=what, see="profiles list"))
+    if close:
+        raise ConfigError(Problem(what=what, nearest=close, argument=text, instead=close))
+    inside = listed(f"{text}={other}" for other in view[text]) if text in view else None
+    raise ConfigError(Problem(what=what, expected=inside, see="profiles list"))
 
 
 def _new(options: Namespace, root: type[Config]) -> None:
@@ -308,8 +311,8 @@ def _imports(annotation: ast.expr, owner: type) -> dict[str, str]:
 _PROFILES = {"names": {"nargs": "*", "metavar": "GROUP=NAME", "help": "a profile, or experiment=NAME"}}
 _NAME = {"name": {"metavar": "NAME", "help": "what to call it"}}
 _TARGET = {
-    "--group": {"metavar": "GROUP", "help": "the group it is for"},
-    "--output": {"metavar": "FILE", "help": "the file to write; NAME.py by default"},
+    "--group": {"metavar": "GROUP", "help": "the group it is for; by default the one that is folded over another"},
+    "--output": {"metavar": "FILE", "help": "the file to write; NAME.py, or NAME_GROUP.py, by default"},
 }
 _FILE = {
     "file": {"metavar": "OLD.yaml", "help": "a YAML overlay"},

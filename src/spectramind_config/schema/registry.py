@@ -19,7 +19,7 @@ from spectramind_config.errors import ConfigError, Problem, nearest, unknown
 from spectramind_config.schema import rules, store
 from spectramind_config.schema.root import Root
 from spectramind_config.schema.sources import class_file, class_source, leaf_owner, leaf_source, summary_of
-from spectramind_config.settings import Profile
+from spectramind_config.settings import CHOICES, Profile
 
 SHIPPED = "spectramind"
 """The provider of what this package brings."""
@@ -186,6 +186,7 @@ class Registry:
 
     def put(self, one: Registered) -> None:
         """Make a profile known that has been checked."""
+        CHOICES.setdefault(one.cls, f"{one.group}={one.name}")
         with self.change() as known:
             known.profiles[one.group, one.name, _topmost(one.cls)] = one
             if _interactive(one.cls):  # A class that has been typed in again leaves its other names.
@@ -227,6 +228,7 @@ class Registry:
             for key, one in list(known.profiles.items()):
                 if one.provider in providers:
                     del known.profiles[key]
+                    CHOICES.pop(one.cls, None)
                     for root in known.roots.values():
                         store.forget(root.name, one.group, one.name)
             known.experiments = {key: one for key, one in known.experiments.items() if one.provider not in providers}

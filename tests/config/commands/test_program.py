@@ -298,6 +298,25 @@ def test_the_shell_completes_overrides(line: str, expected: set[str]) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("confg show", "run instead: app.py config show"),
+        ("--file saved.yaml", "--file: there is no such flag"),
+        ("config show --jsn", "run instead: app.py config show --json"),
+        ("profiles show local", "expected: one of local=default, local=debug, local=hpc"),
+        ("profiles import none.yaml --group local", "see: app.py profiles show local=default"),
+    ],
+)
+def test_a_mistake_leads_to_what_was_meant(words: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """And to nothing of another kind."""
+    assert Program(sc.EffectiveConfig, "app.py", task=lambda _: None).main(words.split()) == 2
+    printed = " ".join(capsys.readouterr().err.split())
+    assert told in printed
+    assert "--profiles saved" not in printed
+    assert "mistakes" not in printed
+
+
 def test_completion_without_a_shell_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
     """Hydra itself ends with a traceback."""
     program = Program(sc.EffectiveConfig, "app.py", task=lambda _: None)
