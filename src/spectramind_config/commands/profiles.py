@@ -218,6 +218,7 @@ def _source(group: str, name: str, values: Profile, texts: tuple[str, str, str],
             text = f"field(\n        default_factory=lambda: {_expression(value, ' ' * 8, imports)}\n    )"
         body.append(f"    {path}: {ast.unparse(annotation)} = {text}")
     imports = {one: script() or module if module == "__main__" else module for one, module in imports.items()}
+    imports = {one: module.replace(f"{load.__module__}.", ".") for one, module in imports.items()}
     modules = ((module, sorted(one for one in imports if imports[one] == module)) for module in {*imports.values()})
     title, summary, notes = (text.replace("\\", "\\\\").replace('"""', '\\"""') for text in texts)
     words = "".join(word[:1].upper() + word[1:] for word in re.split("[_-]+", name))

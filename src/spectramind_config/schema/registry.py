@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from spectramind_config.errors import ConfigError, Problem, nearest, unknown
+from spectramind_config.errors import ConfigError, Problem, listed, nearest, unknown
 from spectramind_config.schema import rules, store
 from spectramind_config.schema.root import Root
 from spectramind_config.schema.sources import class_file, class_source, leaf_owner, leaf_source, summary_of
@@ -261,8 +261,7 @@ class Registry:
             else:
                 known = list(dict.fromkeys(fitting or (one.name for one in groups)))
                 what = f"profile {label}: there is no config group '{group}'"
-                expected = "one of " + ", ".join(known) if len(known) > 1 else known[0]
-                yield dataclasses.replace(problem, what=what, expected=expected, nearest=nearest(group, known))
+                yield dataclasses.replace(problem, what=what, expected=listed(known), nearest=nearest(group, known))
             return
         yield from self.unusable(group, name, cls, class_source(cls))
         found = list(rules.refusals(label, cls))
