@@ -171,7 +171,13 @@ def nearest(word: str, candidates: Iterable[str], cutoff: float = 0.6) -> str | 
     return None
 
 
+def listed(known: Iterable[str]) -> str:
+    """What is expected where one of these is."""
+    names = ", ".join(known)
+    return f"one of {names}" if names else "nothing, for there is none"
+
+
 def unknown(kind: str, name: str, known: Sequence[str], *, see: str, at: str = "") -> ConfigError:
     """The error about a name that is none of the known ones."""
-    what, expected = f"{at or name}: there is no {kind} '{name}'", "one of " + ", ".join(known)
-    return ConfigError(Problem(what=what, expected=expected, nearest=nearest(name, known), see=see))
+    what = f"{at or name}: there is no {kind} '{name}'"
+    return ConfigError(Problem(what=what, expected=listed(known), nearest=nearest(name, known), see=see))

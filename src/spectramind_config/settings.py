@@ -101,6 +101,10 @@ class Contradiction(Struct, frozen=True):
     fatal: bool = True  # Or a mere warning.
 
 
+CHOICES: dict[type, str] = {}
+"""What chooses each class that is registered as a profile: ``GROUP=NAME``"""
+
+
 @dataclass(kw_only=True)
 class Profile(Settings):
     """What the schemas of all config groups share; a class right below it is the schema of a group."""
@@ -118,8 +122,10 @@ class Profile(Settings):
     def of(cls, node: "Profile") -> Self:
         """A node of a config as this class, ``RidgeConfig.of(cfg.model).cosines``; ConfigError if it is another's."""
         if not isinstance(node, cls):
-            what = f"{node.name} is a profile of {type(node).__name__}, and {cls.__name__} is needed here"
-            raise ConfigError(Problem(what=what, hint=f"choose a profile of {cls.__name__}", see="profiles list"))
+            what = f"{CHOICES.get(type(node), node.name)} is a {type(node).__name__}, and {cls.__name__} is needed here"
+            fitting = dict.fromkeys(choice for one, choice in CHOICES.items() if issubclass(one, cls))
+            hint = f"choose {' or '.join(fitting) or f'a profile of {cls.__name__}'}"
+            raise ConfigError(Problem(what=what, hint=hint, see="profiles list"))
         return node
 
     @classmethod

@@ -30,13 +30,13 @@ def chosen(run: Run | None, config: EffectiveConfig, terminal: Terminal) -> Run 
         ConfigError: The given run cannot be resumed, or belongs to another training.
     """
     if run is None:
-        run = _newest(config, terminal.warn)
+        run = newest(config, terminal.warn)
         if run is None:
             terminal.say(f"nothing to resume in {config.paths.output_dir}: a new run starts")
             return None
-    newest = run.require_resumable(terminal.warn)
+    saved = run.require_resumable(terminal.warn)
     changed = list(_changes(run, config))
-    terminal.say(f"resuming {run.path} after step {newest.step}, in epoch {newest.epoch + 1}")
+    terminal.say(f"resuming {run.path} after step {saved.step}, in epoch {saved.epoch + 1}")
     for line in changed:
         terminal.say(f"  {line}")
     return run
@@ -81,7 +81,7 @@ def _changes(run: Run, config: EffectiveConfig) -> Iterator[str]:
         yield f"{path}: {' -> '.join(shown(one.value) if one else 'not set' for one in (ours, theirs))}"
 
 
-def _newest(config: EffectiveConfig, warn: Callable[[str], None]) -> Run | None:
+def newest(config: EffectiveConfig, warn: Callable[[str], None]) -> Run | None:
     """The newest run of a config's science in its output folder that can be resumed; None where there is none.
 
     One that may still run on another machine is not taken.

@@ -126,7 +126,7 @@ CLI = [
     "config shwo",
     "config show --jsno",
     "config explain precison",
-    "config hash --json",
+    "config validate --json",
     "config validate local=hcp",
     "profiles lst",
     "profiles show",

@@ -259,3 +259,30 @@ def test_an_element_of_a_list_is_refused(root: type[sc.Config]) -> None:
     assert "solver.rows=[" in str(caught.value)
     with pytest.raises(sc.ConfigError, match="experiment=element cannot be chosen"):
         sc.compose(["experiment=element"], root=root)
+
+
+def test_an_experiment_of_another_root_is_told_so(root: type[sc.Config]) -> None:
+    """Without ``root=`` it is one of ``train``; nothing is run instead, for it stands on no command line."""
+    with pytest.raises(sc.ConfigError, match="say which root it is of: root=Trying") as caught:
+
+        @sc.experiment("lost")
+        def lost() -> list[str]:
+            return ["solver=fixed", "size=5"]
+
+    assert "nearest" not in str(caught.value)
+    with pytest.raises(sc.ConfigError, match="nearest:  solver=fixed") as caught:
+
+        @sc.experiment("slip", root=root)
+        def slip() -> list[str]:
+            return ["solver=fixd", "size=5"]
+
+    assert "run instead" not in str(caught.value)
+
+
+def test_a_profile_of_another_class_says_which_to_choose(root: Any) -> None:
+    """By group and name, as a command line chooses it."""
+    config = sc.compose([], root=root)
+    fixed = type(sc.compose(["solver=fixed"], root=root).solver)
+    with pytest.raises(sc.ConfigError, match=r"solver=newton is a .*Newton, and Fixed is needed") as caught:
+        fixed.of(config.solver)
+    assert "choose solver=fixed\n" in str(caught.value)

@@ -353,5 +353,10 @@ def test_a_new_profile_extends_the_one_that_it_starts_from(app: Path) -> None:
     assert "class BisectSolver(Newton):" in texts["bisect_solver"]
     assert "    python app.py profiles show solver=newton\n" in texts["own"]
     assert [text.count(" = ") for text in texts.values()] == [1, 1, 0, 0]
+    (app.parent / "slower.yaml").write_text("defaults: [slow]\nsteps: 901\n", encoding="utf-8")
+    found = run(app, "profiles", "import", "slower.yaml", "--group", "solver", KEPLER_PROFILES=".")
+    assert found.returncode == 0, found.stderr
+    assert "from .slow import SlowSolver\n" in (app.parent / "slower.py").read_text()
+    assert lines(run(app, "solver=slower", KEPLER_PROFILES=".")) == ["slower 3 x 901 {'a': 1} None"]
     assert lines(run(app, "solver=slow", KEPLER_PROFILES=".")) == ["slow 3 x 900 {'a': 1} None"]
     assert run(app, "solver=bisect", KEPLER_PROFILES="bisect_solver.py").returncode == 0

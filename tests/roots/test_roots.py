@@ -495,6 +495,18 @@ def test_a_default_profile_that_is_nowhere_is_told(two: Any, capsys: pytest.Capt
     assert "Traceback" not in capsys.readouterr().err
 
 
+def test_a_class_without_a_docstring_has_no_summary(forget: None, capsys: pytest.CaptureFixture[str]) -> None:
+    """And not the signature that a dataclass has for want of one."""
+
+    @sc.root("silent")
+    @dataclass(frozen=True, kw_only=True)
+    class Silent(sc.Config):
+        size: int = 1
+
+    assert Program(Silent, "app.py", task=lambda _: None).main(["--help"]) == 0
+    assert capsys.readouterr().out.startswith("usage: app.py [override…] [flag…]\n\ncommands\n")
+
+
 def test_a_root_that_is_declared_again_keeps_its_experiments_for_hydra(two: Any, tmp_path: Path) -> None:
     """As in a notebook: ours and Hydra's composition agree after the second declaration."""
     sc.experiment("small", root=two.First)(lambda: ["size=1"])

@@ -13,8 +13,8 @@ from lightning.pytorch import LightningModule
 
 from spectramind_config import EffectiveConfig, compose
 from spectramind_config.host import Host
-from spectramind_train.learning.callbacks import Stop
 from spectramind_train.learning.module import SpectrumModule
+from spectramind_train.learning.stopping import Stop
 from spectramind_train.run.directory import Run
 from spectramind_train.run.plan import plan
 from spectramind_train.run.terminal import Terminal

@@ -6,7 +6,6 @@ import csv
 import dataclasses
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -20,8 +19,9 @@ from spectramind_config import ConfigError, EffectiveConfig, compose
 from spectramind_config.host import Host
 from spectramind_train.cli import main
 from spectramind_train.learning.progress import Progress
+from spectramind_train.resumption import newest
 from spectramind_train.run.checkpoints import Index
-from spectramind_train.run.directory import Run, newest_resumable
+from spectramind_train.run.directory import Run
 from spectramind_train.run.plan import plan
 from spectramind_train.run.terminal import Terminal
 from spectramind_train.training import Outcome, train
@@ -67,7 +67,7 @@ def run_of(config: EffectiveConfig, resumed: Run | None = None, **changes: Any) 
     """Train a config in silence, with changes of the plan."""
     host = Host.detect()
     how = dataclasses.replace(plan(config, host), **changes)
-    return train(config, how, host, Terminal(silent=True), started=time.monotonic(), resumed=resumed)
+    return train(config, how, host, Terminal(silent=True), resumed=resumed)
 
 
 def interrupted(config: EffectiveConfig, stopper: Stopper, steps: Sequence[int], **changes: Any) -> Outcome:
@@ -230,7 +230,7 @@ def test_auto_finds_the_newest_run_of_the_same_science(
     assert main(["train", *overrides, "--resume", "auto"]) == 0
     assert f"resuming {path}" in capsys.readouterr().out
     config = compose(overrides)
-    assert newest_resumable(config, print) is None
+    assert newest(config, print) is None
 
 
 def test_what_cannot_be_resumed_is_one_message(
@@ -331,10 +331,10 @@ def test_a_full_disk_costs_no_step(
     config, host = compose([*small, *TINY, f"local.output_dir={disk}/outputs"]), Host.detect()
     with terminal.rich.capture() as output:
         if freed:
-            run = train(config, plan(config, host), host, terminal, started=time.monotonic()).run
+            run = train(config, plan(config, host), host, terminal).run
         else:
             with pytest.raises(ConfigError, match=r"cannot write any more .No space left on device"):
-                train(config, plan(config, host), host, terminal, started=time.monotonic())
+                train(config, plan(config, host), host, terminal)
     assert output.get().count("no checkpoint can be written (No space left on device)") == 1
     monkeypatch.setattr(Progress, "on_train_batch_start", start)
     if not freed:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from spectramind_config.compose.config import Config
-from spectramind_config.errors import WIDTH, ConfigError, Problem, nearest, wrapped, write
+from spectramind_config.errors import WIDTH, ConfigError, Problem, listed, nearest, wrapped, write
 from spectramind_config.schema.values import plain
 
 Arguments = Mapping[str, Mapping[str, Any]]
@@ -54,7 +54,8 @@ class Parser(argparse.ArgumentParser):
         if found := re.match(r"unrecognized arguments: (-[^\s=]*)(\S*)", message):
             flag, value = found.groups()
             flags = [one for action in self._actions for one in action.option_strings]
-            close = nearest(flag, flags)
+            bare = {one.lstrip("-"): one for one in flags}  # All flags resemble each other in their dashes.
+            close = bare.get(nearest(flag.lstrip("-"), bare, 0.7) or "")
             told = {"what": f"{flag}: there is no such flag", "expected": ", ".join(flags), "nearest": close}
             told |= {"argument": flag + value, "instead": close and close + value}
         elif found := re.match(r"unrecognized arguments: (\S+)", message):
@@ -68,7 +69,7 @@ class Parser(argparse.ArgumentParser):
             told = {"what": f"{flag}: {reason}", "expected": action.help}
             if action.choices and (word := re.match(r"invalid choice: '(.*?)'", reason)):
                 told = {"what": f"{flag}: there is no '{word[1]}'", "nearest": nearest(word[1], action.choices)}
-                told["expected"] = "one of " + ", ".join(action.choices)
+                told["expected"] = listed(action.choices)
             elif reason.startswith("expected"):
                 told["what"] = f"{flag}: it needs a value"
         raise ConfigError(Problem(see=f"{self.words} --help".strip(), **told))

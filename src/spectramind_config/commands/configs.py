@@ -32,7 +32,8 @@ def _show(options: Namespace, root: type[Config]) -> None:
 
 def _hash(options: Namespace, root: type[Config]) -> None:
     config = _config(options, root)
-    out(config.science_fingerprint if options.science else config.fingerprint)
+    found = {"fingerprint": config.fingerprint, "science_fingerprint": config.science_fingerprint}
+    out_json(found) if options.json else out(found["science_fingerprint" if options.science else "fingerprint"])
 
 
 def _validate(options: Namespace, root: type[Config]) -> None:
@@ -204,5 +205,5 @@ COMMANDS = (
     Command("config diff", "what differs between two configs", _diff, _TWO | JSON | _DIFFER),
     Command("config validate", "nothing and exit code 0, or the mistakes and 2", _validate, _CONFIG),
     Command("config schema", "the JSON Schema of it all", _schema, _GROUP),
-    Command("config hash", "the fingerprint", _hash, _CONFIG | _SCIENCE),
+    Command("config hash", "the fingerprint", _hash, _CONFIG | _SCIENCE | JSON),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import functools
 import inspect
+import io
 import itertools
 import math
 import operator
@@ -13,7 +14,7 @@ import re
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ FLAGS: dict[str, dict[str, Any]] = {  # Hydra's own.
     "--hydra-help": {"action": "store_true", "help": "Hydra's own help"},
     "--shell-completion -sc": {"action": "store_true", "help": "with install=bash, zsh or fish"},
 }
+_SWEEPING = ("--multirun", "-m")
 Task = Callable[[Any], Any]
 
 
@@ -66,7 +68,10 @@ def run(options: Namespace, root: type[Config], task: Task) -> int:
     flags = list(_flags(options))
     by_hydra = functools.partial(_by_hydra, root, task, (options.program, options.command))
     if options.shell_completion:
-        return by_hydra([*flags, *overrides])
+        if not any(re.match("(install|uninstall|query)=", one) for one in overrides):
+            expected = "install=, uninstall= or query=, with bash, zsh or fish"
+            raise ConfigError(Problem(what="--shell-completion: it needs a value", expected=expected, see="--help"))
+        return _completed(lambda: by_hydra([*flags, *overrides]))
     if not (flags or hydras):
         return Finished.of(task(compose(overrides, root))).exit_code
     sweeps = options.multirun or any("hydra.mode=MULTIRUN" in argument for argument in hydras)
@@ -86,6 +91,20 @@ def run(options: Namespace, root: type[Config], task: Task) -> int:
         if problems := [unsampled(what=f"{argument}: {what}", argument=argument) for argument in intervals]:
             raise root._root.error(problems)
     return by_hydra([*flags, *hydras, *(_written_out(one, root) for one in overrides)])
+
+
+def _completed(start: Callable[[], int]) -> int:
+    """What the shell asks Hydra to complete, which knows of no commands, and would list the folder of our store."""
+    line = os.environ.get("COMP_LINE")
+    if not line:
+        return start()
+    *words, last = [*line.split(), ""] if line[-1] == " " else line.split()
+    os.environ["COMP_LINE"] = " ".join(["app", *(one for one in words if "=" in one or one in _SWEEPING), last])
+    found = io.StringIO()
+    with redirect_stdout(found), redirect_stderr(io.StringIO()):
+        code = start()
+    out(" ".join(word for word in found.getvalue().split() if word != store.FOLDER))
+    return code
 
 
 def _flags(options: Namespace) -> Iterator[str]:
@@ -242,11 +261,6 @@ def _by_hydra(root: type[Config], task: Task, names: tuple[str, str], words: Seq
     def start(_: object) -> float | None:
         return job()
 
-    if line := os.environ.get("COMP_LINE"):
-        # The shell asks Hydra to complete `program command …`, and Hydra knows of no commands.
-        command = spec.command.partition(" ")[2] or r"config\s+\S+"
-        before = rf"^((?:python\S*\s+)?\S+\s+)(?:{command}|(?:config|profiles)\s+\S+)\s+"
-        os.environ["COMP_LINE"] = re.sub(before, r"\1", line)
     named = [] if any("hydra.job.name=" in word for word in words) else [f"hydra.job.name={spec.name}"]
     named += ["+hydra.callbacks.spectramind._target_=hydra_plugins.spectramind_profiles.Unbound"]
     argv, sys.argv = sys.argv, [sys.argv[0], *words, *named]

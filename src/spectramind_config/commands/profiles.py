@@ -25,14 +25,14 @@ from typing import Any
 
 from spectramind_config.commands.command import JSON, Command, fitted, out, out_json, short, shown, width
 from spectramind_config.compose.config import Config
-from spectramind_config.errors import ConfigError, Problem, nearest, unknown
+from spectramind_config.errors import ConfigError, Problem, listed, nearest, unknown
 from spectramind_config.schema.fields import leaves_of
-from spectramind_config.schema.registry import REGISTRY, Registered
+from spectramind_config.schema.registry import REGISTRY, Experiment, Registered
 from spectramind_config.schema.root import Root
-from spectramind_config.schema.sources import declaring, field_statements
+from spectramind_config.schema.sources import declaring, field_statements, summary_of
 from spectramind_config.schema.values import plain, same, value_at
 from spectramind_config.settings import Profile, Settings
-from spectramind_config.sites.loading import load, script
+from spectramind_config.sites.loading import load, script, warn
 from spectramind_config.sites.overlay import Overlay
 
 _PACKAGE = __name__.partition(".")[0]
@@ -73,15 +73,20 @@ def _list(options: Namespace, root: type[Config]) -> None:
 
 
 def _show(options: Namespace, root: type[Config]) -> None:
-    load(root._root)
+    load(root._root, quiet=True)
     if not options.names:
         raise ConfigError(Problem(what="profiles show needs a profile", expected="GROUP=NAME", see="profiles list"))
     found = [_differences(_named(argument, root._root)) for argument in options.names]
+    warn()
     if options.json:
         out_json(found[0] if len(found) == 1 else found)
         return
     for number, one in enumerate(found):
         out("\n" * bool(number) + fitted(f"{one['group']}={one['name']}: ", one["summary"]))
+        if "overrides" in one:
+            out(fitted("  ", f"from {short(one['provider'])}, {short(one['source'])}"))
+            out(*(f"  {override}" for override in one["overrides"]))
+            continue
         out(fitted("  ", f"changes {one['parent']}; from {short(one['provider'])}, {short(one['source'])}"))
         for change in one["changes"]:
             was = f" instead of {shown(change['parent'])}" if "parent" in change else " (added)"
@@ -91,7 +96,11 @@ def _show(options: Namespace, root: type[Config]) -> None:
             out(fitted("      ", f"{change['description'] or 'no description'}; {short(change['source'])}"))
 
 
-def _differences(chosen: Registered) -> dict[str, Any]:
+def _differences(chosen: Registered | Experiment) -> dict[str, Any]:
+    names = ("name", "summary", "provider", "source")
+    told = {"group": "experiment"} | {name: getattr(chosen, name) for name in names}
+    if isinstance(chosen, Experiment):
+        return told | {"overrides": list(chosen.overrides)}
     parent, reference = chosen.parent()
     known = leaves_of(type(reference))
     changes = []
@@ -101,27 +110,29 @@ def _differences(chosen: Registered) -> dict[str, Any]:
         if path != "name" and not (path in known and same(before, value)):
             change = {"path": path, "value": value, "description": leaf.description, "source": chosen.setter(path)[0]}
             changes.append(change | ({"parent": before} if path in known else {}))
-    names = ("group", "name", "summary", "provider", "source")
-    return {name: getattr(chosen, name) for name in names} | {"parent": parent, "changes": changes}
+    return told | {"group": chosen.group, "parent": parent, "changes": changes}
 
 
-def _named(text: str, root: Root) -> Registered:
+def _named(text: str, root: Root) -> Registered | Experiment:
     group, equals, name = text.rpartition("=")
-    view = REGISTRY.view(root)
-    candidates = [group] if equals else list(root.groups)
+    view: dict[str, Mapping[str, Registered | Experiment]] = {**REGISTRY.view(root)}
+    view["experiment"] = REGISTRY.experiments(root)
+    candidates = [group] if equals else list(view)
     for one in candidates:
         if refused := REGISTRY.refusal(one, name):
             raise ConfigError(refused)
-    found = [view[one][name] for one in candidates if one in view and name in view[one]]
+    found = {one: view[one][name] for one in candidates if one in view and name in view[one]}
     if len(found) == 1:
-        return found[0]
+        return found.popitem()[1]
     if found:
-        choices = ", ".join(f"{one.group}={name}" for one in found)
+        choices = ", ".join(f"{one}={name}" for one in found)
         raise ConfigError(f"'{text}' is a profile of several groups: {choices}")
-    known = {f"{one}={other}" if equals else other: f"{one}={other}" for one in root.groups for other in view[one]}
+    known = {f"{one}={other}" if equals else other: f"{one}={other}" for one in view for other in view[one]}
     close, what = known.get(nearest(text, known) or ""), f"there is no profile '{text}'"
-    fixed = Problem(what=what, nearest=close, argument=text, instead=close)
-    raise ConfigError(fixed if close else Problem(what=what, see="profiles list"))
+    if close:
+        raise ConfigError(Problem(what=what, nearest=close, argument=text, instead=close))
+    inside = listed(f"{text}={other}" for other in view[text]) if text in view else None
+    raise ConfigError(Problem(what=what, expected=inside, see="profiles list"))
 
 
 def _new(options: Namespace, root: type[Config]) -> None:
@@ -199,7 +210,7 @@ def _source(group: str, name: str, values: Profile, texts: tuple[str, str, str],
         owner, value = declaring(base, path), getattr(values, path)
         annotation = _annotation(owner, path)
         imports |= _imports(annotation, owner)
-        about = leaves[path].description if path in leaves else (inspect.getdoc(type(value)) or "").partition("\n")[0]
+        about = leaves[path].description if path in leaves else summary_of(type(value))
         if comment := ". ".join(text.rstrip(".") for text in (about, reasons.get(path)) if text):
             body += ["", *textwrap.wrap(f"{comment}.", 110, initial_indent="    # ", subsequent_indent="    # ")]
         text = _expression(value, "    ", imports)
@@ -207,6 +218,7 @@ def _source(group: str, name: str, values: Profile, texts: tuple[str, str, str],
             text = f"field(\n        default_factory=lambda: {_expression(value, ' ' * 8, imports)}\n    )"
         body.append(f"    {path}: {ast.unparse(annotation)} = {text}")
     imports = {one: script() or module if module == "__main__" else module for one, module in imports.items()}
+    imports = {one: module.replace(f"{load.__module__}.", ".") for one, module in imports.items()}
     modules = ((module, sorted(one for one in imports if imports[one] == module)) for module in {*imports.values()})
     title, summary, notes = (text.replace("\\", "\\\\").replace('"""', '\\"""') for text in texts)
     words = "".join(word[:1].upper() + word[1:] for word in re.split("[_-]+", name))
@@ -297,11 +309,11 @@ def _imports(annotation: ast.expr, owner: type) -> dict[str, str]:
     return {name: origins.get(name) or owner.__module__ for name in names}
 
 
-_PROFILES = {"names": {"nargs": "*", "metavar": "GROUP=NAME", "help": "a profile"}}
+_PROFILES = {"names": {"nargs": "*", "metavar": "GROUP=NAME", "help": "a profile, or experiment=NAME"}}
 _NAME = {"name": {"metavar": "NAME", "help": "what to call it"}}
 _TARGET = {
-    "--group": {"metavar": "GROUP", "help": "the group it is for"},
-    "--output": {"metavar": "FILE", "help": "the file to write; NAME.py by default"},
+    "--group": {"metavar": "GROUP", "help": "the group it is for; by default the one that is folded over another"},
+    "--output": {"metavar": "FILE", "help": "the file to write; NAME.py, or NAME_GROUP.py, by default"},
 }
 _FILE = {
     "file": {"metavar": "OLD.yaml", "help": "a YAML overlay"},
@@ -310,7 +322,7 @@ _FILE = {
 }
 COMMANDS = (
     Command("profiles list", "every profile and experiment, with its origin", _list, JSON),
-    Command("profiles show", "what a profile changes from its parent", _show, _PROFILES | JSON),
+    Command("profiles show", "what a profile changes from its parent, or an experiment sets", _show, _PROFILES | JSON),
     Command("profiles new", "write a profile for this host, to edit", _new, _NAME | _TARGET),
     Command("profiles import", "turn a YAML overlay into a profile", _import, _FILE | _TARGET),
 )

@@ -17,9 +17,10 @@ from typing import Any, Protocol, TypeVar
 from spectramind_config.commands import jobs
 from spectramind_config.commands.command import Command, Parser, add, fitted, open_streams, out, shown, silence
 from spectramind_config.compose.config import Config
-from spectramind_config.errors import ConfigError, Problem, nearest
+from spectramind_config.errors import ConfigError, Problem, listed, nearest
 from spectramind_config.schema.fields import Leaf, leaves_of
 from spectramind_config.schema.registry import REGISTRY
+from spectramind_config.schema.sources import summary_of
 from spectramind_config.schema.values import value_at
 from spectramind_config.sites.loading import IMPORTING, entries, load
 
@@ -148,13 +149,13 @@ class Program:
         below = [words[1] for words in named if words[0] == first]
         if below and (not rest or rest[0] in ("-h", "--help")):
             return None, first
-        if self.task and not below:
-            return _run_of(self.task), ""
         label, word, known = self.name, first, list(dict.fromkeys(words[0] for words in named))
+        if self.task and not below and ("=" in first or not nearest(first, known)):
+            return _run_of(self.task), ""
         if below:
             label, word, known = f"{self.name} {first}", rest[0], below
         close, what = nearest(word, known), f"{label} has no command '{word}'"
-        problem = Problem(what=what, expected="one of " + ", ".join(known), argument=word, instead=close)
+        problem = Problem(what=what, expected=listed(known), argument=word, instead=close)
         see = f"{first} --help" if below else "--help"
         raise ConfigError(replace(problem, nearest=close and f"{label} {close}", see=see))
 
@@ -166,9 +167,9 @@ class Program:
             yield from (f"usage: {self.name} {folder} COMMAND [argument…]", "", *listed, "")
             yield f"{self.name} {folder} COMMAND --help tells more."
             return
-        about = self.about or (self.root.__doc__ or "").partition("\n")[0]
+        about = self.about or summary_of(self.root)
         yield f"usage: {self.name} {'[override…] [flag…]' if self.task else 'COMMAND [argument…]'}"
-        yield from ("", fitted("", about), "", "commands", *listed, "")
+        yield from (*(["", fitted("", about)] if about else []), "", "commands", *listed, "")
         more = f"{self.name} COMMAND --help tells more of a command."
         yield fitted("", f"An override is GROUP=PROFILE or SETTING=VALUE; {more}")
         if self.task:

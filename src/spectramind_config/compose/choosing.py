@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 
 from spectramind_config.compose.overrides import COMMAND_LINE, Override, parse, text_of
-from spectramind_config.errors import ConfigError, Problem, nearest
+from spectramind_config.errors import ConfigError, Problem, listed, nearest
 from spectramind_config.schema.registry import REGISTRY, Registered
 from spectramind_config.schema.root import Root
 from spectramind_config.schema.sources import leaf_source
@@ -88,7 +88,7 @@ def _with_experiments(root: Root, overrides: Sequence[Override]) -> tuple[list[O
         else:
             what, close = f"there is no experiment '{name}'", nearest(name, known)
             fix = close and f"experiment={close}"
-            expected = "one or several of " + (", ".join(known) or "none, for none is registered")
+            expected = listed(known).replace("one of", "one or several of")
             instead = None if isinstance(value, list) else fix
             problem = asked[-1].problem(what, expected=expected, nearest=fix, instead=instead, see="profiles list")
             problems.append(problem)
@@ -107,5 +107,5 @@ def _unknown(root: Root, override: Override, known: Iterable[str]) -> Problem:
     fix = close and f"{group}={close}"
     if elsewhere := [one for key, one in REGISTRY.known.profiles.items() if key[:2] == (group, name)]:
         hint = f"{elsewhere[0].cls.__qualname__} ({elsewhere[0].source}) is no {root.groups[group].schema.__name__}"
-    what, expected = f"there is no profile '{name}' in group {group}", "one of " + ", ".join(known)
-    return override.problem(what, expected=expected, nearest=fix, instead=fix, hint=hint, see="profiles list")
+    what = f"there is no profile '{name}' in group {group}"
+    return override.problem(what, expected=listed(known), nearest=fix, instead=fix, hint=hint, see="profiles list")

@@ -22,7 +22,7 @@ from spectramind_config.errors import Problem
 from spectramind_config.schema.sources import class_source
 from spectramind_config.schema.values import is_interpolation, nested, plain, same, value_at
 from spectramind_config.settings import Contradiction, Profile
-from spectramind_config.sites.loading import load
+from spectramind_config.sites.loading import load, warn
 
 C = TypeVar("C", bound=Config)
 
@@ -51,10 +51,11 @@ def composed(
     if isinstance(arguments, str):
         return None, [Problem(what=f"compose takes a list of overrides, not one string: compose([{arguments!r}])")]
     if sites:
-        load(root)
+        load(root, quiet=True)
     overrides, problems = parsed(arguments, source, places or {})
     profiles, settings, found = choose(root, overrides)
     problems += found
+    warn(problems)
     if profiles is None:
         return None, problems
     layers, found = set_leaves(stack_of(root, profiles), settings)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 from spectramind_config.compose.composition import composed
 from spectramind_config.compose.config import Config
 from spectramind_config.errors import Problem
 from spectramind_config.schema.registry import REGISTRY, SHIPPED, Experiment
-from spectramind_config.schema.values import plain
+from spectramind_config.schema.root import Root
+from spectramind_config.schema.values import children, plain
 
 Listing = Callable[[], Sequence[str]]
 
@@ -53,14 +56,27 @@ def experiment(name: str, root: type[Config]) -> Callable[[Listing], Listing]:
                         f"{one}: Hydra merges whole lists, so no element can be set",
                         hint=f"write all of it: {whole}=[…]",
                     )
-        if problems:
+        if problems:  # None of them is on a command line, which could be corrected.
+            told: dict[str, Any] = {"argument": None, "instead": None}
+            if elsewhere := _other_root(spec, overrides):
+                told |= {"nearest": None, "hint": elsewhere}
+            problems = [replace(one, **told) for one in problems]
             REGISTRY.refuse({("experiment", name)}, provider, problems)
-            raise spec.error(problems, list(overrides))
+            raise spec.error(problems)
         summary = (inspect.getdoc(listing) or "").split("\n")[0]
         REGISTRY.put_experiment(Experiment(name, overrides, spec.name, summary, source, provider))
         return listing
 
     return register
+
+
+def _other_root(root: Root, overrides: Sequence[str]) -> str | None:
+    """What to write where the overrides are those of another root."""
+    keys = {one.lstrip("+~").partition("=")[0].partition(".")[0] for one in overrides}
+    fitting = [one for one in REGISTRY.known.roots.values() if keys <= {*one.groups, *children(one.own, "")}]
+    if not fitting or root in fitting:
+        return None
+    return f"say which root it is of: root={fitting[0].cls.__name__}"
 
 
 def _list_of(config: Config, key: str) -> str:

@@ -53,8 +53,9 @@ def from_dict(
     """Rebuild a config from what ``to_dict`` gave: ``trainer.name`` and so on choose the profiles.
 
     ``lines`` are those of dotted paths in the file that is the ``source``. With ``unfolded``, a folded setting stands
-    in its groups, as Hydra composes it, instead of at the top. It is replayed as a command line, whose mistakes are
-    told in the words of the file.
+    in its groups, as Hydra composes it, instead of at the top, as in the ``.hydra/config.yaml`` of a run, where
+    interpolations are not looked up yet. It is replayed as a command line, whose mistakes are told in the words of the
+    file.
     """
     spec, check = root._root, "config explain" if unfolded else f"config validate --file {source}"
     load(spec)
@@ -71,9 +72,10 @@ def from_dict(
     stack, problems = stack_of(spec, profiles), []
     places = {path: f"{source}:{line}" for path, line in (lines or {}).items()}
     known = {**stack.setters, **stack.leaves}
+    hydras = not unfolded and bool(spec.folds) and not spec.folds.keys() & values.keys()
     for path, value in _flat(values, known):
         group, _, inner = path.partition(".")
-        setters = stack.setters.get(path) or ([path] if unfolded and path in stack.leaves else [])
+        setters = stack.setters.get(path) or ([path] if (unfolded or hydras) and path in stack.leaves else [])
         is_lost = group in choices and choices[group] != profiles[group].name  # Its profile is unknown.
         if (inner == "name" and group in spec.groups) or (not setters and is_lost):
             continue
@@ -98,10 +100,12 @@ def from_dict(
             elif not same(usual, raw):
                 paths |= {write(setters[0], None): path} if missing else {}
                 add = "++" if isinstance(raw, dict) and any(kind.type is dict for kind in leaf.type.kinds) else ""
-                paths[f"{add}{write(setters[0], escaped(raw))}"] = path
+                paths[f"{add}{write(setters[0], raw if hydras else escaped(raw))}"] = path
     origins = {override: places[path] for override, path in paths.items() if path in places}
     config, found = composed(list(paths), root, source, origins)
-    problems += [_in_file(one, paths, {} if unfolded else stack.effective, spec.groups, check) for one in found]
+    problems += [
+        _in_file(one, paths, {} if unfolded or hydras else stack.effective, spec.groups, check) for one in found
+    ]
     if config is None or problems:
         raise spec.error(problems)
     return config

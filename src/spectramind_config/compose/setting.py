@@ -9,7 +9,7 @@ from typing import Any
 
 from spectramind_config.compose.layers import Layers, Stack
 from spectramind_config.compose.overrides import Override, text_of
-from spectramind_config.errors import MOST, Problem, nearest
+from spectramind_config.errors import MOST, Problem, listed, nearest
 from spectramind_config.schema.fields import Leaf
 from spectramind_config.schema.registry import REGISTRY
 from spectramind_config.schema.root import Root
@@ -97,8 +97,8 @@ def _fixed_name(root: Root, override: Override) -> Problem:
     group, name = override.key.partition(".")[0], text_of(override.value)
     known = REGISTRY.view(root)[group]
     what = f"{override.key} is the name of the chosen profile and follows from {group}=<profile>"
-    expected, instead = "one of " + ", ".join(known), f"{group}={name}" if name in known else None
-    return override.problem(what, expected=expected, instead=instead, see="profiles list")
+    instead = f"{group}={name}" if name in known else None
+    return override.problem(what, expected=listed(known), instead=instead, see="profiles list")
 
 
 def _bad_value(override: Override, path: str, leaf: Leaf, reason: str) -> Problem:
@@ -120,7 +120,7 @@ def _unknown(root: Root, override: Override, path: str, known: Mapping[str, Leaf
     group = nearest(path, root.groups) if "." not in path else None
     if group is not None:
         chosen = f"{group}={text}" if text in REGISTRY.view(root)[group] else None
-        expected = "one of " + ", ".join(root.groups)
+        expected = listed(root.groups)
         return override.problem(f"there is no group '{path}'", expected=expected, nearest=group, instead=chosen)
     leaves = {leaf: one for leaf, one in known.items() if not _is_name(root, leaf)}
     close = None if brief else _nearest_path(path, [*leaves, *root.short])

@@ -7,7 +7,6 @@ registration, and a registration that fails leaves nothing behind.
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import re
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -16,11 +15,11 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from spectramind_config.errors import ConfigError, Problem, nearest, unknown
+from spectramind_config.errors import ConfigError, Problem, listed, nearest, unknown
 from spectramind_config.schema import rules, store
 from spectramind_config.schema.root import Root
-from spectramind_config.schema.sources import class_file, class_source, leaf_owner, leaf_source
-from spectramind_config.settings import Profile
+from spectramind_config.schema.sources import class_file, class_source, leaf_owner, leaf_source, summary_of
+from spectramind_config.settings import CHOICES, Profile
 
 SHIPPED = "spectramind"
 """The provider of what this package brings."""
@@ -44,7 +43,7 @@ class Registered(Struct, frozen=True, eq=False):
         """The first line of the class's docstring, or what an overlay changes."""
         if self.base is not None:
             return f"{self.base.name}, changed in: {', '.join(self.lines) or 'nothing'}"
-        return (inspect.getdoc(self.cls) or "").split("\n")[0]
+        return summary_of(self.cls)
 
     @property
     def source(self) -> str:
@@ -187,6 +186,7 @@ class Registry:
 
     def put(self, one: Registered) -> None:
         """Make a profile known that has been checked."""
+        CHOICES.setdefault(one.cls, f"{one.group}={one.name}")
         with self.change() as known:
             known.profiles[one.group, one.name, _topmost(one.cls)] = one
             if _interactive(one.cls):  # A class that has been typed in again leaves its other names.
@@ -228,6 +228,7 @@ class Registry:
             for key, one in list(known.profiles.items()):
                 if one.provider in providers:
                     del known.profiles[key]
+                    CHOICES.pop(one.cls, None)
                     for root in known.roots.values():
                         store.forget(root.name, one.group, one.name)
             known.experiments = {key: one for key, one in known.experiments.items() if one.provider not in providers}
@@ -260,8 +261,7 @@ class Registry:
             else:
                 known = list(dict.fromkeys(fitting or (one.name for one in groups)))
                 what = f"profile {label}: there is no config group '{group}'"
-                expected = "one of " + ", ".join(known) if len(known) > 1 else known[0]
-                yield dataclasses.replace(problem, what=what, expected=expected, nearest=nearest(group, known))
+                yield dataclasses.replace(problem, what=what, expected=listed(known), nearest=nearest(group, known))
             return
         yield from self.unusable(group, name, cls, class_source(cls))
         found = list(rules.refusals(label, cls))

@@ -62,7 +62,7 @@ def refusals(label: str, cls: type[Profile]) -> Iterator[Problem]:
         yield refusal(f"{cls.__qualname__} cannot be built: {reason}")
         return
     for path, leaf, reason in unfit_values(leaves, instance):
-        yield refusal(f"{path}: {reason}", path, expected=f"{leaf.type.words}: {leaf.description}")
+        yield refusal(f"{path}: {reason}", path, expected=leaf.words)
         return
     for broken in instance.contradictions():
         if broken.fatal:

@@ -52,6 +52,12 @@ def leaf_owner(cls: Any, path: str) -> tuple[type, int | None]:
     return leaf_owner(section, ".".join(rest)) if section else (owner, statement.lineno)
 
 
+def summary_of(cls: type) -> str:
+    """The first line of a class's docstring; empty for the signature that a dataclass has for want of one."""
+    text = inspect.cleandoc(cls.__doc__ or "").partition("\n")[0]
+    return "" if text.startswith(f"{cls.__name__}(") else text
+
+
 def declaring(cls: type, name: str) -> type:
     """The class in whose body a field is declared, or restated, last."""
     return next((base for base in cls.__mro__ if name in inspect.get_annotations(base)), cls)

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -52,6 +52,7 @@ class _Loaded(NamedTuple):
 _LOADED: dict[str, _Loaded] = {}
 _LOADING: set[str] = set()
 _TOLD: set[str] = set()
+_UNTOLD: list[Problem] = []
 IMPORTING: list[str] = []
 """The scripts that are being imported for a job, as modules that start nothing."""
 
@@ -60,8 +61,11 @@ class _UnsettledError(Exception):
     """A file changes while it is read."""
 
 
-def load(root: Root) -> None:
-    """Load what is new: everything at the first call, later only what changed in the variable or in its files."""
+def load(root: Root, *, quiet: bool = False) -> None:
+    """Load what is new: everything at the first call, later only what changed in the variable or in its files.
+
+    One that is ``quiet`` leaves it to ``warn`` to tell what could not be loaded.
+    """
     variable, loaded = os.environ.get(root.variable, ""), _LOADED.get(root.name)
     if loaded is not None and loaded.is_current(variable):
         return
@@ -85,7 +89,17 @@ def load(root: Root) -> None:
             for problem in problems:
                 if f"{label}{problem}" not in _TOLD:
                     _TOLD.add(f"{label}{problem}")
-                    _LOG.warning("warning: a profile was not loaded: %s", problem)
+                    _UNTOLD.append(problem)
+    if not quiet:
+        warn()
+
+
+def warn(errors: Sequence[Problem] = ()) -> None:
+    """Tell once which profiles were not loaded, except those that an error tells."""
+    while _UNTOLD:
+        problem = _UNTOLD.pop(0)
+        if not any(problem.what in error.what for error in errors):
+            _LOG.warning("warning: a profile was not loaded: %s", problem)
 
 
 def _read(root: Root, variable: str, before: _Loaded | None, *, patient: bool) -> tuple[_Loaded, _Failures]:
@@ -165,7 +179,7 @@ def _module(file: Path) -> None:
 def _is_imported(file: Path) -> bool:
     """Whether a file is the script that is run, or a module of the program's own: its profiles are there already."""
     others = (one for name, one in list(sys.modules.items()) if not name.startswith(f"{__name__}."))
-    found = (place for one in others if (place := getattr(one, "__file__", None)) and Path(place).name == file.name)
+    found = (place for one in others if (place := getattr(one, "__file__", None)) and place.endswith(file.name))
     return any(os.path.exists(place) and file.samefile(place) for place in found)  # noqa: PTH110 - as above.
 
 

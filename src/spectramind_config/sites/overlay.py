@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from spectramind_config.errors import ConfigError, Problem, nearest
+from spectramind_config.errors import ConfigError, Problem, listed, nearest
 from spectramind_config.schema.fields import Leaf, leaves_of, sealed
 from spectramind_config.schema.registry import REGISTRY, Registered
 from spectramind_config.schema.root import Root
@@ -36,7 +36,9 @@ class Overlay:
         self.dropped: list[str] = []
         self._lines: dict[str, str] = {}
         self._prefix = ""
-        text, content, self._numbers = yaml.read(file, expected="lines of key: value", see=f"profiles show {group}")
+        text, content, self._numbers = yaml.read(
+            file, expected="lines of key: value", see=f"profiles show {group}={root.groups[group].default}"
+        )
         content = self._unwrapped(text, content)
         self.base = self._base(content.pop("defaults", None), {*above, file})
         self.instance = copy.deepcopy(self.base.instance)
@@ -86,12 +88,12 @@ class Overlay:
             raise self._refused(f"@package _global_: there is nothing for {self.group} in the file", hint=hint)
         return content
 
-    def _base(self, listed: Any, above: set[Path]) -> Registered:
+    def _base(self, written: Any, above: set[Path]) -> Registered:
         default, known = self.root.groups[self.group].default, REGISTRY.view(self.root)[self.group]
-        entries = [default] if listed is None else listed if isinstance(listed, list) else []
+        entries = [default] if written is None else written if isinstance(written, list) else []
         names = [name for name in map(self._listed, entries) if name not in (None, "_self_")]
         if len(names) != 1 or entries[0] == "_self_":
-            what = f"defaults: {quote(listed)} is not one profile to start from"
+            what = f"defaults: {quote(written)} is not one profile to start from"
             raise self._refused(what, "defaults", expected=f"such as [{default}, _self_]")
         if (name := str(names[0])) in known:
             return known[name]
@@ -99,7 +101,7 @@ class Overlay:
         if beside.name == f"{name}.yaml" and beside not in above and _is_file(beside):
             return Overlay(beside, self.group, self.root, *above)._registered()
         what = f"defaults: there is no profile '{name}' in group {self.group}"
-        raise self._refused(what, "defaults", expected=f"one of {', '.join(known)}", nearest=nearest(name, known))
+        raise self._refused(what, "defaults", expected=listed(known), nearest=nearest(name, known))
 
     def _listed(self, entry: Any) -> str | None:
         """The profile of this group that an entry of a defaults list names; None for another group's."""
@@ -116,8 +118,7 @@ class Overlay:
                 try:
                     self._set(leaf, value)
                 except ValueError as error:
-                    expected = f"{leaf.type.words}: {leaf.description}"
-                    yield Problem(what=f"{path}: {error}", origin=self._line(path), expected=expected)
+                    yield Problem(what=f"{path}: {error}", origin=self._line(path), expected=leaf.words)
             elif not (section := children(self._leaves, path)):
                 yield self._unknown(path)
             elif isinstance(value, dict):

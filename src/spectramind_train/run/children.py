@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import ctypes
 import multiprocessing
+import multiprocessing.util  # What it does at the end is registered now, and so comes after what is registered below.
 import os
 import signal
 import sys

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,10 @@ def test_the_commands_read_a_file(capsys: pytest.CaptureFixture[str], tmp_path: 
     file.write_text(sc.compose(HPC).to_yaml())
     assert run(capsys, "validate", "--file", str(file)) == (0, "", "")
     assert run(capsys, "hash", f"--file={file}")[1] == f"{sc.compose(HPC).fingerprint}\n"
+    assert json.loads(run(capsys, "hash", f"--file={file}", "--json")[1]) == {
+        "fingerprint": sc.compose(HPC).fingerprint,
+        "science_fingerprint": sc.compose(HPC).science_fingerprint,
+    }
     assert yaml.safe_load(run(capsys, "show", "--file", str(file))[1]) == sc.compose(HPC).to_dict()
     assert "set by:   local.devices=8, config.yaml:1\n" in run(capsys, "explain", "devices", "--file", str(file))[1]
     code, _, err = run(capsys, "validate", "--file", str(file), "local=hpc")

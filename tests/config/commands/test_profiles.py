@@ -139,10 +139,20 @@ def test_a_profile_is_shown_by_its_differences(capsys: pytest.CaptureFixture[str
     assert "seed" not in {change["path"] for change in shown["changes"]}
 
 
+def test_an_experiment_is_shown_by_its_overrides(capsys: pytest.CaptureFixture[str]) -> None:
+    """With what it is for and where it stands; as JSON too, and by its name alone."""
+    out = run(capsys, "show", "experiment=narrow")
+    assert out.startswith("experiment=narrow: A V50 of half the width")
+    assert "experiments.py:6\n  model.width=24\n" in out
+    shown = json.loads(run(capsys, "show", "narrow", "--json"))
+    assert (shown["group"], shown["name"], shown["overrides"][0]) == ("experiment", "narrow", "model.width=24")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["show", "local=hcp"], "nearest: local=hpc"),
+        (["show", "experiment=narow"], "nearest: experiment=narrow"),
         (["show"], "profiles show needs a profile"),
         (["new"], "NAME is missing expected: what to call it"),
         (["new", "a", "b"], "b: spectramind profiles new takes no more than NAME"),

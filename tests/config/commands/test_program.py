@@ -15,6 +15,7 @@ import yaml
 
 import spectramind_config as sc
 from spectramind_config.commands.command import Parser
+from spectramind_config.commands.program import Program
 from spectramind_train.cli import PROGRAM, main
 
 from ..engine import LEAVES, NAMES, ROOT, profiles
@@ -281,6 +282,11 @@ def test_any_bytes_of_a_command_line_are_answered() -> None:
     [
         ("spectramind train local=", {"local=debug", "local=default", "local=hpc"}),
         ("spectramind train trainer.early", {"trainer.early_stopping."}),
+        ("spectramind train exp", {"experiment="}),
+        ("spectramind train s", set()),
+        ("spectramind config show m", {"model.", "model="}),
+        ("python -m spectramind_train.cli config explain local=", {"local=debug", "local=default", "local=hpc"}),
+        ("spectramind train local=[ con", set()),
     ],
 )
 def test_the_shell_completes_overrides(line: str, expected: set[str]) -> None:
@@ -289,3 +295,30 @@ def test_the_shell_completes_overrides(line: str, expected: set[str]) -> None:
     command = [sys.executable, "-m", "spectramind_train.cli", "-sc", "query=bash"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert set(done.stdout.split()) == expected, done.stderr
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("confg show", "run instead: app.py config show"),
+        ("--file saved.yaml", "--file: there is no such flag"),
+        ("config show --jsn", "run instead: app.py config show --json"),
+        ("profiles show local", "expected: one of local=default, local=debug, local=hpc"),
+        ("profiles import none.yaml --group local", "see: app.py profiles show local=default"),
+    ],
+)
+def test_a_mistake_leads_to_what_was_meant(words: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """And to nothing of another kind."""
+    assert Program(sc.EffectiveConfig, "app.py", task=lambda _: None).main(words.split()) == 2
+    printed = " ".join(capsys.readouterr().err.split())
+    assert told in printed
+    assert "--profiles saved" not in printed
+    assert "mistakes" not in printed
+
+
+def test_completion_without_a_shell_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    """Hydra itself ends with a traceback."""
+    program = Program(sc.EffectiveConfig, "app.py", task=lambda _: None)
+    assert program.main(["-sc"]) == 2
+    assert "--shell-completion: it needs a value" in capsys.readouterr().err

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -346,3 +347,16 @@ def test_the_groups_are_in_hydras_config_store() -> None:
     assert (config.local.devices, config.local.precision, config.mine) == (8, "bf16-mixed", 1)
     with pytest.raises(HydraException):
         hydra_compose("another_app", ["local.seed=abc"])
+
+
+def test_the_file_that_hydra_writes_is_read_back(tmp_path: Path) -> None:
+    """``.hydra/config.yaml``: what is folded stands in its groups, and interpolations are not looked up yet."""
+    words = ["local=hpc", "local.precision=32", "local.paths.cache_dir='${oc.env:HOME}/x'", "model.width=32"]
+    (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(hydra_compose("train", words)), encoding="utf-8")
+    read = sc.from_file(tmp_path / "config.yaml")
+    assert read == sc.compose(words)
+    assert read.paths.cache_dir == f"{Path.home()}/x"
+    text = (tmp_path / "config.yaml").read_text(encoding="utf-8").replace("seed: 1337", "seed: -1")
+    (tmp_path / "config.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(sc.ConfigError, match=r"local.seed: -1 does not fit"):
+        sc.from_file(tmp_path / "config.yaml")

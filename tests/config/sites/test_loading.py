@@ -139,6 +139,15 @@ def test_a_refused_profile_is_reported_with_the_registers_words(
     assert "local=hpc cannot be chosen: profile local=hpc: that name is taken by HpcLocal (" in refusal("local=hpc")
 
 
+def test_a_refused_profile_that_is_chosen_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By the error, which ends the run; the others still by a warning."""
+    use(monkeypatch, write(tmp_path / "a.py", "wrong", -3), write(tmp_path / "b.py", "worse", -4))
+    assert "devices: -3 is not an int" in refusal("local=wrong")
+    assert ["-4" in record.getMessage() for record in caplog.records] == [True]
+
+
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two installed packages with entry points, one of them broken."""

@@ -1,4 +1,4 @@
-"""Checkpoints that no training wrote; the manifest has their sha256."""
+"""Checkpoints that no training wrote; the index has their sha256."""
 
 from __future__ import annotations
 

@@ -151,20 +151,20 @@ def _ids() -> dict[str, str]:
 
 def _files() -> dict[str, str]:
     return {
-        "above": "../victim/checkpoints/best.ckpt",
-        "above and back": "../run/checkpoints/best.ckpt",
+        "above": "../../victim/checkpoints/best.ckpt",
+        "above and back": "../../run/checkpoints/best.ckpt",
         "absolute": "{sound}/victim/checkpoints/best.ckpt",
         "a device": "/dev/zero",
         "nothing": "",
         "a dot": ".",
-        "the folder": "checkpoints",
-        "300 letters": "checkpoints/" + "a" * 300,
+        "the folder": "../checkpoints",
+        "300 letters": "a" * 300,
         "5000 letters": "a/" * 2500,
-        "a zero": "checkpoints/\0.ckpt",
-        "a newline": "checkpoints/a\nrun instead: x",
-        "escapes": "checkpoints/\x1b[2J",
-        "half a surrogate": "checkpoints/\udcff",
-        "the manifest": "manifest.json",
+        "a zero": "\0.ckpt",
+        "a newline": "a\nrun instead: x",
+        "escapes": "\x1b[2J",
+        "half a surrogate": "\udcff",
+        "the manifest": "../manifest.json",
     }
 
 
@@ -261,9 +261,8 @@ def _elsewhere(world: World, run_id: str) -> list[str | Path]:
 
 def _checkpoint_at(world: World, file: str) -> list[str | Path]:
     shutil.copytree(world.sound / "victim", world.folder / "victim")
-    found = world.manifest
-    digest = found["checkpoints"][0]["sha256"]
-    return world.with_manifest(found | {"checkpoints": [record(file.replace("{sound}", str(world.sound)), digest)]})
+    digest = world.manifest["checkpoints"][0]["sha256"]
+    return world.with_index([record(file.replace("{sound}", str(world.sound)), digest)])
 
 
 def _manifest_is(world: World, make: Any) -> list[str | Path]:

@@ -20,7 +20,6 @@ import torch
 from spectramind_config import Simulation, compose
 from spectramind_config.host import Host
 from spectramind_train.run.directory import Run
-from spectramind_train.run.manifest import CheckpointRecord
 from spectramind_train.run.plan import plan
 from spectramind_train.simulated.data_set import simulate
 from spectramind_train.v50.network import build_model
@@ -94,14 +93,20 @@ class World:
         return self.predict()
 
     def with_checkpoint(self, content: bytes | Path) -> list[str | Path]:
-        """A prediction with a run whose best checkpoint is another file, and whose manifest has its sha256."""
+        """A prediction with a run whose best checkpoint is another file, and whose index has its sha256."""
         file = self.run / "checkpoints" / "best.ckpt"
         if isinstance(content, bytes):
             file.write_bytes(content)
         else:
             shutil.move(content, file)
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
-        return self.with_manifest(self.manifest | {"checkpoints": [record("checkpoints/best.ckpt", digest)]})
+        return self.with_index([record("best.ckpt", digest)])
+
+    def with_index(self, content: object) -> list[str | Path]:
+        """A prediction with a run whose index of checkpoints holds something else."""
+        raw = json.dumps(content).encode("utf-8", "surrogatepass")
+        (self.run / "checkpoints" / "index.json").write_bytes(raw)
+        return self.predict()
 
 
 def bomb(members: dict[str, bytes], name: str, start: bytes, zeros: int) -> bytes:
@@ -125,9 +130,9 @@ def bomb(members: dict[str, bytes], name: str, start: bytes, zeros: int) -> byte
     return bytes(found)
 
 
-def record(file: str, sha256: str) -> dict[str, str]:
-    """A checkpoint as a manifest lists it."""
-    return {"file": file, "sha256": sha256, "kind": "best"}
+def record(file: str, sha256: str) -> dict[str, Any]:
+    """A checkpoint as an index lists it."""
+    return {"file": file, "sha256": sha256, "epoch": 1, "step": 1, "score": 0.5, "kept": ["best", "last"]}
 
 
 def sound(folder: Path) -> Path:
@@ -141,10 +146,9 @@ def sound(folder: Path) -> Path:
         torch.manual_seed(1)
         weights = build_model(config.model).state_dict()
         torch.save({"state_dict": {f"model.{key}": value for key, value in weights.items()}}, file)
-        run.manifest.checkpoints = [
-            CheckpointRecord("checkpoints/best.ckpt", hashlib.sha256(file.read_bytes()).hexdigest(), "best")
-        ]
-        run.finish("completed", file)
+        listed = [record(file.name, hashlib.sha256(file.read_bytes()).hexdigest())]
+        file.with_name("index.json").write_text(json.dumps(listed))
+        run.finish("completed")
         shutil.copytree(run.path, folder / name)
     rng = np.random.default_rng(1)
     np.save(folder / "curves.npy", curves(rng))
