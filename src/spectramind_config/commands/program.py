@@ -119,9 +119,10 @@ class Program:
                 if error.errno == errno.EPIPE:  # The reader of our output has gone, as with `| head`.
                     return 0
                 error.filename = "the output"
-            if error.filename is None:
-                raise
-            return ConfigError(f"{error.filename}: {error.strerror}", (), self.name).tell()
+            if error.filename is None and error.errno != errno.ENOENT:
+                raise  # Without a name it is a fault of ours, but where there is no folder for temporary files.
+            place = "" if error.filename is None else f"{error.filename}: "
+            return ConfigError(f"{place}{error.strerror}", (), self.name).tell()
         except KeyboardInterrupt:
             return 130
         except SystemExit as left:  # What argparse does once it has printed a command's help.
