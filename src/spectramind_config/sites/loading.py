@@ -178,9 +178,13 @@ def _module(file: Path) -> None:
 
 def _is_imported(file: Path) -> bool:
     """Whether a file is the script that is run, or a module of the program's own: its profiles are there already."""
-    others = (one for name, one in list(sys.modules.items()) if not name.startswith(f"{__name__}."))
-    found = (place for one in others if (place := getattr(one, "__file__", None)) and place.endswith(file.name))
-    return any(os.path.exists(place) and file.samefile(place) for place in found)  # noqa: PTH110 - as above.
+    for name, module in list(sys.modules.items()):
+        place = getattr(module, "__file__", None) or ""
+        if place.endswith(file.name) and not name.startswith(f"{__name__}."):
+            with suppress(OSError):  # One of them may be gone.
+                if file.samefile(place):
+                    return True
+    return False
 
 
 def script() -> str:
