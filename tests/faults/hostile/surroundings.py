@@ -105,7 +105,7 @@ PLACES = [
         without=("HOME", "USER", "LOGNAME"),
     ),
     Place(
-        "a HOME that is not there", "spectramind train $TINY", variables={"HOME": "/proc/absent/home"}, after=TRAINED
+        "a HOME that is not there", "spectramind train $TINY", variables={"HOME": "/proc/absent"}, after=TRAINED
     ),
     Place("a HOME that is a file", "spectramind plan", variables={"HOME": "/etc/passwd"}),
     Place("somebody else's home", "spectramind train $TINY \"local.paths.output_dir='~nobody-at-all/x'\"", (2,)),
