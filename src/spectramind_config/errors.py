@@ -30,11 +30,12 @@ class Problem:
     instead: str | None = None  # The override to write in its place; empty to leave it out; None when nobody can tell.
     hint: str | None = None  # What to do where no override can help.
     see: str | None = None  # The command to run next where nobody knows what was meant, without the program's name.
+    more: str | None = None  # What else there is to say, in lines of its own.
 
     def __str__(self) -> str:
         details = {"from": self.origin, "expected": self.expected, "nearest": self.nearest, "do": self.hint}
         lines = (wrapped(f"  {label + ':':<10}", _told(text)) for label, text in details.items() if text)
-        return "\n".join((_told(self.what), *lines))
+        return "\n".join((_told(self.what), *map(_told, (self.more or "").splitlines()), *lines))
 
 
 def wrapped(label: str, text: str, width: int = WIDTH) -> str:

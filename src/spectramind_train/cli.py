@@ -212,7 +212,7 @@ def _check(options: Namespace, _: type[EffectiveConfig]) -> int:
     from spectramind_train.run.terminal import Terminal
 
     if problems := check(options.folder):
-        raise ConfigError("\n".join(problems))
+        raise ConfigError([Problem(what=one) for one in problems])
     dataset = Dataset(options.folder)
     counts = {split: len(dataset.planet_ids(split)) for split in ("train", "test")}
     planets = f"{counts['train']} labelled planets and {counts['test']} others"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-from spectramind_config import ConfigError, EffectiveConfig, from_dict
+from spectramind_config import ConfigError, EffectiveConfig, Problem, from_dict
 from spectramind_config.commands.command import shown
 from spectramind_config.commands.configs import differences, report
 from spectramind_config.errors import quoted
@@ -69,14 +69,13 @@ def _changes(run: Run, config: EffectiveConfig) -> Iterator[str]:
     found = differences(before, config)
     if before.science_fingerprint != config.science_fingerprint:
         lines = (
-            f"{run.path}: the run was trained with another config",
             f"A: {run.path}",
             "B: this command",
             *report(found),
             f"to go on as it was:   spectramind train --resume {quoted(str(run.path))}",
             f"to train a new run:   {' '.join(['spectramind train', *map(quoted, config.overrides)])}",
         )
-        raise ConfigError("\n".join(lines))
+        raise ConfigError(Problem(what=f"{run.path}: the run was trained with another config", more="\n".join(lines)))
     for path, ours, theirs in found:
         yield f"{path}: {' -> '.join(shown(one.value) if one else 'not set' for one in (ours, theirs))}"
 

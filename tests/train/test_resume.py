@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -67,7 +68,8 @@ def run_of(config: EffectiveConfig, resumed: Run | None = None, **changes: Any) 
     """Train a config in silence, with changes of the plan."""
     host = Host.detect()
     how = dataclasses.replace(plan(config, host), **changes)
-    return train(config, how, host, Terminal(silent=True), resumed=resumed)
+    deadline = None if config.max_time is None else time.time() + config.max_time.total_seconds()
+    return train(config, how, host, Terminal(silent=True), deadline=deadline, resumed=resumed)
 
 
 def interrupted(config: EffectiveConfig, stopper: Stopper, steps: Sequence[int], **changes: Any) -> Outcome:
@@ -156,7 +158,7 @@ def test_a_resumed_run_ends_as_if_never_stopped(
 def test_processes_of_several_go_on_where_they_were(small: list[str], tmp_path: Path, processes: int) -> None:
     """A run whose time was up within its first epoch ends as one with time enough does."""
     config = compose([*small, *TINY, "local.max_epochs=2", f"local.output_dir={tmp_path}"])
-    hasty = config.with_overrides(["trainer.max_time=1s"])
+    hasty = config.with_overrides(["trainer.max_time=11s"])
     several = {"devices": processes, "strategy": "ddp" if processes > 1 else "auto", "threads": 1}
     expected = run_of(config, **several)
     outcome = run_of(hasty, **several)

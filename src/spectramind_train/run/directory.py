@@ -186,7 +186,7 @@ class Run:
                 return file
             what = "damaged: its sha256 is not that of the index" if file.exists() else "missing"
             damaged.append(f"{file}: the checkpoint is {what}")
-        raise ConfigError("\n".join(damaged))
+        raise ConfigError([Problem(what=one) for one in damaged])
 
     def require_resumable(self, warn: Callable[[str], None]) -> Saved:
         """The newest whole checkpoint, from which the run can go on.

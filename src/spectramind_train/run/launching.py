@@ -17,7 +17,7 @@ from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 from torch.distributed.elastic.rendezvous import RendezvousParameters, registry
 
-from spectramind_config import ConfigError
+from spectramind_config import ConfigError, Problem
 from spectramind_train.run import signals
 from spectramind_train.run.children import ProcessFailedError
 
@@ -106,7 +106,8 @@ def _reason(failures: dict[int, ProcessFailure], processes: int) -> Exception | 
         name, _, text = message["message"].partition(": ")
         trace = message["extraInfo"]["py_callstack"].rstrip()
     if first.exitcode == MISTAKE:
-        return ConfigError(text)
+        what, _, more = text.partition("\n")
+        return ConfigError(Problem(what=what, more=more))
     if -first.exitcode in signals.SIGNALS:
         return signals.Interrupted(-first.exitcode)
     who = f"process {rank} of {processes}"

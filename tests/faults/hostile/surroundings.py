@@ -104,9 +104,7 @@ PLACES = [
         after=TRAINED,
         without=("HOME", "USER", "LOGNAME"),
     ),
-    Place(
-        "a HOME that is not there", "spectramind train $TINY", variables={"HOME": "/proc/absent"}, after=TRAINED
-    ),
+    Place("a HOME that is not there", "spectramind train $TINY", variables={"HOME": "/proc/absent"}, after=TRAINED),
     Place("a HOME that is a file", "spectramind plan", variables={"HOME": "/etc/passwd"}),
     Place("somebody else's home", "spectramind train $TINY \"local.paths.output_dir='~nobody-at-all/x'\"", (2,)),
     Place("a home in the cache", "spectramind train $TINY \"local.paths.cache_dir='~nobody-at-all/x'\"", (2,)),
