@@ -55,13 +55,13 @@ def test_runs_that_are_killed_are_lost(tiny: list[str], start: Start, fault: Fau
     for number in range(KILLS):
         cold = number % 3 == 0
         with fault("kill -9 of a run, seen as lost"):
-            for _ in range(20):  # One that has come to its end before the kill is none; try again.
+            for attempt in range(20):  # One that has come to its end before the kill is none: try again, earlier.
                 before = directories(outputs)
                 cache = [f"local.cache_dir='{caches[0] / str(number)}'"] if cold else []
                 process = start("train", *tiny, *cache)
                 path = begun(process, outputs, before)
                 assert Run.open(path).manifest.state() == "running"
-                time.sleep(rng.uniform(0.0, durations[cold]))
+                time.sleep(rng.uniform(0.0, durations[cold] / 2**attempt))
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
                 if (state := Run.open(path).manifest.state()) != "completed":
@@ -73,7 +73,7 @@ def test_runs_that_are_killed_are_lost(tiny: list[str], start: Start, fault: Fau
             if cold:
                 again = start("train", *tiny, *cache)
                 assert again.wait() == 0, again.communicate()
-                assert leftovers(outputs, *caches) == []
+                assert leftovers(outputs, caches[0]) == []
     with fault("leftovers of killed runs, removed by the next"):
         assert start("train", *tiny).wait() == 0
         assert leftovers(outputs, *caches) == []
