@@ -15,6 +15,7 @@ from spectramind_train.run.checkpoints import Index
 
 
 def _save_for_ever(folder: Path, temporary: Path, pipe: Connection) -> None:
+    torch.set_num_threads(1)  # The threads of the process that was forked are not here to help.
     tempfile.tempdir = str(temporary)
     index = Index.read(folder)
     index.repair(print)

@@ -158,7 +158,7 @@ def test_a_resumed_run_ends_as_if_never_stopped(
 def test_processes_of_several_go_on_where_they_were(small: list[str], tmp_path: Path, processes: int) -> None:
     """A run whose time was up within its first epoch ends as one with time enough does."""
     config = compose([*small, *TINY, "local.max_epochs=2", f"local.output_dir={tmp_path}"])
-    hasty = config.with_overrides(["trainer.max_time=11s"])
+    hasty = config.with_overrides(["trainer.max_time=10s"])
     several = {"devices": processes, "strategy": "ddp" if processes > 1 else "auto", "threads": 1}
     expected = run_of(config, **several)
     outcome = run_of(hasty, **several)

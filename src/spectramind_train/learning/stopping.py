@@ -6,7 +6,7 @@ import signal
 import time
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -44,7 +44,7 @@ class Stop(Callback):
         self.out_of_time = False
         self.requested = False
         self._deferred = ExitStack()
-        self._group: distributed.ProcessGroup | None = None
+        self._group: Any = None  # A ProcessGroup, once there are several processes.
         self._step = 0
         self._began = self._ended = time.monotonic()
         self._validating: float | None = None

@@ -34,9 +34,9 @@ _LOOK_EVERY_S: Final = 0.1
 class _Agent(LocalElasticAgent):
     """Torch's agent, whose processes start with our signals blocked: none can hit them before they heed one."""
 
-    def _start_workers(self, worker_group: WorkerGroup) -> dict[int, Any]:
+    def _start_workers(self, worker_group: WorkerGroup) -> dict[int, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
         with signals.blocked():
-            started: dict[int, Any] = super()._start_workers(worker_group)
+            started: dict[int, Any] = super()._start_workers(worker_group)  # pyright: ignore[reportCallIssue]
         return started
 
     def _construct_event(self, state: str, source: EventSource, *_: Any, **__: Any) -> Event:
@@ -81,7 +81,7 @@ def launch(module: str, arguments: Sequence[str], processes: int) -> None:
             agent = _Agent(spec, DefaultLogsSpecs(folder), shutdown_timeout=round(signals.PATIENCE_S))
             try:
                 with signals.raising(signals.PATIENCE_S + signals.CLEANING_S):
-                    result = agent.run()
+                    result: Any = agent.run()
             finally:
                 spec.rdzv_handler.shutdown()
     finally:
@@ -100,7 +100,7 @@ def _reason(failures: dict[int, ProcessFailure], processes: int) -> Exception | 
         return failure.exitcode == LOST, failure.exitcode < 0, failure.timestamp
 
     rank, first = min(failures.items(), key=lambda item: late(item[1]))
-    message = first.message
+    message: Any = first.message
     name, text, trace = "", "", ""
     if isinstance(message, dict):
         name, _, text = message["message"].partition(": ")
