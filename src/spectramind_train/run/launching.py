@@ -34,7 +34,7 @@ _LOOK_EVERY_S: Final = 0.1
 class _Agent(LocalElasticAgent):
     """Torch's agent, whose processes start with our signals blocked: none can hit them before they heed one."""
 
-    def _start_workers(self, worker_group: WorkerGroup) -> dict[int, Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def _start_workers(self, worker_group: WorkerGroup) -> dict[int, Any]:  # pyright: ignore[reportIncompatibleMethodOverride, reportIncompatibleVariableOverride]
         with signals.blocked():
             started: dict[int, Any] = super()._start_workers(worker_group)  # pyright: ignore[reportCallIssue]
         return started
