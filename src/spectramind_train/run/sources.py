@@ -6,7 +6,11 @@ import ast
 import functools
 import hashlib
 import importlib.util
+import threading
 from pathlib import Path
+
+_PARSING = threading.Lock()
+"""Python 3.11 counts the depth of a tree wrongly where two threads parse at once, and raises SystemError."""
 
 
 @functools.cache
@@ -17,8 +21,9 @@ def source_digest(module: str) -> str:
     computed something else, and nobody has to remember to raise a version.
     """
     digest = hashlib.sha256()
-    for name, tree in sorted(_trees(module).items()):
-        digest.update(f"{name} {ast.dump(tree)}\n".encode())
+    with _PARSING:
+        for name, tree in sorted(_trees(module).items()):
+            digest.update(f"{name} {ast.dump(tree)}\n".encode())
     return digest.hexdigest()
 
 
