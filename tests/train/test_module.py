@@ -193,39 +193,76 @@ def test_checkpoints_hold_no_objects(make_batch: MakeBatch, make_loader: MakeLoa
     assert checkpoint["global_step"] == 1
 
 
-def _distributed(rank: int, port: int, path: str, data: Batch) -> None:
-    """Validate as one of two processes and write what it logged."""
-    import os
+def _in_two_processes(task: Callable[..., None], *arguments: Any) -> None:
+    """Run ``task(rank, *arguments)`` in each of two processes of a group, and require that both end well."""
+    import socket
 
-    from torch.utils.data import DistributedSampler
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    context = torch.multiprocessing.get_context("fork")
+    workers = [context.Process(target=_join, args=(rank, port, task, arguments)) for rank in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(120)
+    assert [worker.exitcode for worker in workers] == [0, 0]
+
+
+def _join(rank: int, port: int, task: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    import os
 
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": "0", "LOCAL_RANK": str(rank)}
     os.environ |= {"WORLD_SIZE": "2", "RANK": str(rank), "OMP_NUM_THREADS": "1"}
     os.environ |= {"TORCHELASTIC_RUN_ID": "test", "GROUP_RANK": "0", "LOCAL_WORLD_SIZE": "2"}
     torch.set_num_threads(1)
-    indexed = [{**{name: v[i] for name, v in data.items()}, "index": torch.tensor(i)} for i in range(3)]
+    task(rank, *arguments)
+
+
+def _dealt(rank: int, data: Batch, batch_size: int) -> DataLoader[Any]:
+    """A rank's planets, in order."""
+    from torch.utils.data import DistributedSampler
+
+    count = len(data["target"])
+    indexed = [{**{name: v[i] for name, v in data.items()}, "index": torch.tensor(i)} for i in range(count)]
     sampler: DistributedSampler[Any] = DistributedSampler(indexed, 2, rank, shuffle=False)  # type: ignore[arg-type]
-    loader: DataLoader[Any] = DataLoader(indexed, batch_size=2, sampler=sampler)  # type: ignore[arg-type]
+    return DataLoader(indexed, batch_size=batch_size, sampler=sampler)  # type: ignore[arg-type]
+
+
+def _score(rank: int, path: Path, data: Batch) -> None:
     run = trainer(devices=2, strategy="ddp", use_distributed_sampler=False)
-    logged = run.validate(module(data), loader, verbose=False)[0]
-    Path(path, f"{rank}").write_text(str(logged["val_score"]))
+    logged = run.validate(module(data), _dealt(rank, data, 2), verbose=False)[0]
+    (path / f"{rank}").write_text(str(logged["val_score"]))
 
 
 def test_two_processes_score_the_whole_split(make_batch: MakeBatch, make_loader: MakeLoader, tmp_path: Path) -> None:
     """Under DDP, where three planets on two ranks are padded to four, both log the score of the three."""
-    import socket
-
     data = make_batch(3, 16)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    context = torch.multiprocessing.get_context("fork")
-    workers = [context.Process(target=_distributed, args=(rank, port, str(tmp_path), data)) for rank in range(2)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(60)
+    _in_two_processes(_score, tmp_path, data)
     alone = trainer().validate(module(data), make_loader(data), verbose=False)[0]["val_score"]
-    assert [worker.exitcode for worker in workers] == [0, 0]
     for rank in range(2):
         assert float((tmp_path / str(rank)).read_text()) == pytest.approx(alone, rel=1e-5)
+
+
+def _skip(rank: int, path: Path, good: Batch, bad: Batch) -> None:
+    finite = FiniteSteps("skip_batch", 1, Terminal(silent=True))
+    run = trainer(
+        devices=2, strategy="ddp", use_distributed_sampler=False, max_epochs=1, callbacks=[finite], limit_val_batches=0
+    )
+    net = module(good)
+    run.fit(net, _dealt(rank, bad, 1))
+    torch.save((finite.skipped, run.global_step, net.state_dict()), path / f"{rank}")
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_two_processes_leave_the_same_step_out(make_batch: MakeBatch, tmp_path: Path, value: float) -> None:
+    """A loss that is not finite in one process alone: both leave that step out, and have the same finite weights."""
+    good = make_batch(6, 16)
+    bad = {name: values.clone() for name, values in good.items()}
+    bad["target"][3] = value
+    _in_two_processes(_skip, tmp_path, good, bad)
+    (skipped, steps, left), (skipped_too, steps_too, right) = (torch.load(tmp_path / str(rank)) for rank in range(2))
+    assert (skipped, steps) == (skipped_too, steps_too) == (1, 3)
+    for name, values in left.items():
+        assert values.isfinite().all()
+        assert torch.equal(values, right[name]), name

@@ -278,6 +278,25 @@ def test_a_damaged_newest_is_named_and_the_one_before_is_used(
     require_same(Run.open(outcome.run.path), whole["plain"].run)
 
 
+def test_checkpoints_are_taken_by_time_too(
+    small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: dict[str, Outcome]
+) -> None:
+    """Where every step takes longer than the time between checkpoints, each has one; nothing else changes by it."""
+    start = Progress.on_train_batch_start
+    seen = set()
+
+    def looking(progress: Progress, trainer: Any, *others: Any) -> None:
+        if newest := Index.read(progress.files.index.folder).newest:
+            seen.add((trainer.global_step, newest.step))
+        start(progress, trainer, *others)
+
+    monkeypatch.setattr(Progress, "on_train_batch_start", looking)
+    often = ["trainer.checkpoint.every_minutes=1e-9", f"local.output_dir={tmp_path}"]
+    run = run_of(compose([*small, *TINY, *often])).run
+    assert {step for step, saved in seen if saved == step - 1} == set(range(1, 9))
+    require_same(run, whole["plain"].run)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_number_of_loader_workers_changes_nothing(
     small: list[str], tmp_path: Path, whole: dict[str, Outcome], workers: int
