@@ -14,7 +14,7 @@ from torch.utils.data import Dataset as TorchDataset
 from spectramind_config import ConfigError
 from spectramind_train.ariel.constants import FloatArray
 from spectramind_train.planets.preparation import Planet
-from spectramind_train.run.children import load
+from spectramind_train.run.children import keep_tracker, load
 from spectramind_train.v50.network import Batch
 
 _FEWEST_OUTSIDE: Final = 8
@@ -148,6 +148,7 @@ def loader(
     if num_workers:
         options = {"persistent_workers": persistent_workers, "prefetch_factor": prefetch_factor}
         options["worker_init_fn"] = load
+        keep_tracker()
     return DataLoader(
         planets,
         batch_size=batch_size,

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from multiprocessing import resource_tracker
 from types import FrameType
 from typing import Final
 
@@ -39,6 +40,12 @@ def follow(parent: int) -> None:
         threading.Thread(target=_look, args=(parent,), name="parent", daemon=True).start()
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def keep_tracker() -> None:
+    """Start the process that tidies up after ours in a way that no signal to all of them ends it before its time."""
+    with signals.blocked():
+        resource_tracker.ensure_running()
 
 
 def serve() -> None:

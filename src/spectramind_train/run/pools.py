@@ -52,6 +52,7 @@ def spread(
     context = multiprocessing.get_context("spawn")
     others = set(multiprocessing.active_children())
     processes: set[BaseProcess] = set()
+    children.keep_tracker()
     with ProcessPoolExecutor(workers, mp_context=context, initializer=children.serve) as pool:
         try:
             with signals.blocked():
