@@ -70,12 +70,29 @@ class Paced:
 
 
 def test_work_that_cannot_be_done_in_time_ends_early_with_the_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hundred planets of ten seconds do not fit into ten minutes, which eight of them show."""
+    """A hundred planets of ten seconds do not fit into ten minutes, which eight after the first show."""
     paced = Paced(monkeypatch, 600.0)
-    with pytest.raises(ConfigError, match="8 of 100 are done, and the rest needs about 0:15:20") as caught:
+    with pytest.raises(ConfigError, match="9 of 100 are done, and the rest needs about 0:15:10") as caught:
         paced.work(100, 10.0)
-    assert "the run ends in 0:08:40" in str(caught.value)
+    assert "the run ends in 0:08:30" in str(caught.value)
     assert "trainer.max_time" in str(caught.value)
+
+
+@pytest.mark.parametrize("seconds", [0.01, 0.1, 1.0])
+def test_many_fast_steps_are_told_as_early(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Nine steps of a tenth of a second show little, but five seconds of them do."""
+    paced = Paced(monkeypatch, 60.0)
+    with pytest.raises(ConfigError, match="the rest needs about"):
+        paced.work(10_000, seconds, total=10_000)
+    assert paced.done * seconds < 10.0
+
+
+def test_the_start_of_the_workers_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is busy when they start may take half a minute for it, whatever a planet takes then."""
+    paced = Paced(monkeypatch, 120.0)
+    paced.now += 30.0
+    paced.work(400, 0.1, total=400)
+    assert paced.done == 400
 
 
 @pytest.mark.parametrize("deadline", [None, 1001.0])

@@ -58,9 +58,9 @@ def within(deadline: float | None) -> Iterator[None]:
 class Forecast:
     """Ends long work early that cannot be done in time, as soon as some of it shows how long the rest will take.
 
-    What is estimated from is the pace of the last few steps, at least five seconds of them, so that planets that came
-    from a cache at first do not count. Where the time is up already, one slow step is enough. It is called as work is
-    reported: with what is done, and all.
+    What is estimated from is the pace of the last steps: as many as took five seconds, and eight at least. So neither
+    the start of worker processes counts, nor for long the planets that came from a cache at first. Where the time is up
+    already, one slow step is enough. It is called as work is reported: with what is done, and all.
 
     By when it has to be done is what ``within`` says around it.
 
@@ -73,7 +73,8 @@ class Forecast:
         self.task = task
         self.deadline = _within.get()
         self.report = report
-        self._seen: deque[tuple[float, int]] = deque([(time.time(), 0)], maxlen=_SEEN + 1)
+        self._before = (time.time(), 0)
+        self._seen: deque[tuple[float, int]] = deque()
 
     def __call__(self, done: int, total: int) -> None:
         """Report progress.
@@ -83,13 +84,17 @@ class Forecast:
         """
         self.report(done, total)
         now = time.time()
-        self._seen.append((now, done))
-        then, before = self._seen[0]
+        slow = now - self._before[0] > _SLOW_S
+        then, before = self._seen[0] if self._seen else self._before
+        self._before = (now, done)
+        self._seen.append(self._before)
+        while len(self._seen) > _SEEN + 1 and now - self._seen[1][0] > _SEEN_S:
+            self._seen.popleft()
+            then, before = self._seen[0]
         if self.deadline is None or done in (before, total):
             return
         seconds = (total - done) * (now - then) / (done - before)
         telling = len(self._seen) > _SEEN and now - then > _SEEN_S
-        slow = now - self._seen[-2][0] > _SLOW_S
         if (telling and now + seconds > self.deadline) or (slow and now > self.deadline):
             ends = datetime.fromtimestamp(self.deadline).astimezone().strftime("%H:%M:%S")
             raise ConfigError(
