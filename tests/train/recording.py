@@ -75,6 +75,8 @@ def main(folder: Path, devices: int) -> None:
     planets = [planet(number) for number in range(11)]
     data = SpectraDataModule(planets[:6], planets[6:], planets[6:], batch_size=2, seed=9)
     trainer.fit(Recorder(folder), datamodule=data)
+    if devices > 1:
+        torch.distributed.destroy_process_group()  # A process that ends with its group open may be aborted.
 
 
 if __name__ == "__main__":

@@ -87,6 +87,9 @@ def _train(directory: Path, deadline: float | None) -> None:
     result = learn(config, plan, splits, directory, terminal, deadline=deadline)
     if rank == 0:
         write_atomically(directory / _RESULT, msgspec.json.encode(result))
+    if distributed.is_initialized():
+        # Threads of the group that still run when Python ends would abort the process, and with it a run that is done.
+        distributed.destroy_process_group()
 
 
 def _stay_here() -> None:
