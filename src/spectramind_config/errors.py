@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import shlex
 import sys
@@ -130,6 +131,14 @@ def write(text: str, stream: TextIO | None) -> None:
     encoding = stream.encoding or "utf-8"
     text = "\n".join(map(visible, hidden(text).split("\n")))
     print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
+
+
+def silence() -> None:
+    """Let what waits to be printed go nowhere, where the output takes no more: Python would complain again at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    with suppress(OSError, ValueError):
+        os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def visible(text: str) -> str:

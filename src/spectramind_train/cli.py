@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from spectramind_config import ConfigError, EffectiveConfig, NominalData, Problem, compose, from_dict
 from spectramind_config.commands import jobs
-from spectramind_config.commands.command import Command, Parser, out, silence
+from spectramind_config.commands.command import Command, Parser, out
 from spectramind_config.commands.program import Program, of_run
-from spectramind_config.errors import write
+from spectramind_config.errors import silence, write
 from spectramind_config.host import Host
 from spectramind_train.run import clock, signals
 from spectramind_train.run.children import ProcessFailedError
@@ -198,10 +198,7 @@ def _reproduce(options: Namespace, _: type[EffectiveConfig]) -> int:
         return 0
     reproduction.require_completed(run)
     _announce(config, run_plan, terminal)
-    try:
-        outcome = train_run(config, run_plan, host, terminal, deadline=clock.deadline(config.max_time))
-    except ProcessFailedError as error:
-        return _failed(error)
+    outcome = train_run(config, run_plan, host, terminal, deadline=clock.deadline(config.max_time))
     if outcome.run.manifest.status == "interrupted":
         return outcome.exit_code
     return reproduction.compare(run, outcome, found, terminal)
@@ -228,11 +225,8 @@ def _simulate(options: Namespace, _: type[EffectiveConfig]) -> int:
     if not isinstance(config.data, NominalData):
         raise ConfigError(f"data={config.data.name} has no simulation; use data=nominal")
     terminal = Terminal.of(config)
-    try:
-        with signals.raising(), terminal.progress("simulating planets") as progress:
-            simulate(folder, config.data.simulation, progress=progress, workers=Host.detect().cores)
-    except ProcessFailedError as error:
-        return _failed(error)
+    with signals.raising(), terminal.progress("simulating planets") as progress:
+        simulate(folder, config.data.simulation, progress=progress, workers=Host.detect().cores)
     terminal.say(
         f"{folder}: {config.data.simulation.planets} labelled planets; train on them with SM_DATA_ROOT={folder}"
     )
@@ -287,11 +281,13 @@ def _command(
     *,
     is_run: bool = False,
 ) -> Command:
-    """A command that says what to install where a package is missing."""
+    """A command that says what to install where a package is missing, and what a process of ours has died of."""
 
     def checked(options: Namespace, _: object) -> int:
         try:
             return run(options, EffectiveConfig)
+        except ProcessFailedError as error:
+            return _failed(error)
         except ModuleNotFoundError as error:
             if error.name is not None and error.name.startswith("spectramind"):
                 raise

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from spectramind_train.learning.progress import CheckpointIO
-from spectramind_train.run.checkpoints import Index
+from spectramind_train.run.checkpoints import Index, load_checkpoint
 
 
 def _save_for_ever(folder: Path, temporary: Path, pipe: Connection) -> None:
@@ -45,3 +45,14 @@ def kill_while_saving(folder: Path, temporary: Path, delay_s: float) -> int:
             step = ours.recv()
     except EOFError:
         return step
+
+
+def require_whole(folder: Path, step: int) -> Index:
+    """The index of a folder in which all is whole, and nothing is missing that was reported as saved."""
+    index = Index.read(folder)
+    assert all(map(index.is_whole, index.entries))
+    assert index.newest is not None
+    assert index.newest.step >= step
+    weights = load_checkpoint(folder / index.newest.file)["state_dict"]["weights"]
+    assert (weights == index.newest.step).all()
+    return index

@@ -105,11 +105,6 @@ def out(*lines: str) -> None:
         write("\n".join(lines), sys.stdout)
 
 
-def silence() -> None:
-    """Let what waits to be printed go nowhere, where the output takes no more: Python would complain again at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def out_json(data: Any) -> None:
     """Print data as JSON."""
     out(json.dumps(data, indent=2))

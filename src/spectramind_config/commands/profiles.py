@@ -26,6 +26,7 @@ from typing import Any
 from spectramind_config.commands.command import JSON, Command, fitted, out, out_json, short, shown, width
 from spectramind_config.compose.config import Config
 from spectramind_config.errors import ConfigError, Problem, listed, nearest, unknown
+from spectramind_config.files import parsed
 from spectramind_config.schema.fields import leaves_of
 from spectramind_config.schema.registry import REGISTRY, Experiment, Registered
 from spectramind_config.schema.root import Root
@@ -297,7 +298,7 @@ def _annotation(owner: type, name: str) -> ast.expr:
 
 @functools.lru_cache(maxsize=8)
 def _origins(source: str) -> Mapping[str, str | None]:
-    imports = [one for one in ast.parse(source).body if isinstance(one, ast.ImportFrom)]
+    imports = [one for one in parsed(source).body if isinstance(one, ast.ImportFrom)]
     return {alias.asname or alias.name: one.module for one in imports for alias in one.names}
 
 

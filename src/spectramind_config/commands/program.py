@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from spectramind_config.commands import jobs
-from spectramind_config.commands.command import Command, Parser, add, fitted, open_streams, out, shown, silence
+from spectramind_config.commands.command import Command, Parser, add, fitted, open_streams, out, shown
 from spectramind_config.compose.config import Config
-from spectramind_config.errors import ConfigError, Problem, listed, nearest
+from spectramind_config.errors import ConfigError, Problem, listed, nearest, silence
 from spectramind_config.schema.fields import Leaf, leaves_of
 from spectramind_config.schema.registry import REGISTRY
 from spectramind_config.schema.sources import summary_of

@@ -7,14 +7,12 @@ import functools
 import inspect
 import linecache
 import sys
-import threading
 import types
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args, get_type_hints
 
+from spectramind_config.files import parsed
 from spectramind_config.settings import Settings
-
-_PARSING = threading.Lock()  # Python 3.11 raises SystemError where two threads parse at once.
 
 
 @functools.cache
@@ -178,9 +176,7 @@ def _declarations(lines: tuple[str, ...]) -> Mapping[str, list[tuple[object, ast
                 search(getattr(one, name, ()), inside)  # type: ignore[arg-type]
 
     try:
-        with _PARSING:
-            tree = ast.parse("".join(lines))
-        search(tree.body, "")
+        search(parsed("".join(lines)).body, "")
     except (SyntaxError, ValueError):
         return {}
     return found

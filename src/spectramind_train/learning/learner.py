@@ -62,13 +62,11 @@ class Learned(msgspec.Struct, frozen=True):
     Attributes:
         status: Whether it came to its end, ran out of wall-clock time, or was told to stop.
         signal: The number of the signal that stopped it.
-        best: File name of the checkpoint with the best validation score; None where there was no validation.
         validations: Loss and score of every validation.
     """
 
     status: Literal["completed", "walltime", "interrupted"]
     signal: int | None
-    best: str | None
     validations: list[dict[str, float]]
 
 
@@ -190,13 +188,12 @@ def learn(
         with stop, suppress(StoppedError):
             trainer.fit(module, datamodule=data, ckpt_path=file)
             progress.finish(trainer)
-    best = Index.read(checkpoints).best
     status: Literal["completed", "walltime", "interrupted"] = "completed"
     if stop.signal is not None:
         status = "interrupted"
     elif stop.out_of_time:
         status = "walltime"
-    return Learned(status, stop.signal, None if best is None else best.file, report.validations)
+    return Learned(status, stop.signal, report.validations)
 
 
 def _whole_batches(cap: float | None, planets: int, together: int) -> float | None:

@@ -91,7 +91,7 @@ def prepare(
     for planet_id, path in paths.items():
         done(planet_id, read_entry(path, planet_id))
     if len(ready) < len(paths):
-        with alone(lock_file(dataset, settings, cache_dir), waiting or (lambda: None)):
+        with alone(lock_file(dataset, settings, cache_dir), waiting):
             sweep(cache_dir)
             for planet_id in paths.keys() - ready:
                 done(planet_id, read_entry(paths[planet_id], planet_id))

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Final, TypeVar
@@ -52,12 +51,10 @@ def spread(
     context = multiprocessing.get_context("spawn")
     others = set(multiprocessing.active_children())
     processes: set[BaseProcess] = set()
-    children.keep_tracker()
+    children.keep_tracker()  # Before the pool, which would start it unprotected.
     with ProcessPoolExecutor(workers, mp_context=context, initializer=children.serve) as pool:
         try:
             with signals.blocked():
-                resource_tracker.ensure_running()
-            with signals.blocked():  # Once more, for starting the tracker has unblocked two of them.
                 futures = {pool.submit(_do, task, job): number for number, job in enumerate(jobs)}
                 processes.update(set(multiprocessing.active_children()) - others)
             for future in as_completed(futures):

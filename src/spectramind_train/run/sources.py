@@ -6,11 +6,9 @@ import ast
 import functools
 import hashlib
 import importlib.util
-import threading
 from pathlib import Path
 
-_PARSING = threading.Lock()
-"""Python 3.11 counts the depth of a tree wrongly where two threads parse at once, and raises SystemError."""
+from spectramind_config import files
 
 
 @functools.cache
@@ -21,9 +19,8 @@ def source_digest(module: str) -> str:
     computed something else, and nobody has to remember to raise a version.
     """
     digest = hashlib.sha256()
-    with _PARSING:
-        for name, tree in sorted(_trees(module).items()):
-            digest.update(f"{name} {ast.dump(tree)}\n".encode())
+    for name, tree in sorted(_trees(module).items()):
+        digest.update(f"{name} {ast.dump(tree)}\n".encode())
     return digest.hexdigest()
 
 
@@ -37,7 +34,7 @@ def _trees(module: str) -> dict[str, ast.Module]:
         file = _file(name)
         if name in found or file is None:
             continue
-        found[name] = ast.parse(file.read_bytes())
+        found[name] = files.parsed(file.read_bytes())
         for node in ast.walk(found[name]):
             if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == package:
                 # What is imported may be a name in that module or a module below it.

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import IO, Any, cast
 
 from rich.console import Console
@@ -15,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from spectramind_config import EffectiveConfig
-from spectramind_config.errors import visible
+from spectramind_config.errors import silence, visible
 
 Progressed = Callable[[int, int], None]
 
@@ -38,11 +37,8 @@ class _Output:
     def _attempt(action: Callable[[], object]) -> None:
         try:
             action()
-        except (OSError, ValueError):  # Full, gone or closed. What waits to be written would fail again at exit.
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            with suppress(OSError, ValueError):
-                os.dup2(nowhere, sys.stdout.fileno())
-            os.close(nowhere)
+        except (OSError, ValueError):  # Full, gone or closed.
+            silence()
 
 
 class Terminal:

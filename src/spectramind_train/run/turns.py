@@ -10,7 +10,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 
 @contextmanager
-def alone(lock: Path, waiting: Callable[[], None]) -> Iterator[None]:
+def alone(lock: Path, waiting: Callable[[], None] | None) -> Iterator[None]:
     """Hold a lock file, so that no other process works on the same.
 
     The kernel frees the lock of a process that ends in whatever way, so that none has to be removed by hand. Where a
@@ -19,7 +19,7 @@ def alone(lock: Path, waiting: Callable[[], None]) -> Iterator[None]:
 
     Args:
         lock: The file; its folder exists. It is there while a process holds the lock.
-        waiting: Called, once, where another process holds it.
+        waiting: Called, once, where another process holds it; None calls nothing.
     """
     held = FileLock(lock, fallback_to_soft=False)
     try:
@@ -32,11 +32,12 @@ def alone(lock: Path, waiting: Callable[[], None]) -> Iterator[None]:
             held.release()
 
 
-def _acquire(held: BaseFileLock, waiting: Callable[[], None]) -> None:
+def _acquire(held: BaseFileLock, waiting: Callable[[], None] | None) -> None:
     try:
         held.acquire(blocking=False)
     except Timeout:
-        waiting()
+        if waiting:
+            waiting()
         with suppress(OSError):
             held.acquire()
     except OSError:

@@ -83,7 +83,7 @@ def simulate(
     wanted = [*_numbered("train", settings.planets if planets is None else planets), *_numbered("test", TEST_PLANETS)]
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with alone(root / ".lock", waiting or (lambda: None)):
+        with alone(root / ".lock", waiting):
             sweep(root, *(root / split for split in _FIRST_ID))
             _claim(root, settings)
             missing = [planet for planet in wanted if not _folder(root, *planet).is_dir()]
