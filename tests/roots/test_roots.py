@@ -323,6 +323,8 @@ class First(sc.Config):
     def __post_init__(self):
         if self.size == self.model.order == 4:
             raise ValueError("size and order must differ")
+        if self.size == 40:
+            len(self.size)
 
 @sc.root("second", program="python second.py")
 @dataclass(frozen=True, kw_only=True)
@@ -445,6 +447,28 @@ def test_a_root_checks_itself(two: Any, capsys: pytest.CaptureFixture[str]) -> N
     assert "size and order must differ" in told
     assert "First" in told
     assert "two_roots.py:" in told
+
+
+def test_a_check_that_fails_by_itself_is_told_with_its_line(two: Any, forget: None, capsys: Any) -> None:
+    """Of the root and of a profile's class: what was raised and where, without a traceback."""
+    assert Program(two.First, "app.py").main(["config", "show", "size=40"]) == 2
+    told = capsys.readouterr().err
+    line = next(number for number, text in enumerate(Path(two.__file__).read_text().splitlines(), 1) if "len(" in text)
+    assert "__post_init__ of First fails: TypeError: object of type 'int' has no len()" in told
+    assert f"{two.__file__}:{line})" in told
+
+    @sc.profile("local", "halving")
+    @dataclass(kw_only=True)
+    class Halving(sc.LocalConfig):
+        """Halves."""
+
+        def __post_init__(self) -> None:
+            """Fail for one seed."""
+            if self.seed == 3:
+                raise RuntimeError("three")
+
+    with pytest.raises(sc.ConfigError, match="local=halving: __post_init__ of Halving fails: RuntimeError: three"):
+        sc.compose(["local=halving", "local.seed=3"], root=two.First)
 
 
 def test_a_root_that_changes_itself_is_refused(forget: None) -> None:

@@ -19,6 +19,7 @@ from spectramind_config.compose.layers import Layers, replaced, stack_of
 from spectramind_config.compose.overrides import COMMAND_LINE, write
 from spectramind_config.compose.setting import set_leaves
 from spectramind_config.errors import Problem
+from spectramind_config.schema.fields import self_check
 from spectramind_config.schema.sources import class_source
 from spectramind_config.schema.values import is_interpolation, nested, plain, same, value_at
 from spectramind_config.settings import Contradiction, Profile
@@ -240,12 +241,8 @@ def _frozen(cls: type[C], fields: dict[str, Any], layers: Layers) -> tuple[C | N
     """An instance with these attributes, without calling ``__init__``, which would cost more than all else."""
     config = object.__new__(cls)
     config.__dict__.update(fields, _layers=layers)
-    if (check := getattr(cls, "__post_init__", None)) is not None:
-        try:
-            check(config)
-            for name, value in fields.items():
-                if config.__dict__.get(name) is not value:
-                    raise ValueError(f"__post_init__ changes '{name}'; write a property for a derived value")  # noqa: TRY301
-        except ValueError as error:
-            return None, [_self_check(layers, "", str(error))]
+    try:
+        self_check(config, fields)
+    except ValueError as error:
+        return None, [_self_check(layers, "", str(error))]
     return config, []

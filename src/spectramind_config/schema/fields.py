@@ -247,13 +247,28 @@ def sealed(node: _S, values: Mapping[str, Any]) -> _S:
             content[name] = sealed(value, {})
     made = object.__new__(type(node))
     made.__dict__.update(content)
-    if check := getattr(type(node), "__post_init__", None):
-        check(made)
-        for name, value in content.items():
-            if not same(made.__dict__.get(name), value):
-                raise ValueError(
-                    f"__post_init__ of {type(node).__name__} changes '{name}', so nobody could say who set it; "
-                    "write a property for a derived value"
-                )
+    self_check(made, content)
     made.__dict__["_sealed"] = True
     return made
+
+
+def self_check(made: Any, content: Mapping[str, Any]) -> None:
+    """Run a class's own ``__post_init__``; ValueError where it refuses the values, fails or changes one of them."""
+    if (check := getattr(type(made), "__post_init__", None)) is None:
+        return
+    try:
+        check(made)
+    except ValueError:
+        raise
+    except Exception as error:
+        trace: Any = error.__traceback__
+        while trace.tb_next:
+            trace = trace.tb_next
+        reason, place = f"{type(error).__name__}: {error}", f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+        raise ValueError(f"__post_init__ of {type(made).__name__} fails: {reason} ({place})") from error
+    for name, value in content.items():
+        if made.__dict__.get(name) is not value and not same(made.__dict__.get(name), value):
+            raise ValueError(
+                f"__post_init__ of {type(made).__name__} changes '{name}', so nobody could say who set it; "
+                "write a property for a derived value"
+            )
