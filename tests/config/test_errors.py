@@ -105,6 +105,7 @@ COMMANDS = {
         "local.paths.data_root=/data/run=3",
         "local.paths.data_root='/a",
         "local.betas=[1",
+        "local.länge=3",
         "hydra.verbose=true",
         "hydra/launcher=joblib",
     ],

@@ -88,9 +88,12 @@ def parse(argument: str, source: str = COMMAND_LINE, experiment: str = "") -> Ov
 
 def _malformed(argument: str, source: str, reason: str) -> Problem:
     key, equals, text = argument.partition("=")
-    instead = None
+    instead = hint = None
     if not equals:
         reason = "there is no '='"
+    elif stray := re.search(r"[^ -~]|['\"]", key):
+        reason = f"Hydra's grammar has no {stray[0]!r} in a key"
+        hint = "set an entry of such a name in a profile or an experiment"
     elif "${" not in text and key and text and not {"'", "\\"} & set(text) and re.fullmatch(r"[A-Za-z_][\w.]*", key):
         instead = f"{key}='{text}'" if text.isprintable() and not text.startswith(("[", "{", '"')) else None
     return Problem(
@@ -99,6 +102,7 @@ def _malformed(argument: str, source: str, reason: str) -> Problem:
         expected="group=profile, or key=value with quotes around special characters",
         argument=argument,
         instead=instead,
+        hint=hint,
         see="config explain",
     )
 
