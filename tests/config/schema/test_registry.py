@@ -204,7 +204,8 @@ def test_a_class_that_fails_is_refused_with_its_own_error() -> None:
         def __post_init__(self) -> None:
             raise RuntimeError("no such rack")
 
-    assert "cannot be built: __post_init__ of Failing fails: RuntimeError: no such rack (" in refused("local", "failing", Failing)
+    told = refused("local", "failing", Failing)
+    assert "cannot be built: __post_init__ of Failing fails: RuntimeError: no such rack (" in told
 
 
 def test_an_annotation_that_cannot_be_read_is_refused() -> None:
