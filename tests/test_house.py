@@ -7,6 +7,9 @@ import pytest
 
 import spectramind_config as sc
 
+from .conftest import kinds
+
+TESTS = Path(__file__).parent
 SOURCE = Path(sc.__file__).parent
 ENGINE = [
     file for floor in ("schema", "sites", "compose", "commands") for file in sorted((SOURCE / floor).glob("*.py"))
@@ -34,3 +37,12 @@ def test_no_module_is_long() -> None:
     """A module has one concept; at 400 lines it has two."""
     sizes = {file.name: len(file.read_text(encoding="utf-8").splitlines()) for file in SOURCE.rglob("*.py")}
     assert {name: size for name, size in sizes.items() if size > 400} == {}
+
+
+def test_every_row_of_the_fault_table_has_a_test() -> None:
+    """What the page on reliability promises is tried by name; that names are rows is seen when tests are collected."""
+    texts = [file.read_text(encoding="utf-8") for file in TESTS.rglob("test_*.py") if file != Path(__file__)]
+    assert kinds()
+    assert [kind for kind in kinds() if not any(f'"{kind}"' in text for text in texts)] == []
+    page = (TESTS.parent / "docs" / "reliability.md").read_text(encoding="utf-8")
+    assert [name for name in re.findall(r"`(\w+/test_\w+\.py)`", page) if not (TESTS / name).is_file()] == []

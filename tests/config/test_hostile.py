@@ -65,6 +65,7 @@ def test_a_config_with_odd_texts_is_shown_and_read_back(text: str) -> None:
     assert yaml.safe_load(stream.getvalue()) == config.to_dict()
 
 
+@pytest.mark.fault("hostile manifests, checkpoints, caches, tables, YAML and profiles")
 def test_only_regular_files_are_read(tmp_path: Path) -> None:
     """A pipe nobody writes to, a device without end, a folder, a file beyond the limit: each has its reason."""
     os.mkfifo(tmp_path / "pipe")
@@ -84,6 +85,7 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
     assert files.read(tmp_path / "large", 5) == b"12345"
 
 
+@pytest.mark.fault("hostile manifests, checkpoints, caches, tables, YAML and profiles")
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [

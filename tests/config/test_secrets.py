@@ -91,6 +91,7 @@ def reached(config: Secretive) -> bool:
     return SECRET in [station.account.passphrase, *others] or SECRET in station.address
 
 
+@pytest.mark.fault("a secret in a URI")
 def test_the_program_has_it_and_no_record_does(override: str) -> None:
     """Manifest, saved config, overrides and provenance show ``***``."""
     config = secretive(override)
@@ -103,6 +104,7 @@ def test_the_program_has_it_and_no_record_does(override: str) -> None:
     assert "***" in config.to_yaml()
 
 
+@pytest.mark.fault("a secret in a URI")
 def test_no_command_prints_it(override: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Show, explain and diff, as text and as JSON."""
     program = Program(Secretive, "secretive", about="Keeps secrets.")
@@ -120,6 +122,7 @@ def test_no_command_prints_it(override: str, capsys: pytest.CaptureFixture[str])
     assert SECRET not in told.out + told.err
 
 
+@pytest.mark.fault("a secret in a URI")
 @pytest.mark.parametrize("mistake", ["secret_station.account.usr=x", "secret_station.account.user=[1,2]", "x", "y=1"])
 def test_no_message_quotes_it(mistake: str, override: str) -> None:
     """A mistake elsewhere on the command line, which the message repeats."""
@@ -128,6 +131,7 @@ def test_no_message_quotes_it(mistake: str, override: str) -> None:
     assert SECRET not in str(caught.value)
 
 
+@pytest.mark.fault("a secret in a URI")
 @pytest.mark.parametrize(
     "mistake",
     [

@@ -1,11 +1,11 @@
 """Faults that are tried for real, and counted: ``make faults`` runs this folder and prints what was survived.
 
 A test takes the fixture ``fault`` and tries each single fault in a block of its own, named by its kind, which is the
-first column of ``docs/reliability.md``::
+first cell of a row of ``docs/reliability.md``, and what is special about it::
 
     def test_a_kill_while_saving_leaves_a_whole_newest(fault: Fault, tiny: list[str], start: Start) -> None:
         for moment in moments:
-            with fault("kill -9 while saving"):
+            with fault("`kill -9` during a save", f"after {moment} s"):
                 process = start("train", *tiny)
                 ...
                 assert newest_whole(folder)
@@ -21,14 +21,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-Fault = Callable[[str], AbstractContextManager[None]]
+from ..conftest import kinds
+
+Fault = Callable[..., AbstractContextManager[None]]
 Start = Callable[..., "subprocess.Popen[str]"]
 
 FAILURES = pytest.StashKey[list[Exception]]()
@@ -40,18 +41,18 @@ def fault(request: pytest.FixtureRequest) -> Fault:
     failures = request.node.stash[FAILURES] = []
 
     @contextmanager
-    def one(kind: str) -> Iterator[None]:
+    def one(kind: str, case: str = "") -> Iterator[None]:
+        assert kind in kinds(), f"docs/reliability.md has no row {kind!r}"
         survived = False
         try:
             yield
             survived = True
         except pytest.fail.Exception as error:
-            failures.append(AssertionError(f"{kind}: {error}"))
+            failures.append(AssertionError(f"{kind}, {case}: {error}"))
         except Exception as error:  # noqa: BLE001 - whatever it is, the fault was not survived, and the test says so.
-            error.add_note(f"not survived: {kind}")
+            error.add_note(f"not survived: {kind}, {case}")
             failures.append(error)
         finally:
-            # Properties of a report, unlike anything else, reach the process that prints from parallel ones.
             request.node.user_properties.append(("fault", [kind, survived]))
 
     return one
@@ -64,28 +65,6 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     if failures := pyfuncitem.stash.get(FAILURES, []):
         raise ExceptionGroup(f"{len(failures)} faults were not survived", failures)
     return result
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print faults tried and survived, of each kind and in all."""
-    tried, survived = Counter[str](), Counter[str]()
-    for reports in terminalreporter.stats.values():
-        for report in reports:
-            if getattr(report, "when", None) != "call":
-                continue
-            for name, value in report.user_properties:
-                if name == "fault":
-                    kind, well = value
-                    tried[kind] += 1
-                    survived[kind] += bool(well)
-    if not tried:
-        return
-    width = max(len(kind) for kind in (*tried, "in all"))
-    terminalreporter.section("faults")
-    terminalreporter.write_line(f"{'':{width}}  tried  survived")
-    for kind in sorted(tried):
-        terminalreporter.write_line(f"{kind:{width}}  {tried[kind]:5}  {survived[kind]:8}")
-    terminalreporter.write_line(f"{'in all':{width}}  {tried.total():5}  {survived.total():8}")
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ def test_runs_that_start_together_never_mix(tiny: list[str], start: Start, fault
     arguments = [*tiny, f"local.cache_dir='{tmp_path / 'cache'}'", "trainer.max_steps=4"]
     processes = [start("train", *arguments) for _ in range(STARTS)]
     seen: list[Manifest] = []
-    with fault("newest manifest read all the time while 16 runs start and end"):
+    with fault("the newest manifest, read all the while"):
         while any(process.poll() is None for process in processes):
             if (outputs / "run_manifest.json").exists():
                 seen.append(read_manifest(outputs / "run_manifest.json"))
@@ -28,7 +28,7 @@ def test_runs_that_start_together_never_mix(tiny: list[str], start: Start, fault
     said = {}
     runs: dict[str, Manifest] = {}
     for process in processes:
-        with fault(f"start in the same instant as {STARTS - 1} others"):
+        with fault("16 starts in the same instant, cold cache"):
             output, error = process.communicate()
             assert process.returncode == 0, error
             (path,) = (line.split(" ")[1].rstrip(":") for line in output.splitlines() if line.startswith("run "))
@@ -36,7 +36,7 @@ def test_runs_that_start_together_never_mix(tiny: list[str], start: Start, fault
             runs[path] = Run.open(Path(path)).manifest
             assert runs[path].state() == "completed"
             assert runs[path].metrics == next(iter(runs.values())).metrics
-    with fault("cold cache shared by 16 runs"):
+    with fault("16 starts in the same instant, cold cache", "one simulates"):
         assert len(runs) == STARTS
         assert sum("simulating planets:" in output for output in said.values()) <= 1
         waited = sum("waiting for it" in output for output in said.values())

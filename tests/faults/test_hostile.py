@@ -35,12 +35,14 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
+@pytest.mark.fault("hostile manifests, checkpoints, caches, tables, YAML and profiles")
 @pytest.mark.parametrize("case", cases(), ids=lambda case: case.name.replace("/", "|"))
 def test_a_hostile_input_is_one_message(case: Case, jail: Jail, sound_things: Path, tmp_path: Path) -> None:
     """Exit code 2 and one message within the limits, nothing read, written or run outside; or it works."""
     assert verdict.attempt(jail, case, tmp_path / "case", sound_things) == []
 
 
+@pytest.mark.fault("odd paths, no home, no terminal, a directory that disappears, a file-size limit")
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.name)
 def test_an_odd_place_is_one_message(place: Place, cache: Path, tmp_path: Path) -> None:
     """One message, or it works; a training is never lost for want of a terminal."""

@@ -54,7 +54,7 @@ def test_runs_that_are_killed_are_lost(tiny: list[str], start: Start, fault: Fau
     seen = 0
     for number in range(KILLS):
         cold = number % 3 == 0
-        with fault("kill -9 of a run, seen as lost"):
+        with fault("`kill -9` of a run, from its first file to its last"):
             for attempt in range(20):  # One that has come to its end before the kill is none: try again, earlier.
                 before = directories(outputs)
                 cache = [f"local.cache_dir='{caches[0] / str(number)}'"] if cold else []
@@ -74,7 +74,7 @@ def test_runs_that_are_killed_are_lost(tiny: list[str], start: Start, fault: Fau
                 again = start("train", *tiny, *cache)
                 assert again.wait() == 0, again.communicate()
                 assert leftovers(outputs, caches[0]) == []
-    with fault("leftovers of killed runs, removed by the next"):
+    with fault("leftovers of killed runs"):
         assert start("train", *tiny).wait() == 0
         assert leftovers(outputs, *caches) == []
         print(f"{seen} unfinished files and folders were seen after {KILLS} kills")

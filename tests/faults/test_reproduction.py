@@ -24,7 +24,7 @@ def test_a_run_is_reproduced_bit_for_bit(
         monkeypatch.chdir(tmp_path / "there")
     if elsewhere.startswith("other threads"):
         monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    with fault("run repeated on its host"):
+    with fault("a run repeated on its host"):
         process = start("reproduce", str(run), *overrides)
         output, error = process.communicate()
         assert process.returncode == 0, output + error

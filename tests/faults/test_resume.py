@@ -6,8 +6,6 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -15,8 +13,7 @@ import torch
 
 from spectramind_train.run.checkpoints import Index
 
-Fault = Callable[[str], AbstractContextManager[None]]
-Start = Callable[..., "subprocess.Popen[str]"]
+from .conftest import Fault, Start
 
 # Three steps an epoch, of four, four and a single planet; dropout, shuffling and augmentation are on.
 LEARNING = (
@@ -31,7 +28,7 @@ LEARNING = (
     "trainer.checkpoint.every_minutes=0.001",
     "trainer.max_steps=60",
 )
-KINDS = {signal.SIGKILL: "kill -9 at any time, and resumed", signal.SIGTERM: "stopped at any step, and resumed"}
+KINDS = {signal.SIGKILL: "`kill -9` at any time, and resumed", signal.SIGTERM: "stopped at any step, and resumed"}
 STOPS = {1: 15, 2: 5}
 
 pytestmark = pytest.mark.timeout(3600)
@@ -81,7 +78,7 @@ def test_runs_end_as_if_nothing_had_happened(
             assert all(map(newest.is_whole, newest.entries))
         if process.returncode == 0:
             break
-    with fault(f"{KINDS[number]}, to the end"):
+    with fault(KINDS[number], "to the end"):
         (run,) = outputs.glob("*/")
         if '"status": "completed"' not in (run / "manifest.json").read_text():
             process = start("train", "--resume", str(run))

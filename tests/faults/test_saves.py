@@ -17,7 +17,7 @@ def test_a_kill_while_saving_leaves_a_whole_newest(tmp_path: Path, fault: Fault)
     elsewhere = Path("/dev/shm") if Path("/dev/shm").is_dir() else tmp_path  # noqa: S108
     chance = random.Random(0)  # noqa: S311
     for _ in range(100):
-        with fault("kill -9 during a save, temporary folder on another file system"):
+        with fault("`kill -9` during a save, temporary folder on another file system"):
             step = killing.kill_while_saving(tmp_path, elsewhere, chance.uniform(0.0, 0.1))
             index = killing.require_whole(tmp_path, step)
     index.repair(print)

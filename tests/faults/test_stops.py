@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -22,9 +21,9 @@ from ..train.stopping import (
     takes_signals,
     try_kill,
 )
+from .conftest import Fault
 
 Condition = Callable[[Started], object]
-Fault = Callable[[str], AbstractContextManager[None]]
 Start = Callable[..., Started]
 
 COLD = ("data.simulation.planets=60", "data.simulation.airs_frames=100", "local.devices=cpu")
@@ -44,6 +43,9 @@ TRAINING: dict[str, Condition] = {
     "training, later": lambda run: "epoch   5" in run.output,
 }
 NUMBERS = pytest.mark.parametrize("number", list(CODES), ids=lambda number: number.name)
+
+SIGNAL = "SIGINT, SIGTERM, SIGHUP, SIGUSR1 to the parent, a rank or all, at any phase"
+KILL = "SIGKILL of the parent, of a rank, of a loader's worker"
 
 pytestmark = pytest.mark.timeout(3600)
 
@@ -79,7 +81,7 @@ def test_before_the_training(number: signal.Signals, started: Start, tmp_path: P
     for _ in range(next(index for index, one in enumerate(CODES) if one == number)):
         next(targets)
     for (phase, reached), target in zip(EARLY.items(), targets, strict=False):
-        with fault(f"{number.name} in {phase}"):
+        with fault(SIGNAL, f"{number.name} in {phase}"):
             run = started(*COLD, *ENDLESS, f"local.cache_dir='{tmp_path}/cache'")
             after(run, reached)
             run.send(number, target)
@@ -93,7 +95,7 @@ def test_one_process(number: signal.Signals, started: Start, tiny: list[str], fa
     """A checkpoint and the status ``interrupted``, whoever of the run gets the signal."""
     cases = zip(itertools.cycle([LOADERS, NO_LOADERS, LOADERS]), ("everyone", "parent", "group"), strict=False)
     for loaders, target in cases:
-        with fault(f"{number.name} in training"):
+        with fault(SIGNAL, f"{number.name} in training"):
             run = started(*tiny[1:-1], *ENDLESS, *loaders)
             after(run, Started.trains)
             run.send(number, target)
@@ -107,7 +109,7 @@ def test_two_processes(number: signal.Signals, target: str, started: Start, tiny
     early = list(RANKS)[(number + len(target)) % len(RANKS)]
     later = list(TRAINING)[(number + len(target)) % len(TRAINING)]
     for phase, reached in ((early, RANKS[early]), (later, TRAINING[later])):
-        with fault(f"{number.name} in {phase} of two"):
+        with fault(SIGNAL, f"{number.name} in {phase} of two"):
             run = started(*tiny[1:-1], *ENDLESS, *TWO, *LOADERS)
             after(run, reached)
             run.send(number, target)
@@ -118,7 +120,7 @@ def test_two_processes(number: signal.Signals, target: str, started: Start, tiny
 def test_a_second_signal(processes: tuple[str, ...], started: Start, tiny: list[str], fault: Fault) -> None:
     """What hangs is given up at once when asked twice: nothing is left, and nothing is said."""
     for number in CODES:
-        with fault(f"{number.name} twice, with a loader that hangs"):
+        with fault("a second signal", f"{number.name} with a loader that hangs"):
             run = started(*tiny[1:-1], *ENDLESS, *processes, *LOADERS)
             after(run, lambda run: run.trains() and run.workers())
             for worker in run.workers():
@@ -138,7 +140,7 @@ def test_a_process_that_hangs(
     processes: tuple[str, ...], who: str, started: Start, tiny: list[str], fault: Fault
 ) -> None:
     """The end comes all the same, with the checkpoints that there are."""
-    with fault(f"SIGTERM with a {who} that hangs"):
+    with fault("a rank or loader that hangs", who):
         run = started(*tiny[1:-1], *ENDLESS, *processes, *LOADERS)
         after(run, lambda run: run.trains() and run.workers())
         for pid in run.workers() if who == "loader" else run.ranks()[1:]:
@@ -152,7 +154,7 @@ def test_a_process_that_hangs(
 @pytest.mark.parametrize("processes", [(), TWO], ids=["one", "two"])
 def test_a_parent_that_is_killed(processes: tuple[str, ...], started: Start, tiny: list[str], fault: Fault) -> None:
     """Everything that it had started goes with it."""
-    with fault("SIGKILL of the parent"):
+    with fault(KILL, "parent in training"):
         run = started(*tiny[1:-1], *ENDLESS, *processes, *LOADERS)
         after(run, lambda run: run.trains() and run.workers())
         run.send(signal.SIGKILL, "parent")
@@ -162,7 +164,7 @@ def test_a_parent_that_is_killed(processes: tuple[str, ...], started: Start, tin
 @pytest.mark.parametrize("phase", ["simulation", "calibration"])
 def test_a_parent_that_is_killed_early(phase: str, started: Start, tmp_path: Path, fault: Fault) -> None:
     """So do the workers of a pool."""
-    with fault(f"SIGKILL of the parent in {phase}"):
+    with fault(KILL, f"parent in {phase}"):
         run = started(*COLD, *ENDLESS, f"local.cache_dir='{tmp_path}/cache'")
         after(run, EARLY[phase])
         run.send(signal.SIGKILL, "parent")
@@ -175,7 +177,7 @@ def test_a_process_that_is_killed(started: Start, tiny: list[str], fault: Fault)
         ("rank", "process 1 of 2 was killed (SIGKILL)"),
         ("loader", "a process that loads planets died"),
     ):
-        with fault(f"SIGKILL of a {who}"):
+        with fault(KILL, who):
             run = started(*tiny[1:-1], *ENDLESS, *(TWO if who == "rank" else ()), *LOADERS)
             after(run, lambda run: run.trains() and run.workers())
             try_kill(run.ranks()[1] if who == "rank" else run.workers()[0], signal.SIGKILL)

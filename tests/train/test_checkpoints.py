@@ -46,6 +46,7 @@ def test_the_best_and_the_last_two_are_kept(scores: list[float | None], best: in
         assert index.best is None or index.best.score == limit[0]
 
 
+@pytest.mark.fault("a damaged checkpoint")
 def test_the_newest_whole_one_is_found_and_damaged_ones_are_named(tmp_path: Path) -> None:
     """A flipped bit, a truncated and a missing file are each found by the index, the newest first."""
     index = saved(tmp_path, 0.1, 0.2, 0.3, 0.4, best=-1)
@@ -76,6 +77,7 @@ def test_repair_sets_damaged_ones_aside_and_removes_leftovers(tmp_path: Path) ->
     assert index.add(b"again", epoch=0, step=2, score=None, best=0).file == "epoch000-step000002.ckpt"
 
 
+@pytest.mark.fault("a damaged checkpoint")
 @pytest.mark.parametrize(
     "content", [b"", b"[", b"\xff", b'[{"file": "../a", "sha256": "", "epoch": 0, "step": 0, "score": null}]']
 )
@@ -116,6 +118,7 @@ except OSError as error:
 """
 
 
+@pytest.mark.fault("disk full during training")
 @pytest.mark.parametrize(("limit", "size"), [("50_000", "100_000"), ("200", "10")])
 def test_a_save_that_fails_leaves_all_as_it_was(tmp_path: Path, limit: str, size: str) -> None:
     """A limit that the checkpoint meets, and one that only the index meets: those before stay, nothing is left over."""
@@ -128,6 +131,7 @@ def test_a_save_that_fails_leaves_all_as_it_was(tmp_path: Path, limit: str, size
     assert {path.name for path in tmp_path.iterdir()} == {"index.json", *(one.file for one in index.entries)}
 
 
+@pytest.mark.fault("a damaged checkpoint")
 @pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04"])
 def test_files_that_are_no_checkpoint_are_named(tmp_path: Path, content: bytes) -> None:
     """Whatever torch stumbles over, the message names the file."""
@@ -136,6 +140,7 @@ def test_files_that_are_no_checkpoint_are_named(tmp_path: Path, content: bytes) 
         load_checkpoint(tmp_path / "a.ckpt")
 
 
+@pytest.mark.fault("a damaged checkpoint")
 def test_files_without_weights_are_named(tmp_path: Path) -> None:
     """Torch reads them, but no training has written them."""
     for content in (torch.zeros(3), {"weights": torch.zeros(3)}):

@@ -40,6 +40,7 @@ def test_a_process_knows_when_it_started_however_late_it_asks() -> None:
     assert before - 0.05 <= start <= line  # The kernel counts in hundredths of a second.
 
 
+@pytest.mark.fault("the wall-clock limit")
 def test_the_limit_stops_a_run_for_its_own_time_only(
     small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

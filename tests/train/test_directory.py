@@ -208,6 +208,7 @@ def test_what_a_killed_run_has_left_unfinished_goes_with_the_next(tmp_path: Path
     assert left == [f".last.ckpt.{alive.token()}-012345"] * 3
 
 
+@pytest.mark.fault("a number that is given to another process, another machine, another container, a restart")
 def test_a_run_elsewhere_cannot_be_told(tmp_path: Path) -> None:
     """Another machine's run says that it runs, which is all that is known; so does one of an earlier version."""
     run = create(tmp_path)

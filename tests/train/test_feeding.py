@@ -132,6 +132,7 @@ def test_a_run_takes_few_requests(uri: str, tmp_path: Path) -> None:
     assert len(client.requests) == 8
 
 
+@pytest.mark.fault("a server that is down, slow, silent, endless or returns 500")
 @pytest.mark.parametrize("fate", ["before", "after"])
 @pytest.mark.parametrize("killed", [False, True], ids=["same process", "new process"])
 def test_whichever_request_is_lost_everything_arrives_once(fate: str, killed: bool, tmp_path: Path) -> None:
@@ -162,6 +163,7 @@ def test_whichever_request_is_lost_everything_arrives_once(fate: str, killed: bo
     assert lost > 6
 
 
+@pytest.mark.fault("a server that is down, slow, silent, endless or returns 500")
 def test_a_server_that_fails_every_second_time_gets_everything_once(uri: str, tmp_path: Path) -> None:
     """Requests fail at random places for a long time."""
     journal = begin(tmp_path)
@@ -203,6 +205,7 @@ def test_what_a_resumed_run_trains_again_is_not_sent_again(uri: str, tmp_path: P
     assert parameters["setting_0"] == "0"
 
 
+@pytest.mark.fault("a server that is down, slow, silent, endless or returns 500")
 @pytest.mark.parametrize("lost", ["position", "all but the run"])
 def test_a_position_that_is_lost_is_found_again(lost: str, uri: str, tmp_path: Path) -> None:
     """Without ``tracking.json``, or with that of another server, the server itself says what it has."""
@@ -219,6 +222,7 @@ def test_a_position_that_is_lost_is_found_again(lost: str, uri: str, tmp_path: P
     assert tracked(uri)[2] == expected(5)
 
 
+@pytest.mark.fault("a server that is down, slow, silent, endless or returns 500")
 def test_a_run_that_a_slow_server_makes_twice_is_one(uri: str, tmp_path: Path) -> None:
     """A request that was given up for lost is served after all, behind the one that took its place."""
     journal = begin(tmp_path)

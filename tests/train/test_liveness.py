@@ -58,6 +58,7 @@ def test_a_process_that_was_killed_is_gone_at_once(other: tuple[subprocess.Popen
     assert is_gone(said.token()) is True
 
 
+@pytest.mark.fault("a number that is given to another process, another machine, another container, a restart")
 def test_a_number_that_was_given_again_is_another_process() -> None:
     """The start tells them apart."""
     earlier = msgspec.structs.replace(HERE, started="1")
@@ -65,6 +66,7 @@ def test_a_number_that_was_given_again_is_another_process() -> None:
     assert is_gone(earlier.token()) is True
 
 
+@pytest.mark.fault("a number that is given to another process, another machine, another container, a restart")
 @pytest.mark.skipif(not HERE.boot, reason="boots have no name here")
 def test_what_a_machine_can_tell() -> None:
     """Another machine or container cannot be asked; whatever ran before a restart of this one is gone."""
@@ -78,6 +80,7 @@ def test_what_a_machine_can_tell() -> None:
     assert is_gone("0123abcd") is None
 
 
+@pytest.mark.fault("a number that is given to another process, another machine, another container, a restart")
 def test_machines_without_a_name_of_their_own_are_not_mistaken(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two that are both called localhost may be two."""
     monkeypatch.setattr(liveness, "_process", lambda pid: msgspec.structs.replace(HERE, host="localhost"))

@@ -132,6 +132,7 @@ def test_planets_given_twice_count_once(make_batch: MakeBatch, make_loader: Make
     assert twice == pytest.approx(once, rel=1e-6)
 
 
+@pytest.mark.fault("a loss or gradient that is not finite")
 @pytest.mark.parametrize("where", ["target", "gradient"])
 def test_what_is_not_finite_stops_before_the_optimizer(
     make_batch: MakeBatch, make_loader: MakeLoader, where: str
@@ -152,6 +153,7 @@ def test_what_is_not_finite_stops_before_the_optimizer(
     assert all(p.isfinite().all() for p in net.parameters())
 
 
+@pytest.mark.fault("a loss or gradient that is not finite")
 def test_steps_that_are_not_finite_are_left_out_up_to_a_limit(make_batch: MakeBatch, make_loader: MakeLoader) -> None:
     """``skip_batch`` changes no weight and no moment of the optimizer, and one step too many ends the training."""
     data = make_batch(8, 16)
@@ -254,6 +256,7 @@ def _skip(rank: int, path: Path, good: Batch, bad: Batch) -> None:
     torch.save((finite.skipped, run.global_step, net.state_dict()), path / f"{rank}")
 
 
+@pytest.mark.fault("a loss or gradient that is not finite")
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_two_processes_leave_the_same_step_out(make_batch: MakeBatch, tmp_path: Path, value: float) -> None:
     """A loss that is not finite in one process alone: both leave that step out, and have the same finite weights."""

@@ -65,6 +65,7 @@ def test_a_mistake_that_a_process_finds_is_one_message(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.fault("a loss or gradient that is not finite")
 def test_a_loss_that_is_not_finite_is_a_mistake_in_two_processes_too(
     small: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -80,6 +80,7 @@ def test_threads_are_those_of_the_run(changed: Changed, tmp_path: Path) -> None:
     assert read_manifest(outputs / "run_manifest.json").plan["threads"] == 1
 
 
+@pytest.mark.fault("a manifest that was edited; other code, packages, data, host")
 def test_check_shows_what_differs_and_trains_nothing(
     changed: Changed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -111,6 +112,7 @@ def test_check_shows_what_differs_and_trains_nothing(
     assert not (tmp_path / "outputs").exists()
 
 
+@pytest.mark.fault("a manifest that was edited; other code, packages, data, host")
 def test_data_that_are_damaged_are_shown(
     run: Run, changed: Changed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -130,6 +132,7 @@ def test_data_that_are_damaged_are_shown(
     assert "data: labels, names and sizes" in capsys.readouterr().out
 
 
+@pytest.mark.fault("a manifest that was edited; other code, packages, data, host")
 @pytest.mark.parametrize(
     ("edit", "words"),
     [
@@ -148,6 +151,7 @@ def test_what_cannot_be_reproduced_is_refused(
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.fault("a manifest that was edited; other code, packages, data, host")
 def test_overrides_may_not_change_the_result(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     """Another seed is another run."""
     assert main(["reproduce", str(run.path), "local.seed=4"]) == 2

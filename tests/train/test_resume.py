@@ -140,6 +140,7 @@ def whole(small: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[st
     return Whole()
 
 
+@pytest.mark.fault("stopped at any step, and resumed")
 @pytest.mark.parametrize(("name", "steps"), [(name, steps) for name in STOPS for steps in STOPS[name]])
 def test_a_resumed_run_ends_as_if_never_stopped(
     small: list[str], tmp_path: Path, stopper: Stopper, whole: dict[str, Outcome], name: str, steps: list[int]
@@ -154,6 +155,7 @@ def test_a_resumed_run_ends_as_if_never_stopped(
     assert len(list(tmp_path.glob("*/"))) == 1
 
 
+@pytest.mark.fault("stopped at any step, and resumed")
 @pytest.mark.parametrize("processes", [1, 2])
 def test_processes_of_several_go_on_where_they_were(small: list[str], tmp_path: Path, processes: int) -> None:
     """A run whose time was up within its first epoch ends as one with time enough does."""
@@ -198,6 +200,7 @@ def test_resume_takes_the_config_of_the_run(copied: tuple[list[str], Path], caps
     assert "cannot be resumed: it is completed" in capsys.readouterr().err
 
 
+@pytest.mark.fault("resumed with another config")
 def test_another_config_is_refused_with_the_difference(
     copied: tuple[list[str], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -211,6 +214,7 @@ def test_another_config_is_refused_with_the_difference(
     assert (path / "manifest.json").read_bytes() == before
 
 
+@pytest.mark.fault("resumed with another config")
 def test_another_machine_is_told_and_goes_on(
     copied: tuple[list[str], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -260,6 +264,7 @@ def test_what_cannot_be_resumed_is_one_message(
     assert "does not hold its planets any more" in capsys.readouterr().err
 
 
+@pytest.mark.fault("a damaged checkpoint")
 def test_a_damaged_newest_is_named_and_the_one_before_is_used(
     small: list[str], tmp_path: Path, stopper: Stopper, whole: dict[str, Outcome], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -324,6 +329,7 @@ def fill(disk: Path) -> None:
             pass
 
 
+@pytest.mark.fault("disk full during training")
 @pytest.mark.parametrize("freed", [True, False])
 def test_a_full_disk_costs_no_step(
     small: list[str], disk: Path, monkeypatch: pytest.MonkeyPatch, whole: dict[str, Outcome], freed: bool

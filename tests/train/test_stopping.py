@@ -101,6 +101,7 @@ def test_a_signal_during_preparation_ends_every_process(tmp_path: Path) -> None:
     assert not (tmp_path / "o").exists()
 
 
+@pytest.mark.fault("the wall-clock limit")
 @pytest.mark.parametrize("processes", [(), TWO], ids=["one", "two"])
 def test_the_wall_clock_ends_the_run_with_exit_code_75(started: Start, processes: tuple[str, ...]) -> None:
     """``trainer.max_time`` counts from the start of the process and leaves a scored run."""
@@ -111,6 +112,7 @@ def test_the_wall_clock_ends_the_run_with_exit_code_75(started: Start, processes
     assert manifest["metrics"]["test_score"] > 0.0
 
 
+@pytest.mark.fault("the wall-clock limit")
 def test_planets_that_cannot_be_prepared_in_time_are_a_mistake_told_early(tmp_path: Path) -> None:
     """The numbers are named, and what is done is kept."""
     size = ("data.simulation.planets=4000", "data.simulation.airs_frames=100", "trainer.max_time=00:01:00")

@@ -129,6 +129,7 @@ def test_a_real_server_receives_everything_in_few_requests(gate: Gate, server: S
     assert len(gate.requests) < 20
 
 
+@pytest.mark.fault("a server that is down, slow, silent, endless or returns 500")
 @pytest.mark.parametrize("manner", ["error", "silent", "slow", "endless", "lost"])
 def test_a_server_that_is_bad_all_along_gets_everything_once_later(
     manner: Manner, gate: Gate, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -148,6 +149,7 @@ def test_a_server_that_is_bad_all_along_gets_everything_once_later(
     check(server.uri, one.run)
 
 
+@pytest.mark.fault("a server that is down, slow, silent, endless or returns 500")
 def test_a_server_that_is_down_is_told_later(
     server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -162,6 +164,7 @@ def test_a_server_that_is_down_is_told_later(
     check(server.uri, one.run)
 
 
+@pytest.mark.fault("a server that is down, slow, silent, endless or returns 500")
 def test_a_server_that_dies_in_the_middle_gets_the_backlog_once(gate: Gate, server: Server, tmp_path: Path) -> None:
     """It goes away while metrics come, and is there again before the run ends."""
     one = Tracked(f"http://{gate.address}", tmp_path)
@@ -178,6 +181,7 @@ def test_a_server_that_dies_in_the_middle_gets_the_backlog_once(gate: Gate, serv
     check(server.uri, one.run)
 
 
+@pytest.mark.fault("a server that is down, slow, silent, endless or returns 500")
 @pytest.mark.parametrize("manner", ["error", "lost"])
 def test_requests_that_fail_now_and_then_lose_and_double_nothing(
     manner: Manner, gate: Gate, server: Server, tmp_path: Path
@@ -199,6 +203,7 @@ def test_requests_that_fail_now_and_then_lose_and_double_nothing(
     check(server.uri, one.run)
 
 
+@pytest.mark.fault("a server that is down, slow, silent, endless or returns 500")
 def test_a_reply_without_an_end_does_not_fill_the_memory(gate: Gate, tmp_path: Path) -> None:
     """The process that reads it has a limit, and goes on to the next attempt."""
     gate.manner = "endless"
@@ -248,6 +253,7 @@ def alive(number: int) -> bool:
         return False
 
 
+@pytest.mark.fault("a server that is down, slow, silent, endless or returns 500")
 def test_a_run_that_was_killed_is_delivered_later(server: Server, tmp_path: Path) -> None:
     """SIGKILL leaves no process behind, and takes nothing from what was logged; twice told is once told."""
     run = killed(server.uri, tmp_path)
@@ -265,6 +271,7 @@ def test_two_deliveries_of_one_run_are_one(server: Server, tmp_path: Path) -> No
     check(server.uri, run, 20, "RUNNING")
 
 
+@pytest.mark.fault("a secret in a URI")
 def test_a_password_reaches_the_server_and_no_file_or_list_of_processes(
     gate: Gate, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -319,6 +326,7 @@ def test_a_run_that_was_not_tracked_can_be_later(tmp_path: Path, monkeypatch: py
     check(f"file:{tmp_path}/mine", one.run)
 
 
+@pytest.mark.fault("`trainer.offline=true`")
 def test_offline_never_asks_a_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """``trainer.offline`` leaves file stores alone and refuses servers."""
     one = Tracked("http://127.0.0.1:9", tmp_path, "trainer=kaggle_safe")
@@ -342,6 +350,7 @@ with open({log!r}, "a") as file:
 """
 
 
+@pytest.mark.fault("`trainer.offline=true`")
 def test_offline_opens_no_socket(tmp_path: Path, small: list[str]) -> None:
     """Neither the training nor the process that tells MLflow's file store, whose makers would like to hear of it."""
     log = tmp_path / "sockets"

@@ -48,6 +48,7 @@ def test_one_works_and_the_other_waits_and_says_so(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.fault("a run that is killed while others wait for it")
 def test_nobody_waits_for_a_process_that_was_killed(tmp_path: Path) -> None:
     """Its lock is free, though its file is still there; one that waits when it dies goes on."""
     with started(tmp_path) as first:
