@@ -139,7 +139,17 @@ def _diff(options: Namespace, root: type[Config]) -> int:
     if len(options.sides) != 2:
         what = f"config diff compares two configs, and {len(options.sides)} are given"
         raise ConfigError(Problem(what=what, expected=f"for each side {_SIDES}", see="config diff --help"))
-    left, right = (_side(text, options.sides, root) for text in options.sides)
+    configs, problems = list[Config](), list[Problem]()
+    for text in options.sides:
+        try:
+            configs.append(_side(text, root))
+        except ConfigError as error:  # Its corrected command is that of both sides.
+            corrected = error.corrected()
+            fix = None if corrected is None else " ".join(map(quoted, corrected))
+            problems += [replace(one, argument=text, instead=fix) for one in error.problems]
+    if problems:
+        raise ConfigError(problems, options.sides)
+    left, right = configs
     found = differences(left, right)
     if options.json:
         out_json([{"path": path, "a": a and a.to_dict(), "b": b and b.to_dict()} for path, a, b in found])
@@ -150,15 +160,9 @@ def _diff(options: Namespace, root: type[Config]) -> int:
     return 1 if found and options.exit_code else 0
 
 
-def _side(text: str, both: Sequence[str], root: type[Config]) -> Config:
-    try:
-        is_file = text and os.path.exists(text)  # noqa: PTH110 - Path.exists raises where a text is no path.
-        return from_file(Path(text), root) if is_file else compose(_overrides(text), root)
-    except ConfigError as error:  # Its corrected command is that of both sides.
-        corrected = error.corrected()
-        fix = None if corrected is None else " ".join(map(quoted, corrected))
-        problems = [replace(one, argument=text, instead=fix) for one in error.problems]
-        raise ConfigError(problems, both) from None
+def _side(text: str, root: type[Config]) -> Config:
+    is_file = text and os.path.exists(text)  # noqa: PTH110 - Path.exists raises where a text is no path.
+    return from_file(Path(text), root) if is_file else compose(_overrides(text), root)
 
 
 def _overrides(text: str) -> list[str]:

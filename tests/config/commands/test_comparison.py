@@ -91,6 +91,8 @@ def test_runs_files_and_overrides_compare(capsys: pytest.CaptureFixture[str], tm
             "run instead: spectramind config diff local=hpc 'local=debug local.seed=3'",
         ),
         (["local=hcp", "--json", "local=debug"], "run instead: spectramind config diff local=hpc --json local=debug"),
+        (["local=hcp", "local.sed=3"], "run instead: spectramind config diff local=hpc local.seed=3"),
+        (["local=hcp", "a.yaml"], "2. a.yaml: there is no such file"),
     ],
 )
 def test_a_side_that_is_no_config_is_refused(
