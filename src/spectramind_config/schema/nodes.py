@@ -14,7 +14,6 @@ from typing import Any
 from hydra.core.config_store import ConfigNode, ConfigStore
 
 from spectramind_config.schema.registry import REGISTRY, Known
-from spectramind_config.schema.root import Root
 from spectramind_config.schema.store import SCHEME, node_of
 
 
@@ -53,18 +52,15 @@ def stored() -> ConfigStore:
 def _nodes(known: Known) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for root in known.roots.values():
+        folder = f"{SCHEME}/{root.name}"
+        groups = {
+            group: {f"{name}.yaml": LazyNode(one.instance, f"{folder}/{group}", name) for name, one in profiles.items()}
+            for group, profiles in REGISTRY.view(root).items()
+        }
+        groups["experiment"] = {
+            f"{name}.yaml": LazyNode((root, one.overrides), f"{folder}/experiment", name, "_global_")
+            for name, one in REGISTRY.experiments(root).items()
+        }
         found[f"{root.name}.yaml"] = LazyNode(root, SCHEME, root.name)
-        found[root.name] = _groups(root, known)
-    return found
-
-
-def _groups(root: Root, known: Known) -> dict[str, dict[str, LazyNode]]:
-    fitting = (one for one in known.profiles.values() if root.takes(one.group, one.cls))
-    named: list[tuple[str, str, Any, str | None]] = [(one.group, one.name, one.instance, None) for one in fitting]
-    experiments = (one for one in known.experiments.values() if one.root == root.name)
-    named += [("experiment", one.name, (root, one.overrides), "_global_") for one in experiments]
-    found: dict[str, dict[str, LazyNode]] = {}
-    for group, name, values, package in named:
-        node = LazyNode(values, f"{SCHEME}/{root.name}/{group}", name, package)
-        found.setdefault(group, {})[node.name] = node
+        found[root.name] = {group: nodes for group, nodes in groups.items() if nodes}
     return found
