@@ -4,8 +4,10 @@ A plain ConfigStore entry would do that too, but Hydra merges any file of the sa
 ``conf/`` into such an entry. A search path entry leaves those files alone.
 """
 
+from __future__ import annotations
+
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.object_type import ObjectType
@@ -13,6 +15,9 @@ from hydra.experimental.callback import Callback
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
+
+if TYPE_CHECKING:
+    from hydra._internal.core_plugins.structured_config_source import StructuredConfigSource
 
 SCHEME = "spectramind"
 
@@ -38,11 +43,17 @@ class SpectramindSource(ConfigSource):
     """``spectramind://`` holds the roots, ``spectramind://train`` the groups of the root ``train``."""
 
     def __init__(self, provider: str, path: str) -> None:
+        super().__init__(provider, path)
+        self._folder = f"{SCHEME}/{self.path}".rstrip("/")
+
+    @property
+    def _nodes(self) -> StructuredConfigSource:
         from hydra._internal.core_plugins.structured_config_source import StructuredConfigSource
 
-        super().__init__(provider, path)
-        self._nodes = StructuredConfigSource(provider, "structured://")
-        self._folder = f"{SCHEME}/{self.path}".rstrip("/")
+        from spectramind_config.schema.nodes import stored
+
+        stored()
+        return StructuredConfigSource(self.provider, "structured://")
 
     @staticmethod
     def scheme() -> str:

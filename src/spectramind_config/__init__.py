@@ -1,10 +1,5 @@
 """Typed profiles on Hydra: schemas, profiles, checked merging, and the origin of every value."""
 
-import gc
-
-_COLLECTS = gc.isenabled()
-gc.disable()  # What an import makes stays, so looking for garbage in it is a tenth of its time for nothing.
-
 # isort: off
 from spectramind_config.commands.program import main
 from spectramind_config.compose.config import Config, root
@@ -24,12 +19,6 @@ from spectramind_config.schema.registry import profile
 from spectramind_config.schema.root import folded, group
 from spectramind_config.settings import Batches, Contradiction, Devices, Duration, Precision, Profile, Settings
 from spectramind_config.settings import about, one_of
-
-if _COLLECTS:
-    if not gc.get_freeze_count():  # To the oldest generation, or the first collection would look at all of it.
-        gc.freeze()
-        gc.unfreeze()
-    gc.enable()
 
 # fmt: off
 __all__ = [

@@ -120,8 +120,20 @@ def hidden(text: str) -> str:
         text = _USERINFO.sub(lambda found: f"{found[1] or ''}{HIDDEN}@", text)
     if _SECRETS:
         value = r"'(?:\\.|[^'\\])*'|\"[^\"]*\"|(?:\$\{[^}]*\}|[^\s,}'\"])+"
-        text = re.sub(rf"\b((?:{'|'.join(map(re.escape, _SECRETS))})\s*[=:]\s*)(?:{value})", rf"\1{HIDDEN}", text)
+        text = re.sub(rf"\b((?:{'|'.join(map(re.escape, _SECRETS))})\s*[=:]\s*)({value})", _without_value, text)
     return text
+
+
+def hidden_in(argument: str) -> str:
+    """An override without what is secret in it: all of a secret's value, for that may hold spaces and commas."""
+    key, equals, value = argument.partition("=")
+    return f"{key}={HIDDEN}" if equals and value != "null" and is_secret(key.rpartition(".")[2]) else hidden(argument)
+
+
+def _without_value(found: re.Match[str]) -> str:
+    """Null is no secret, and what is hidden already keeps its quotes: YAML takes a bare ``***`` for an alias."""
+    bare = found[2].rstrip(")]")
+    return found[0] if bare in ("null", "None") or bare.strip("'\"") == HIDDEN else found[1] + HIDDEN
 
 
 def write(text: str, stream: TextIO | None) -> None:

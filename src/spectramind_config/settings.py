@@ -7,14 +7,14 @@ editors (which show that docstring), composition, validation, ``--help``, the re
 import copyreg
 import re
 from collections.abc import Iterator
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING, dataclass, fields
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from msgspec import Meta, Struct
 
-from spectramind_config.errors import ConfigError, Problem
+from spectramind_config.errors import HIDDEN, ConfigError, Problem, hidden, is_secret
 
 __all__ = ["Batches", "Contradiction", "Devices", "Duration", "OneOf", "Precision", "Profile", "Settings"]
 __all__ += ["about", "one_of"]
@@ -90,6 +90,15 @@ class Settings:
 
         def __delattr__(self, name: str) -> None:
             raise AttributeError(f"cannot delete '{name}': every setting of {type(self).__name__} always has a value")
+
+    def __init_subclass__(cls) -> None:
+        if "__repr__" not in cls.__dict__:  # Or a dataclass would show what is secret.
+            cls.__repr__ = Settings.__repr__  # type: ignore[method-assign]
+
+    def __repr__(self) -> str:
+        values = ((field.name, getattr(self, field.name)) for field in fields(self) if field.repr)
+        shown = (f"{name}={HIDDEN if is_secret(name) and one is not None else repr(one)}" for name, one in values)
+        return hidden(f"{type(self).__qualname__}({', '.join(shown)})")
 
 
 class Contradiction(Struct, frozen=True):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import pytest
+import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -66,6 +67,7 @@ def secretive(*overrides: str) -> Secretive:
 
 GIVEN = {
     "a setting": f"secret_station.account.passphrase={SECRET}",
+    "with spaces": f"secret_station.account.passphrase=one {SECRET} two",
     "in quotes": f"secret_station.account.passphrase='{SECRET}'",
     "in a section": f"secret_station.account={{user:you,passphrase:{SECRET}}}",
     "in a list": f"secret_station.others=[{{user:you,passphrase:{SECRET}}}]",
@@ -88,7 +90,7 @@ def reached(config: Secretive) -> bool:
     """Whether the program has the secret."""
     station = config.secret_station
     others = [one.passphrase for one in station.others]
-    return SECRET in [station.account.passphrase, *others] or SECRET in station.address
+    return any(SECRET in one for one in [station.account.passphrase, *others, station.address])
 
 
 @pytest.mark.fault("a secret in a URI")
@@ -99,6 +101,7 @@ def test_the_program_has_it_and_no_record_does(override: str) -> None:
     assert reached(config.with_overrides(["secret_station.account.user=you"]))
     assert reached(pickle.loads(pickle.dumps(config)))  # noqa: S301
     records = [config.to_yaml(), json.dumps(config.to_dict()), repr(config), " ".join(config.overrides)]
+    records += [repr(config.secret_station), str(config.secret_station.others), f"{config.secret_station.account}"]
     records += [json.dumps(origin.to_dict()) + str(origin) + repr(origin) for origin in config.origins()]
     assert SECRET not in "\n".join(records)
     assert "***" in config.to_yaml()
@@ -120,6 +123,45 @@ def test_no_command_prints_it(override: str, capsys: pytest.CaptureFixture[str])
     told = capsys.readouterr()
     assert "***" in told.out
     assert SECRET not in told.out + told.err
+
+
+def test_what_is_no_secret_is_represented_as_ever() -> None:
+    """As a dataclass does it; null is no secret."""
+    station = secretive("secret_station.account.user=you").secret_station
+    assert repr(station) == (
+        "DefaultStation(name='default', address='https://station.example', "
+        "account=Account(user='you', passphrase=***), others=[], pin=None)"
+    )
+
+
+@pytest.mark.parametrize("part", [["job"], ["all"], ["hydra"], ["job", "--resolve"]], ids=" ".join)
+def test_hydra_does_not_print_it(part: list[str], override: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """``--cfg`` prints YAML that reads as it would with another value."""
+    program = Program(Secretive, "secretive", lambda _: None)
+    assert program.main(["--cfg", *part, override, "secret_station.account.user=you"]) == 0
+    told = capsys.readouterr()
+    assert SECRET not in told.out + told.err
+    assert "you" in told.out
+    yaml.compose(told.out)
+
+
+def test_hydra_does_not_print_it_alone(override: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nor as the only thing there is."""
+    program = Program(Secretive, "secretive", lambda _: None)
+    for package in ("secret_station.account.passphrase", "secret_station.account"):
+        assert program.main(["--cfg", "job", "--package", package, override]) == 0
+    told = capsys.readouterr()
+    assert "***" in told.out
+    assert SECRET not in told.out + told.err
+
+
+def test_what_config_show_prints_can_be_read(override: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``***`` is text there, and null stays null."""
+    program = Program(Secretive, "secretive", about="Keeps secrets.")
+    assert program.main(["config", "show", override]) == 0
+    (tmp_path / "shown.yaml").write_text(capsys.readouterr().out)
+    assert program.main(["config", "validate", "--file", str(tmp_path / "shown.yaml")]) == 0
+    assert from_file(tmp_path / "shown.yaml", Secretive) == secretive(override)
 
 
 @pytest.mark.fault("a secret in a URI")

@@ -63,7 +63,7 @@ def _explain(options: Namespace, root: type[Config]) -> None:
     elif paths:
         out("\n\n".join("\n".join(_story(config, origin)) for origin in origins))
     else:
-        out(*_table(config))
+        out(*_table(config, origins))
 
 
 def _below(config: Config, path: str) -> list[Origin]:
@@ -76,13 +76,14 @@ def _is_name(config: Config, path: str) -> bool:
     return path.endswith(".name") and path.removesuffix(".name") in config._root.groups
 
 
-def _table(config: Config) -> Iterator[str]:
+def _table(config: Config, origins: Sequence[Origin]) -> Iterator[str]:
     """Every setting on a line, by group; ``*`` marks those that differ from the default profiles."""
     usual: dict[str, Any] = {}
     with suppress(ConfigError):  # Nobody may bring a default profile.
-        usual = {one.path: plain(one.value) for one in compose([], type(config)).origins()}
+        layers = compose([], type(config))._layers
+        usual = {path: plain(layers.seen(path, layers.effective_value(path))) for path in layers.stack.setters}
     inside: dict[str, list[Origin]] = {group: [] for group in ("", *config._root.groups)}
-    for one in (one for one in config.origins() if not _is_name(config, one.path)):
+    for one in (one for one in origins if not _is_name(config, one.path)):
         inside.get(one.key.partition(".")[0], inside[""]).append(one)
     yield "* differs from the default profile of its group"
     for group, found in inside.items():

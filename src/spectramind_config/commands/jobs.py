@@ -22,10 +22,11 @@ from typing import Any
 from spectramind_config.commands.command import out
 from spectramind_config.compose.composition import compose
 from spectramind_config.compose.config import Config
-from spectramind_config.errors import ConfigError, Problem, quoted
+from spectramind_config.errors import HIDDEN, ConfigError, Problem, is_secret, quoted
 from spectramind_config.schema import store
 from spectramind_config.schema.fields import leaves_of
 from spectramind_config.schema.registry import REGISTRY, Experiment, Registered
+from spectramind_config.sites import yaml
 from spectramind_config.sites.loading import import_as, load, script
 
 MOST_POINTS = 2000  # A sweep of as many is checked whole before its first job; of a larger one, each value once.
@@ -67,6 +68,8 @@ def run(options: Namespace, root: type[Config], task: Task) -> int:
     overrides = [argument for argument in options.overrides if argument not in hydras]
     flags = list(_flags(options))
     by_hydra = functools.partial(_by_hydra, root, task, (options.program, options.command))
+    if options.cfg:
+        by_hydra = functools.partial(_without_secrets, by_hydra, options.package or "")
     if options.shell_completion:
         if not any(re.match("(install|uninstall|query)=", one) for one in overrides):
             expected = "install=, uninstall= or query=, with bash, zsh or fish"
@@ -100,10 +103,22 @@ def _completed(start: Callable[[], int]) -> int:
         return start()
     *words, last = [*line.split(), ""] if line[-1] == " " else line.split()
     os.environ["COMP_LINE"] = " ".join(["app", *(one for one in words if "=" in one or one in _SWEEPING), last])
-    found = io.StringIO()
-    with redirect_stdout(found), redirect_stderr(io.StringIO()):
+    with redirect_stderr(io.StringIO()):
+        code, found = _printed(start)
+    out(" ".join(word for word in found.split() if word != store.SCHEME))
+    return code
+
+
+def _printed(start: Callable[[], int]) -> tuple[int, str]:
+    with redirect_stdout(io.StringIO()) as found:
         code = start()
-    out(" ".join(word for word in found.getvalue().split() if word != store.FOLDER))
+    return code, found.getvalue()
+
+
+def _without_secrets(by_hydra: Callable[[Sequence[str]], int], package: str, words: Sequence[str]) -> int:
+    """What ``--cfg`` has Hydra print, which knows of no secrets."""
+    code, found = _printed(lambda: by_hydra(words))
+    out(HIDDEN if is_secret(package.rpartition(".")[2]) else yaml.without_secrets(found).rstrip("\n"))
     return code
 
 

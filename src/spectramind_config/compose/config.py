@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 import yaml
 
 from spectramind_config.compose.provenance import Origin
-from spectramind_config.errors import ConfigError, Problem, hidden, nearest
+from spectramind_config.errors import ConfigError, Problem, hidden_in, nearest
 from spectramind_config.schema.registry import REGISTRY
 from spectramind_config.schema.root import Root, define
 from spectramind_config.sites.loading import importable
@@ -55,7 +55,7 @@ class Config:
     @property
     def overrides(self) -> tuple[str, ...]:
         """The command line that it was composed from, without what is secret."""
-        return tuple(map(hidden, self._layers.overrides))
+        return tuple(map(hidden_in, self._layers.overrides))
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ import msgspec
 
 from spectramind_config.compose.overrides import Override
 from spectramind_config.compose.provenance import Origin, Setter
-from spectramind_config.errors import HIDDEN, hidden
+from spectramind_config.errors import HIDDEN, hidden, hidden_in
 from spectramind_config.schema.fields import Leaf, leaves_of, sealed
 from spectramind_config.schema.registry import REGISTRY, Registered
 from spectramind_config.schema.root import Root
@@ -184,7 +184,7 @@ class Layers:
 
     def _without_secrets(self, one: Setter) -> Setter:
         value, raw = (self.seen(one.key, item) for item in (one.value, one.raw))
-        return dataclasses.replace(one, value=value, raw=raw, option=hidden(one.option))
+        return dataclasses.replace(one, value=value, raw=raw, option=hidden_in(one.option))
 
     def _chain(self, path: str) -> Iterator[Setter]:
         """Who set a leaf within its layer, the strongest first; a null override withdraws what lies below it."""

@@ -78,7 +78,7 @@ class Experiment(Struct, frozen=True, eq=False):
     provider: str
 
 
-class _Known(Struct, eq=False):
+class Known(Struct, eq=False):
     """Everything that is registered; treated as immutable once published."""
 
     roots: dict[str, Root] = {}  # By name.
@@ -91,7 +91,7 @@ class _Known(Struct, eq=False):
 class _Local(threading.local):
     """What is a thread's own: the change that it makes, and the installed package that it loads."""
 
-    pending: _Known | None = None
+    pending: Known | None = None
     provider = ""
 
 
@@ -99,17 +99,17 @@ class Registry:
     """The register; every method is safe to call from any thread."""
 
     def __init__(self) -> None:
-        self._known = _Known()
+        self._known = Known()
         self._lock = threading.RLock()
         self.local = _Local()
 
     @property
-    def known(self) -> _Known:
+    def known(self) -> Known:
         """What this thread sees: what is published, or the change it is making."""
         return self.local.pending or self._known
 
     @contextmanager
-    def change(self) -> Iterator[_Known]:
+    def change(self) -> Iterator[Known]:
         """A copy to change, published whole at the end; nothing of it where an exception leaves."""
         if outer := self.local.pending:
             yield outer
@@ -117,7 +117,7 @@ class Registry:
             return
         with self._lock:
             known = self._known
-            pending = _Known(dict(known.roots), dict(known.profiles), dict(known.experiments), dict(known.refused))
+            pending = Known(dict(known.roots), dict(known.profiles), dict(known.experiments), dict(known.refused))
             self.local.pending = pending
             try:
                 yield pending
@@ -158,19 +158,13 @@ class Registry:
         return dataclasses.replace(problems[0], what=f"{group}={name} cannot be chosen: {reasons}", argument=None)
 
     def add_root(self, root: Root) -> None:
-        """Make a root known, to Hydra as well; ConfigError where another class has its name."""
+        """Make a root known; ConfigError where another class has its name."""
         with self.change() as known:
             other = known.roots[root.name].cls if root.name in known.roots else root.cls
             if not _defined_again(root.cls, other):
                 what = f"root {root.name}: that name is taken by {other.__qualname__} ({class_source(other)})"
                 raise ConfigError(Problem(what=what, origin=class_source(root.cls), hint="choose another name"))
             known.roots[root.name] = root
-            store.put_root(root)
-            for experiment in self.experiments(root).values():
-                store.put(root.name, "experiment", experiment.name, (root, experiment.overrides))
-            for one in known.profiles.values():
-                if root.takes(one.group, one.cls):
-                    store.put(root.name, one.group, one.name, one.instance)
 
     def add(self, group: str, name: str, cls: Any) -> None:
         """Check a profile and make it known; ConfigError where the class cannot be one, and its name is then refused.
@@ -195,15 +189,11 @@ class Registry:
                     if renamed and other.cls is not one.cls and _interactive(other.cls):
                         del known.profiles[key]
             known.refused.pop((one.group, one.name, one.provider), None)
-            for root in known.roots.values():
-                if root.takes(one.group, one.cls):
-                    store.put(root.name, one.group, one.name, one.instance)
 
     def put_experiment(self, one: Experiment) -> None:
         """Make an experiment known that has been checked."""
         with self.change() as known:
             known.experiments[one.root, one.name] = one
-            store.put(one.root, "experiment", one.name, (known.roots[one.root], one.overrides))
 
     def adopt(self, root: Root, profiles: Sequence[Registered], experiments: Sequence[Experiment]) -> None:
         """Make known, in a process that a launcher started, what is not declared there: classes of ``__main__``."""
@@ -229,8 +219,6 @@ class Registry:
                 if one.provider in providers:
                     del known.profiles[key]
                     CHOICES.pop(one.cls, None)
-                    for root in known.roots.values():
-                        store.forget(root.name, one.group, one.name)
             known.experiments = {key: one for key, one in known.experiments.items() if one.provider not in providers}
             known.refused = {key: told for key, told in known.refused.items() if key[2] not in providers}
 

@@ -1,9 +1,6 @@
-"""Hydra's ConfigStore, where every root and profile has a typed node.
+"""What Hydra's ConfigStore holds of roots and profiles: typed nodes, which the plugin in ``hydra_plugins`` puts there.
 
-The names there are global to a process, and Hydra merges a file of another application into a node of the same name.
-So the nodes stand below ``spectramind/``, where no file is, and a search path entry (``hydra_plugins``) finds them by
-their plain names: a root always, the groups of a root for those who compose it, or who list ``spectramind://train``
-in their ``hydra.searchpath``.
+Hydra itself is not imported here: few commands need it, and it takes longer than all else that they do.
 """
 
 from __future__ import annotations
@@ -16,7 +13,6 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from hydra.core.config_store import ConfigNode, ConfigStore
 from omegaconf import MISSING, OmegaConf
 
 from spectramind_config.schema.root import Root
@@ -24,59 +20,11 @@ from spectramind_config.schema.sources import section_class
 from spectramind_config.schema.values import entries, nested, plain
 from spectramind_config.settings import Settings
 
-FOLDER = "spectramind"
-"""The folder of the ConfigStore that holds a folder for each root."""
+SCHEME = "spectramind"
+"""What search path entries begin with, and the folder of the ConfigStore that holds a folder for each root."""
 
 ACTIVE: list[str] = []
 """The roots that a program of ours has Hydra compose, whose groups it finds without being told."""
-
-
-_VALUES: dict[tuple[str | None, str], Any] = {}
-"""By folder and name: settings, a ``Root``, or a root and the overrides of an experiment."""
-
-
-class LazyNode(ConfigNode):
-    """A node of the store that OmegaConf builds when Hydra first reads it, and then keeps.
-
-    Building the nodes of all shipped profiles takes half as long as importing Hydra, and few commands ever read one.
-    The store of another process gets it without its values, for their classes are declared there again.
-    """
-
-    def __init__(self, group: str, name: str, package: str | None = None) -> None:
-        self.name, self.group, self.package, self.provider = f"{name}.yaml", group, package, "spectramind"
-
-    @functools.cached_property
-    def node(self) -> Any:  # type: ignore[override]
-        """What Hydra merges."""
-        return node_of(_VALUES[self.group, self.name])
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "node"}
-
-    def __copy__(self) -> ConfigNode:
-        """A plain node, as Hydra takes one for each composition."""
-        return ConfigNode(self.name, self.node, self.group, self.package, self.provider)
-
-
-def _put(folder: str, name: str, values: Any, package: str | None = None) -> None:
-    _folder(folder)[f"{name}.yaml"] = LazyNode(folder, name, package)
-    _VALUES[folder, f"{name}.yaml"] = values
-
-
-def put_root(root: Root) -> None:
-    """Store a root under its name."""
-    _put(FOLDER, root.name, root)
-    _folder(f"{FOLDER}/{root.name}").clear()
-
-
-def put(root: str, group: str, name: str, values: Any) -> None:
-    """Store a profile, or an experiment, of a root."""
-    _put(f"{FOLDER}/{root}/{group}", name, values, None if isinstance(values, Settings) else "_global_")
-
-
-def forget(root: str, group: str, name: str) -> None:
-    """Remove a profile from the store."""
-    _folder(f"{FOLDER}/{root}/{group}").pop(f"{name}.yaml", None)
 
 
 def unfit(instance: Settings) -> str | None:
@@ -86,13 +34,6 @@ def unfit(instance: Settings) -> str | None:
     except Exception as error:  # noqa: BLE001 - whatever OmegaConf makes of it, it is no profile.
         return str(error).partition("\n")[0]
     return None
-
-
-def _folder(path: str) -> dict[str, Any]:
-    repo: dict[str, Any] = ConfigStore.instance().repo
-    for name in path.split("/"):
-        repo = repo.setdefault(name, {})
-    return repo
 
 
 def node_of(values: Any) -> Any:
@@ -114,7 +55,7 @@ def _root_class(root: Root) -> type:
     """``_self_`` comes first, or the root's own values would be merged over the chosen profiles."""
     defaults: list[Any] = ["_self_", *({group.name: group.default} for group in root.groups.values())]
     found: list[tuple[str, Any, Any]] = [("defaults", list[Any], [*defaults, {"experiment": None}])]
-    found += [("hydra", Any, {"searchpath": [f"{FOLDER}://{root.name}"]})]
+    found += [("hydra", Any, {"searchpath": [f"{SCHEME}://{root.name}"]})]
     found += [(group, Any, MISSING) for group in root.groups]
     for name, value in root.values().items():
         held, is_section = _held(value), isinstance(value, Settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import yaml
 from omegaconf._utils import get_yaml_loader
 
 from spectramind_config import files
-from spectramind_config.errors import ConfigError, Problem
+from spectramind_config.errors import HIDDEN, ConfigError, Problem, hidden_in, is_secret
 from spectramind_config.schema.values import Written
 
 _MOST_BYTES = 10_000_000
@@ -81,3 +82,25 @@ def read(file: Path, *, expected: str, see: str) -> tuple[str, Any, dict[str, in
         return text, None if root is None else value(root, "", ()), lines
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise unreadable(f"not YAML or JSON: {str(error).partition(chr(10))[0]}") from None
+
+
+def without_secrets(text: str) -> str:
+    """A YAML text without the values of secret settings, be they mapped or those of overrides in a list."""
+
+    def secrets(node: yaml.Node | None) -> Iterator[tuple[yaml.Node, str]]:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if is_secret(key.value) and value.tag != "tag:yaml.org,2002:null":
+                    yield value, f"'{HIDDEN}'"
+                else:
+                    yield from secrets(value)
+        elif isinstance(node, yaml.SequenceNode):
+            for one in node.value:
+                yield from secrets(one)
+        elif isinstance(node, yaml.ScalarNode) and (seen := hidden_in(node.value)) != node.value:
+            yield node, yaml.safe_dump(seen, width=2**31).removesuffix("...\n").rstrip("\n")
+
+    for node, seen in reversed(list(secrets(yaml.compose(text)))):
+        after = "\n" * text[: node.end_mark.index].endswith("\n")  # A block of lines ends behind its last one.
+        text = text[: node.start_mark.index] + seen + after + text[node.end_mark.index :]
+    return text
