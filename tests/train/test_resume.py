@@ -211,6 +211,40 @@ def test_another_config_is_refused_with_the_difference(
     assert (path / "manifest.json").read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("change", "words"), [("trainer=ddp_sim", "cpu_processes\n"), ("data.batch_size=3", "data.batch_size\n")]
+)
+def test_another_share_of_planets_for_each_process_is_refused(
+    copied: tuple[list[str], Path], capsys: pytest.CaptureFixture[str], change: str, words: str
+) -> None:
+    """More processes or other batches of each would see other planets together, and so give other weights."""
+    overrides, path = copied
+    before = (path / "manifest.json").read_bytes()
+    assert main(["train", *overrides, change, "--resume", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert "trained with another config" in error
+    assert words in error
+    assert (path / "manifest.json").read_bytes() == before
+
+
+def test_another_number_of_devices_is_refused(
+    copied: tuple[list[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As of a run that used all GPUs of another machine: the same config, and other processes."""
+    overrides, path = copied
+    run = Run.open(path)
+    run.manifest.plan["devices"] = 4
+    run.write()
+    before = (path / "manifest.json").read_bytes()
+    for arguments in ([str(path)], ["auto", *overrides]):
+        assert main(["train", "--resume", *arguments]) == 2
+        captured = capsys.readouterr()
+        assert "trained by 4 process(es), and here it would be 1" in captured.err
+        assert "train a new run: spectramind train data.simulation.planets=24" in captured.err
+        assert "Traceback" not in captured.out + captured.err
+    assert (path / "manifest.json").read_bytes() == before
+
+
 def test_another_machine_is_told_and_goes_on(
     copied: tuple[list[str], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
