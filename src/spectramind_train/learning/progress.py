@@ -160,11 +160,11 @@ class Progress(Callback):
         self._stop_in_validation(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._limits is not None:
-            (trainer.fit_loop.epoch_loop.max_steps, trainer.val_check_batch), self._limits = self._limits, None
         self._score = float(trainer.callback_metrics["val_score"])
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._limits is not None:
+            (trainer.fit_loop.epoch_loop.max_steps, trainer.val_check_batch), self._limits = self._limits, None
         self._is_due = (trainer.current_epoch + 1) % self.every_n_epochs == 0
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -193,7 +193,7 @@ class Progress(Callback):
         """Have Lightning begin with the validation that ends an epoch whose batches are done.
 
         It takes the epoch for one of just these batches, as one is that ``max_steps`` ends, and knows of no last step
-        until then, for with that behind it it would do nothing at all.
+        until the epoch's end, for with that behind it it would do nothing at all.
         """
         batches = trainer.fit_loop.epoch_loop
         done = batches.batch_progress.current.ready
