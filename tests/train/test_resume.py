@@ -19,6 +19,8 @@ import torch
 from spectramind_config import ConfigError, EffectiveConfig, compose
 from spectramind_config.host import Host
 from spectramind_train.cli import main
+from spectramind_train.learning import processes
+from spectramind_train.learning.learner import Learned
 from spectramind_train.learning.progress import Progress
 from spectramind_train.resumption import newest
 from spectramind_train.run.checkpoints import Index
@@ -409,3 +411,10 @@ def test_a_full_disk_costs_no_step(
         run = run_of(config, run).run
     for name, value in end_of(whole["plain"].run)["state_dict"].items():
         assert torch.equal(value, end_of(run)["state_dict"][name]), name
+
+
+def test_a_process_of_several_that_has_no_room_for_its_result_says_so(disk: Path) -> None:
+    """It has saved the training; the mistake is told in one message, not as a fault of the process."""
+    fill(disk)
+    with pytest.raises(ConfigError, match=r"cannot write any more .No space left on device.*--resume"):
+        processes._leave(disk, Learned("completed", None, []))
