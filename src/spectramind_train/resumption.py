@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 from spectramind_config import ConfigError, EffectiveConfig, Problem, from_dict
@@ -53,7 +53,8 @@ def require_same_host(run: Run, plan: RunPlan, terminal: Terminal) -> None:
     if processes != plan.world_size:
         raise ConfigError(
             f"{run.path}: the run was trained by {processes} process(es), and here it would be {plan.world_size}, of "
-            "which each step sees other planets; resume it where it has as many devices"
+            "which each step sees other planets; resume it where it has as many devices, or train a new run: "
+            f"{_command(run.manifest.overrides)}"
         )
     for name in ("accelerator", "precision", "threads"):
         if before[name] != (now := getattr(plan, name)):
@@ -73,11 +74,15 @@ def _changes(run: Run, config: EffectiveConfig) -> Iterator[str]:
             "B: this command",
             *report(found),
             f"to go on as it was:   spectramind train --resume {quoted(str(run.path))}",
-            f"to train a new run:   {' '.join(['spectramind train', *map(quoted, config.overrides)])}",
+            f"to train a new run:   {_command(config.overrides)}",
         )
         raise ConfigError(Problem(what=f"{run.path}: the run was trained with another config", more="\n".join(lines)))
     for path, ours, theirs in found:
         yield f"{path}: {' -> '.join(shown(one.value) if one else 'not set' for one in (ours, theirs))}"
+
+
+def _command(overrides: Sequence[str]) -> str:
+    return " ".join(["spectramind train", *map(quoted, overrides)])
 
 
 def newest(config: EffectiveConfig, warn: Callable[[str], None]) -> Run | None:

@@ -18,7 +18,10 @@ from spectramind_train.run.manifest import read_manifest
 
 from .conftest import Fault, Start
 
-FULL = 8
+TWO = ("trainer=ddp_sim", "model.width=8", "trainer.max_steps=40", "trainer.early_stopping.enabled=false")
+FULL = {(): 8, TWO: 5}
+
+pytestmark = pytest.mark.timeout(3600)
 
 
 @pytest.fixture
@@ -59,18 +62,19 @@ def full(disk: Path) -> Iterator[None]:
         (disk / "filler").unlink()
 
 
+@pytest.mark.parametrize("processes", [(), TWO], ids=["one", "two"])
 def test_a_disk_that_is_full_at_the_end_has_a_word_of_it(
-    tiny: list[str], start: Start, fault: Fault, disk: Path
+    tiny: list[str], start: Start, fault: Fault, disk: Path, processes: tuple[str, ...]
 ) -> None:
     """Filled at a random moment and full until the process is gone: one message, and the run says so."""
     outputs, rng = disk / "outputs", np.random.default_rng(7)
-    arguments = [*tiny, f"local.output_dir='{outputs}'"]
+    arguments = [*tiny, *processes, f"local.output_dir='{outputs}'"]
     began = time.monotonic()
     assert start("train", *arguments).wait() == 0
-    rest = (time.monotonic() - began) / 8
+    rest = (time.monotonic() - began) / (4 if processes else 8)  # Those of several are long in starting.
     words = 0
-    for _ in range(FULL):
-        with fault("disk full until a run has ended"):
+    for _ in range(FULL[processes]):
+        with fault(f"disk full until a run{' of two processes' if processes else ''} has ended"):
             for _ in range(20):  # A run that has come to its end before is none; try again.
                 before = set(outputs.iterdir())
                 process = start("train", *arguments)
@@ -89,7 +93,7 @@ def test_a_disk_that_is_full_at_the_end_has_a_word_of_it(
             assert manifest.state() == "failed"
             assert "No space left on device" in (manifest.error or "")
             words += read_manifest(path).status == "running"
-    print(f"{words} of {FULL} runs had no room for a manifest and left a word in what was reserved")
+    print(f"{words} of {FULL[processes]} runs had no room for a manifest and left a word in what was reserved")
 
 
 def test_a_disk_that_is_full_at_the_start_is_one_message(

@@ -80,6 +80,32 @@ def test_what_a_machine_can_tell() -> None:
     assert is_gone("0123abcd") is None
 
 
+ASK = """
+import sys
+import msgspec
+from spectramind_train.run.liveness import Process
+print([one.lives() for one in msgspec.json.decode(sys.stdin.read(), type=list[Process])])
+"""
+
+
+@pytest.mark.fault("a job that is put back into the queue, on another machine")
+def test_the_earlier_life_of_a_job_is_gone_wherever_it_ran() -> None:
+    """Its number stays the same, and its restarts are counted; a task beside this one, or another job, may live."""
+    job = {"SLURM_JOB_ID": "4711", "SLURM_CLUSTER_NAME": "north", "SLURM_RESTART_COUNT": "2"}
+    there = msgspec.structs.replace(HERE, host="node7", boot="another")
+    lives = [("north/4711", 0), ("north/4711", 1), ("north/4711", 2), ("south/4711", 0), ("north/4712", 0), ("", 0)]
+    asked = [msgspec.structs.replace(there, job=name, restarts=restarts) for name, restarts in lives]
+    told = subprocess.run(
+        [sys.executable, "-c", ASK],
+        input=msgspec.json.encode(asked).decode(),
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | job,
+    )
+    assert told.stdout.strip() == "[False, False, None, None, None, None]"
+
+
 @pytest.mark.fault("a number that is given to another process, another machine, another container, a restart")
 def test_machines_without_a_name_of_their_own_are_not_mistaken(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two that are both called localhost may be two."""

@@ -114,9 +114,16 @@ def test_the_first_process_that_fails_is_told(
         launch("failing", [], 2)
 
 
-def test_the_same_steps_in_one_and_two_processes(small: list[str], tmp_path: Path) -> None:
-    """A batch of four in each of two is a batch of eight in one, to the accuracy of single precision."""
-    same = ["model.width=8", "local.max_epochs=1", "trainer.max_steps=1", "local.dev.log_every_n_steps=1"]
+@pytest.mark.fault("other threads, other processes with the same planets in each step")
+def test_the_same_steps_in_one_and_two_processes(
+    small: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A batch of four in each of two is a batch of eight in one, to the accuracy of single precision.
+
+    Nothing is random here: each process draws numbers of its own. Nor has Lightning any advice for the user.
+    """
+    same = ["model.width=8", "model.dropout=0", "local.max_epochs=1", "trainer.max_steps=1"]
+    same += [f"data.augmentation.{name}" for name in ("time_flip=false", "extra_noise=0", "depth_scale=1")]
     losses = []
     for number, more in enumerate((["data.batch_size=4", "trainer=ddp_sim"], ["data.batch_size=8"])):
         folder = tmp_path / str(number)
@@ -124,4 +131,6 @@ def test_the_same_steps_in_one_and_two_processes(small: list[str], tmp_path: Pat
         (table,) = folder.glob("*/metrics.csv")
         with table.open() as file:
             losses.append([float(row["val_loss"]) for row in csv.DictReader(file) if row["val_loss"]])
-    assert math.isclose(losses[0][0], losses[1][0], rel_tol=1e-2)
+    assert math.isclose(losses[0][0], losses[1][0], rel_tol=1e-5)
+    captured = capfd.readouterr()
+    assert "recommended" not in captured.out + captured.err

@@ -19,6 +19,8 @@ import torch
 from spectramind_config import ConfigError, EffectiveConfig, compose
 from spectramind_config.host import Host
 from spectramind_train.cli import main
+from spectramind_train.learning import processes
+from spectramind_train.learning.learner import Learned
 from spectramind_train.learning.progress import Progress
 from spectramind_train.resumption import newest
 from spectramind_train.run.checkpoints import Index
@@ -215,13 +217,57 @@ def test_another_config_is_refused_with_the_difference(
 
 
 @pytest.mark.fault("resumed with another config")
+@pytest.mark.parametrize(
+    ("change", "words"), [("trainer=ddp_sim", "cpu_processes\n"), ("data.batch_size=3", "data.batch_size\n")]
+)
+def test_another_share_of_planets_for_each_process_is_refused(
+    copied: tuple[list[str], Path], capsys: pytest.CaptureFixture[str], change: str, words: str
+) -> None:
+    """More processes or other batches of each would see other planets together, and so give other weights."""
+    overrides, path = copied
+    before = (path / "manifest.json").read_bytes()
+    assert main(["train", *overrides, change, "--resume", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert "trained with another config" in error
+    assert words in error
+    assert (path / "manifest.json").read_bytes() == before
+
+
+@pytest.mark.fault("resumed by another number of processes")
+def test_another_number_of_devices_is_refused(
+    copied: tuple[list[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As of a run that used all GPUs of another machine: the same config, and other processes."""
+    overrides, path = copied
+    run = Run.open(path)
+    run.manifest.plan["devices"] = 4
+    run.write()
+    before = (path / "manifest.json").read_bytes()
+    for arguments in ([str(path)], ["auto", *overrides]):
+        assert main(["train", "--resume", *arguments]) == 2
+        captured = capsys.readouterr()
+        assert "trained by 4 process(es), and here it would be 1" in captured.err
+        assert "train a new run: spectramind train data.simulation.planets=24" in captured.err
+        assert "Traceback" not in captured.out + captured.err
+    assert (path / "manifest.json").read_bytes() == before
+
+
+@pytest.mark.fault("resumed with another config")
 def test_another_machine_is_told_and_goes_on(
     copied: tuple[list[str], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Settings that only say where or how visibly it runs may differ; the manifest has the new ones."""
+    """Settings that only say where or how visibly it runs may differ; the manifest has the new ones.
+
+    So may the number of threads, which changes the last bits.
+    """
     overrides, path = copied
+    run = Run.open(path)
+    run.manifest.plan["threads"] = 7
+    run.write()
     assert main(["train", *overrides, "local.prefetch_factor=5", "--resume", str(path)]) == 0
-    assert "prefetch_factor: 2 -> 5" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "prefetch_factor: 2 -> 5" in output
+    assert "threads was 7 and is " in output
     assert Run.open(path).manifest.config["prefetch_factor"] == 5
 
 
@@ -302,6 +348,7 @@ def test_checkpoints_are_taken_by_time_too(
     require_same(run, whole["plain"].run)
 
 
+@pytest.mark.fault("other threads, other processes with the same planets in each step")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_number_of_loader_workers_changes_nothing(
     small: list[str], tmp_path: Path, whole: dict[str, Outcome], workers: int
@@ -373,3 +420,10 @@ def test_a_full_disk_costs_no_step(
         run = run_of(config, run).run
     for name, value in end_of(whole["plain"].run)["state_dict"].items():
         assert torch.equal(value, end_of(run)["state_dict"][name]), name
+
+
+def test_a_process_of_several_that_has_no_room_for_its_result_says_so(disk: Path) -> None:
+    """It has saved the training; the mistake is told in one message, not as a fault of the process."""
+    fill(disk)
+    with pytest.raises(ConfigError, match=r"cannot write any more .No space left on device.*--resume"):
+        processes._leave(disk, Learned("completed", None, []))

@@ -47,8 +47,8 @@ _HARMLESS = (
     r".*isinstance\(treespec, LeafSpec\).*",
     # The sampler of a resumed training leaves out what is done.
     r".*resuming from a checkpoint that ended before the epoch ended.*",
-    # Every process computes the score of the whole split, and so has the same.
-    r".*`self.log\('val_.*sync_dist=True.*",
+    # Every process computes what is logged from what all have done, and so has the same.
+    r".*`self.log\('(val_|train_loss').*sync_dist=True.*",
     # Lightning's gathering, not ours.
     r".*all_gather is deprecated.*",
     # Said already, as a warning about the config.

@@ -86,10 +86,25 @@ def _train(directory: Path, deadline: float | None) -> None:
     splits = build_splits(config.data, config, plan, Terminal(silent=True))
     result = learn(config, plan, splits, directory, terminal, deadline=deadline)
     if rank == 0:
-        write_atomically(directory / _RESULT, msgspec.json.encode(result))
+        _leave(directory, result)
     if distributed.is_initialized():
         # Threads of the group that still run when Python ends would abort the process, and with it a run that is done.
         distributed.destroy_process_group()
+
+
+def _leave(directory: Path, result: Learned) -> None:
+    """Leave the result where the process that started this one finds it.
+
+    Raises:
+        ConfigError: There is no room for it.
+    """
+    try:
+        write_atomically(directory / _RESULT, msgspec.json.encode(result))
+    except OSError as error:
+        raise ConfigError(
+            f"{directory}: the run cannot write any more ({error.strerror or error}); its training is saved. Free some "
+            f"space, then: spectramind train --resume {directory}"
+        ) from error
 
 
 def _stay_here() -> None:

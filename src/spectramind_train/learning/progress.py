@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loops.evaluation_loop import RestartStage
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from typing_extensions import override
 
@@ -79,12 +80,14 @@ class Position(msgspec.Struct, frozen=True):
         batch: Batches of the epoch begun that are done, in each process.
         step: Optimizer steps that are done.
         ended: Whether the training has come to its end.
+        validates: Whether the epoch's steps are done and its validation is not.
     """
 
     epoch: int
     batch: int
     step: int
     ended: bool = False
+    validates: bool = False
 
 
 class Progress(Callback):
@@ -92,8 +95,10 @@ class Progress(Callback):
 
     A checkpoint is taken when the first batch of a step is about to be trained on. By then all that belongs to the
     steps before it is done: their metrics are written, the epoch's end and its validation are over, and whoever keeps
-    a state has it up to date. Lightning's record of its loops is not kept, for what it restores within an epoch or at
-    the end of one depends on the hook that saved; the loops are set from the position alone.
+    a state has it up to date. Only a stop does not wait for a validation: it takes one in which none of that has
+    happened yet, and whoever goes on from there begins with the whole validation. Lightning's record of its loops is
+    not kept, for what it restores within an epoch or at the end of one depends on the hook that saved; the loops are
+    set from the position alone.
 
     Args:
         files: What writes the files.
@@ -125,6 +130,7 @@ class Progress(Callback):
         self._score: float | None = None
         self._saved_at = time.monotonic()
         self._has_warned = False
+        self._limits: tuple[int, int | float | None] | None = None
 
     def state_dict(self) -> dict[str, Any]:
         return msgspec.to_builtins(self._position)  # type: ignore[no-any-return]
@@ -144,11 +150,21 @@ class Progress(Callback):
             batches.batch_progress.increment_by(self.resumed.batch)
             batches.restarting = True
             batches.update_restart_stage()
+        if self.resumed.validates:
+            self._validate_first(trainer)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._stop_in_validation(trainer)
+
+    def on_validation_batch_end(self, trainer: Trainer, *_: Any, **__: Any) -> None:
+        self._stop_in_validation(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._score = float(trainer.callback_metrics["val_score"])
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._limits is not None:
+            (trainer.fit_loop.epoch_loop.max_steps, trainer.val_check_batch), self._limits = self._limits, None
         self._is_due = (trainer.current_epoch + 1) % self.every_n_epochs == 0
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -172,6 +188,28 @@ class Progress(Callback):
         """
         end = Position(trainer.current_epoch, 0, trainer.global_step, ended=True)
         self._save(trainer, end, self._score, is_last=True)
+
+    def _validate_first(self, trainer: Trainer) -> None:
+        """Have Lightning begin with the validation that ends an epoch whose batches are done.
+
+        It takes the epoch for one of just these batches, as one is that ``max_steps`` ends, and knows of no last step
+        until the epoch's end, for with that behind it it would do nothing at all.
+        """
+        batches = trainer.fit_loop.epoch_loop
+        done = batches.batch_progress.current.ready
+        self._limits = batches.max_steps, trainer.val_check_batch
+        batches.max_steps, trainer.val_check_batch = -1, done
+        batches.batch_progress.is_last_batch = True
+        batches.val_loop._restart_stage = RestartStage.RESTARTED_MID_EVALUATION
+        batches._batches_that_stepped -= 1  # It counts the last step when its validation is over.
+
+    def _stop_in_validation(self, trainer: Trainer) -> None:
+        if not self.stop.requested:
+            return
+        batch = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        position = Position(trainer.current_epoch, batch, trainer.global_step, validates=True)
+        self._save(trainer, position, None, is_last=True)
+        raise StoppedError
 
     def _save(self, trainer: Trainer, position: Position, score: float | None, *, is_last: bool = False) -> None:
         if position == self._position:

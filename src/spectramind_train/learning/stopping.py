@@ -19,15 +19,17 @@ MARGIN_S: Final = 10.0
 
 
 class Stop(Callback):
-    """Ends a training between two optimizer steps: at a signal, when its time is used up, or after the last step.
+    """Ends a training early, at a signal or when its time is used up, or after the last step.
+
+    It ends between two optimizer steps, or two batches of a validation.
 
     Signals only set a flag from the first step on until the context is left, in which the last checkpoint is to be
-    written. The processes of a group agree at every step on what any of them was told, so that they all end at the same
-    one. At ``max_steps`` Lightning by itself would leave an epoch half done without the validation that early stopping
-    and checkpoints rely on.
+    written. The processes of a group agree at every step, and every batch of a validation, on what any of them was
+    told, so that they all end at the same one. At ``max_steps`` Lightning by itself would leave an epoch half done
+    without the validation that early stopping and checkpoints rely on.
 
-    Before the deadline, room is left for what follows the last step: twice as long as a validation, a checkpoint and
-    the scoring of the test planets, which one process does alone, would take by what they took so far.
+    Before the deadline, room is left for what follows: twice as long as a validation, unless it has begun, a checkpoint
+    and the scoring of the test planets, which one process does alone, would take by what they took so far.
 
     Args:
         deadline: ``time.time()`` by which the process has to be done; None for no limit.
@@ -100,8 +102,7 @@ class Stop(Callback):
         if trainer.global_step == self._step:
             return  # Within the batches that one step accumulates.
         self._step = trainer.global_step
-        self._agree(late=self.deadline is not None and time.time() + self._room_s(trainer) > self.deadline)
-        self.requested = self.signal is not None or self.out_of_time
+        self._ask(trainer)
         if trainer.global_step == trainer.max_steps:
             trainer.should_stop = True
         if self.requested or trainer.should_stop:
@@ -120,6 +121,9 @@ class Stop(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         signals.busy()
+        self._ask(trainer)
+        if self.requested:
+            signals.busy(signals.SAVING_S)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._validated()
@@ -143,8 +147,15 @@ class Stop(Callback):
 
     def _room_s(self, trainer: Trainer) -> float:
         batches = sum(count for count in trainer.num_val_batches if count != float("inf"))
-        validation_s = self._validation_s or batches * self._batch_s
-        return 2.0 * (validation_s * (1 + trainer.world_size) + self._pause_s) + MARGIN_S
+        validation_s, to_come = self._validation_s or batches * self._batch_s, 1
+        if self._validating is not None:
+            validation_s, to_come = max(validation_s, time.monotonic() - self._validating), 0
+        return 2.0 * (validation_s * (to_come + trainer.world_size) + self._pause_s) + MARGIN_S
+
+    def _ask(self, trainer: Trainer) -> None:
+        """Find out whether to end here; every process has to call it."""
+        self._agree(late=self.deadline is not None and time.time() + self._room_s(trainer) > self.deadline)
+        self.requested = self.signal is not None or self.out_of_time
 
     def _agree(self, *, late: bool) -> None:
         told = signals.received() or 0

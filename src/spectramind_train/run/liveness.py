@@ -29,6 +29,8 @@ class Process(msgspec.Struct, frozen=True):
         namespace: Its namespace of process numbers, as a container has its own; empty but on Linux.
         pid: Its number.
         started: When it started: clock ticks since the boot on Linux, date and time elsewhere.
+        job: The SLURM job that it belongs to, with its cluster; empty outside of one.
+        restarts: How often the job has been put back into the queue.
     """
 
     host: str
@@ -36,6 +38,8 @@ class Process(msgspec.Struct, frozen=True):
     namespace: str
     pid: int
     started: str
+    job: str = ""
+    restarts: int = 0
 
     @classmethod
     def this(cls) -> Process:
@@ -45,12 +49,15 @@ class Process(msgspec.Struct, frozen=True):
     def lives(self) -> bool | None:
         """Whether it runs; None where that cannot be told, because it ran on another machine or in another container.
 
-        A process that has ended and that nobody has waited for yet does not live.
+        A process that has ended and that nobody has waited for yet does not live. Nor does one of an earlier life of
+        the job that asks, wherever that ran: SLURM ends all of a job before it puts it back into the queue.
         """
         here = Process.this()
         if self._place() == here._place():
             started = _started(self.pid)
             return None if started == _HIDDEN else started == self.started
+        if self.job and self.job == here.job and self.restarts < here.restarts:
+            return False
         restarted = self.host == here.host and self.boot != here.boot and not _ANY_MACHINE.fullmatch(self.host)
         return False if restarted else None
 
@@ -79,7 +86,14 @@ def _process(pid: int) -> Process:
     if _PROC.is_dir():
         boot = (_PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         namespace = str((_PROC / "self/ns/pid").readlink())
-    return Process(socket.gethostname(), boot, namespace, pid, _started(pid) or "")
+    return Process(socket.gethostname(), boot, namespace, pid, _started(pid) or "", *_job())
+
+
+def _job() -> tuple[str, int]:
+    """The SLURM job that this process belongs to, and how often that has been put back into the queue."""
+    number, restarts = (os.environ.get(f"SLURM_{name}", "") for name in ("JOB_ID", "RESTART_COUNT"))
+    cluster = os.environ.get("SLURM_CLUSTER_NAME", "")
+    return f"{cluster}/{number}" if number else "", int(restarts) if restarts.isdecimal() else 0
 
 
 def _started(pid: int) -> str | None:
