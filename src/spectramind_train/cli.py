@@ -175,7 +175,9 @@ def _sync(options: Namespace, _: type[EffectiveConfig]) -> int:
     from spectramind_train.run.terminal import Terminal
     from spectramind_train.run.tracking import sync
 
-    sync(Run.open(options.run), Terminal(), options.uri)
+    run, terminal = Run.open(options.run), Terminal()
+    _warn_unless_ended(run, terminal)
+    sync(run, terminal, options.uri)
     return 0
 
 

@@ -253,7 +253,66 @@ def test_a_run_that_was_killed_is_delivered_later(server: Server, tmp_path: Path
     run = killed(server.uri, tmp_path)
     for _ in range(2):
         assert main(["track", "sync", str(run.path)]) == 0
-        check(server.uri, run, 20, "RUNNING")
+        check(server.uri, run, 20, "KILLED")
+
+
+RESUMED = """
+import sys
+from pathlib import Path
+from spectramind_config import compose
+from spectramind_train.learning.logger import JournalLogger
+from spectramind_train.run.directory import Run
+from spectramind_train.run.terminal import Terminal
+from spectramind_train.run.tracking import Tracker
+run = Run.open(Path(sys.argv[1]))
+run.claim()
+run.write()
+tracker = Tracker.start(compose(sys.argv[2:]), run, Terminal(silent=True))
+logger = JournalLogger(run.path)
+logger.resume(15)
+for step in range(15, 30):
+    logger.log_metrics({"epoch": 0, "train_loss": 1.0 / (step + 1)}, step)
+print("resumed", flush=True)
+sys.stdin.readline()
+run.manifest.metrics = {"test_score": 0.5}
+run.finish("completed")
+tracker.finish()
+"""
+
+
+def test_a_run_that_was_killed_and_told_so_can_be_resumed(server: Server, tmp_path: Path) -> None:
+    """MLflow has it as killed until it is taken up again; then it runs there, whoever syncs, and ends as it does."""
+    run = killed(server.uri, tmp_path)
+    assert main(["track", "sync", str(run.path)]) == 0
+    check(server.uri, run, 20, "KILLED")
+    overrides = ["local.mlflow.enabled=true", f"local.mlflow.tracking_uri='{server.uri}'"]
+    command = [sys.executable, "-c", RESUMED, str(run.path), *overrides, f"local.output_dir='{tmp_path}/out'"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "resumed\n"
+        position = run.path / "tracking.json"
+        until(lambda: json.loads(position.read_bytes())["steps"]["train_loss"] == 29, "later points arrive")
+        check(server.uri, run, 30, "RUNNING")
+        process.communicate("end\n")
+    assert process.returncode == 0
+    assert main(["track", "sync", str(run.path)]) == 0
+    check(server.uri, run, 30, "FINISHED")
+
+
+def test_no_end_is_told_of_a_run_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``track sync`` says that it is running, and so does MLflow."""
+    one = Tracked(f"file:{tmp_path}/mlruns", tmp_path)
+    one.log(STEPS)
+    position = one.run.path / "tracking.json"
+    until(lambda: position.exists() and json.loads(position.read_bytes()).get("steps"), "some metrics arrive")
+    assert one.tracker.feeder is not None
+    one.tracker.feeder.wait(0.0)
+    assert one.sync() == 0
+    assert f"is running: process {os.getpid()}" in " ".join(capsys.readouterr().out.split())
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    check(one.tracker.feeder.uri, one.run, status="RUNNING")
 
 
 def test_two_deliveries_of_one_run_are_one(server: Server, tmp_path: Path) -> None:
@@ -262,7 +321,7 @@ def test_two_deliveries_of_one_run_are_one(server: Server, tmp_path: Path) -> No
     command = [sys.executable, "-m", "spectramind_train.cli", "track", "sync", str(run.path), "--uri", server.uri]
     both = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(2)]
     assert 0 in [process.wait(240) for process in both]
-    check(server.uri, run, 20, "RUNNING")
+    check(server.uri, run, 20, "KILLED")
 
 
 def test_a_password_reaches_the_server_and_no_file_or_list_of_processes(

@@ -25,13 +25,25 @@ from spectramind_train.run.journal import JOURNAL, End, Metrics, Number, Start, 
 
 POSITION = "tracking.json"
 _TAG = "spectramind.journal"
-_STATUS = {"completed": "FINISHED", "walltime": "FINISHED", "interrupted": "KILLED"}
+_STATUS = {"completed": "FINISHED", "walltime": "FINISHED", "interrupted": "KILLED", "lost": "KILLED"}
 _POLL_S = 0.1  # Between two looks at the journal.
 _TOGETHER_S = 2.0  # Metrics of as long go in one request.
 _LONGEST_PAUSE_S = 60.0
 _REQUEST_S = 120  # A reply that has no end ends here,
 _MEMORY = 512 << 20  # or when it has filled as many bytes.
 _MOST_METRICS, _MOST_PARAMETERS, _LONGEST_TEXT, _LONGEST_NAME = 1000, 100, 6000, 250  # What MLflow takes.
+
+
+class Unsaid(msgspec.Struct, frozen=True):
+    """The end of a process that could not write it down itself, be it killed.
+
+    Attributes:
+        start: The line with which it began; whoever takes the run up again writes another.
+        status: What became of the run, as in its manifest, or ``lost``.
+    """
+
+    start: str
+    status: str
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -44,6 +56,7 @@ class Order(msgspec.Struct, frozen=True):
         experiment: The MLflow experiment.
         parent: The process with which this one ends.
         follow: Whether to go on until the run has ended.
+        unsaid: An end that the journal lacks.
     """
 
     directory: str
@@ -52,6 +65,7 @@ class Order(msgspec.Struct, frozen=True):
     experiment: str
     parent: int
     follow: bool
+    unsaid: Unsaid | None = None
 
 
 class Delivered(msgspec.Struct):
@@ -100,8 +114,7 @@ class Feed:
             elif isinstance(entry, End):
                 points += _points(state, entry.metrics, state.step, entry.time)
                 self._send(state, points, position, doubt)
-                status = _STATUS.get(entry.status, "FAILED")
-                self.client.set_terminated(state.run, status, int(entry.time * 1000))
+                self._end(state, entry.status, entry.time)
                 points = []
             position = end
             if len(points) >= _MOST_METRICS:
@@ -109,7 +122,20 @@ class Feed:
                 points = []
         if position > state.position:
             self._send(state, points, position, doubt)
+        if self.order.unsaid is not None:
+            self._end_unsaid(state, self.order.unsaid)
         self.doubt = False
+
+    def _end_unsaid(self, state: Delivered, unsaid: Unsaid) -> None:
+        """Tell of an end that the journal lacks, unless the run has been taken up again since, or has ended."""
+        start, last = "", None
+        for _, last in entries(self.journal):
+            start = last.id if isinstance(last, Start) else start
+        if last is not None and start == unsaid.start and not isinstance(last, End):
+            self._end(state, unsaid.status, last.time)
+
+    def _end(self, state: Delivered, status: str, seconds: float) -> None:
+        self.client.set_terminated(state.run, _STATUS.get(status, "FAILED"), int(seconds * 1000))
 
     def _read(self) -> Delivered:
         with suppress(OSError, msgspec.MsgspecError):

@@ -19,7 +19,7 @@ import msgspec
 from spectramind_config import ConfigError, EffectiveConfig
 from spectramind_config.errors import HIDDEN, hidden
 from spectramind_train.run.directory import Run
-from spectramind_train.run.feeding import Order
+from spectramind_train.run.feeding import Order, Unsaid
 from spectramind_train.run.journal import JOURNAL, End, Journal, Start, entries, numbers
 from spectramind_train.run.terminal import Terminal
 
@@ -100,11 +100,14 @@ class Feeder:
         experiment: The MLflow experiment.
         terminal: Where to warn.
         follow: Whether it goes on until the run has ended.
+        unsaid: An end that the journal lacks.
     """
 
-    def __init__(self, run: Run, uri: str, experiment: str, terminal: Terminal, *, follow: bool) -> None:
+    def __init__(
+        self, run: Run, uri: str, experiment: str, terminal: Terminal, *, follow: bool, unsaid: Unsaid | None = None
+    ) -> None:
         self.uri = uri
-        order = Order(str(run.path.absolute()), uri, hidden(uri), experiment, os.getpid(), follow)
+        order = Order(str(run.path.absolute()), uri, hidden(uri), experiment, os.getpid(), follow, unsaid)
         paths = os.pathsep.join(path for path in sys.path if path)
         environment = {**os.environ, **_ENVIRONMENT, "PYTHONPATH": paths}
         environment.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
@@ -144,6 +147,8 @@ class Feeder:
 def sync(run: Run, terminal: Terminal, uri: str | None = None) -> None:
     """Deliver what an MLflow server has not received of a run, as often as one likes.
 
+    A run that is lost has ended for MLflow, too, until it is resumed.
+
     Args:
         run: The run, whether it has ended, was killed, or goes on.
         terminal: Where to report.
@@ -168,7 +173,10 @@ def sync(run: Run, terminal: Terminal, uri: str | None = None) -> None:
             f"{run.path}: the password of {server} is kept nowhere; write the whole URI into MLFLOW_TRACKING_URI, "
             "or name it with --uri"
         )
-    if not Feeder(run, server, starts[-1].experiment, terminal, follow=False).wait(None):
+    # Asked after the journal was read: whoever takes the run up puts his name into the manifest first.
+    state = Run.open(run.path).manifest.state()
+    unsaid = None if state in ("running", "unknown") else Unsaid(starts[-1].id, state)
+    if not Feeder(run, server, starts[-1].experiment, terminal, follow=False, unsaid=unsaid).wait(None):
         raise ConfigError(f"{run.path}: MLflow at {hidden(server)} has not received everything; try it again later")
     terminal.say(f"{hidden(server)} has all of {run.path}")
 
