@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from spectramind_config import compose
@@ -17,6 +19,7 @@ from spectramind_config.host import Host
 from spectramind_train.cli import main
 from spectramind_train.learning.logger import JournalLogger
 from spectramind_train.run.directory import Run
+from spectramind_train.run.feeding import Order
 from spectramind_train.run.journal import JOURNAL
 from spectramind_train.run.plan import plan
 from spectramind_train.run.terminal import Terminal
@@ -46,11 +49,10 @@ class Tracked:
             self.step += 1
 
     def finish(self) -> None:
-        """The end of the run; the process that delivers is gone then."""
+        """The end of the run."""
         self.run.manifest.status = "completed"
         self.run.manifest.metrics = {"test_score": 0.5}
         self.tracker.finish()
-        assert self.tracker.feeder is None or self.tracker.feeder._process.poll() is not None
 
     def sync(self, *arguments: str) -> int:
         """``spectramind track sync RUN``."""
@@ -144,8 +146,60 @@ def test_a_server_that_is_bad_all_along_gets_everything_once_later(
     if manner == "error":
         assert "the run goes on" in said
     gate.manner = "pass"
+    gate.open.set()
     assert one.sync() == 0
     check(server.uri, one.run)
+
+
+LEFT = """
+import sys
+from spectramind_config import compose
+from spectramind_config.host import Host
+from spectramind_train.learning.logger import JournalLogger
+from spectramind_train.run.directory import Run
+from spectramind_train.run.plan import plan
+from spectramind_train.run import tracking
+from spectramind_train.run.terminal import Terminal
+config, host = compose(sys.argv[1:]), Host.detect()
+run = Run.create(config, plan(config, host), host)
+tracking.LINGER_S = 600.0  # A busy machine may need more than a minute for it.
+tracker = tracking.Tracker.start(config, run, Terminal())
+logger = JournalLogger(run.path)
+for step in range(50):
+    logger.log_metrics({"epoch": 0, "train_loss": 1.0 / (step + 1)}, step)
+run.manifest.metrics = {"test_score": 0.5}
+run.finish("completed")
+tracker.finish()
+print(run.path)
+"""
+
+
+def test_what_has_not_arrived_when_the_run_ends_arrives_behind_its_back(
+    gate: Gate, server: Server, tmp_path: Path
+) -> None:
+    """The command is over before the first reply; the process that goes on is named, and ends when all is there."""
+    gate.manner = "held"
+    overrides = ["local.mlflow.enabled=true", f"local.mlflow.tracking_uri='http://{gate.address}'"]
+    command = [sys.executable, "-c", LEFT, *overrides, f"local.output_dir='{tmp_path}/out'"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    *said, path = done.stdout.splitlines()
+    (number,) = re.findall(r"process (\d+) goes on with it for 600 s", " ".join(" ".join(said).split()))
+    until(lambda: gate.requests, "a first request")
+    assert alive(int(number))
+    gate.open.set()
+    until(lambda: not alive(int(number)), "the process that delivers ends")
+    check(server.uri, Run.open(Path(path)))
+
+
+def test_delivery_behind_the_back_of_a_run_has_an_end(gate: Gate, tmp_path: Path) -> None:
+    """With a server that is silent, too; the time is shorter here."""
+    gate.manner = "silent"
+    one = Tracked("file:mlruns", tmp_path, "local.mlflow.enabled=false")
+    one.finish()
+    uri = f"http://{gate.address}"
+    order = Order(str(one.run.path), uri, uri, "e", os.getpid(), follow=True, linger_s=0.1)
+    command = [sys.executable, "-m", "spectramind_train.run.feeding"]
+    assert subprocess.run(command, input=msgspec.json.encode(order) + b"\n", check=False).returncode == 1
 
 
 def test_a_server_that_is_down_is_told_later(
@@ -308,7 +362,7 @@ def test_no_end_is_told_of_a_run_that_goes_on(
     position = one.run.path / "tracking.json"
     until(lambda: position.exists() and json.loads(position.read_bytes()).get("steps"), "some metrics arrive")
     assert one.tracker.feeder is not None
-    one.tracker.feeder.wait(0.0)
+    one.tracker.feeder.stop()
     assert one.sync() == 0
     assert f"is running: process {os.getpid()}" in " ".join(capsys.readouterr().out.split())
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
@@ -340,6 +394,7 @@ def test_a_password_reaches_the_server_and_no_file_or_list_of_processes(
     gate.manner = "error"
     one.finish()
     gate.manner = "pass"
+    until(lambda: one.tracker.feeder is None or one.tracker.feeder.number is None, "delivery ends")
     for file in tmp_path.rglob("*"):
         assert not file.is_file() or secret.encode() not in file.read_bytes(), file
     assert f"http://me:***@{gate.address}" in (one.run.path / "config.yaml").read_text()
@@ -424,7 +479,7 @@ def test_offline_opens_no_socket(tmp_path: Path, small: list[str]) -> None:
     assert done.returncode == 0, done.stderr
     assert "spectramind_train.run.feeding" in log.read_text(), "the process that delivers was watched too"
     assert [line for line in log.read_text().splitlines() if not line.startswith("watched")] == []
-    assert list((tmp_path / "mlruns").rglob("test_score"))
+    until(lambda: list((tmp_path / "mlruns").rglob("test_score")), "the last metrics arrive")
 
 
 @pytest.mark.parametrize(
