@@ -237,6 +237,33 @@ def test_a_run_that_a_slow_server_makes_twice_is_one(uri: str, tmp_path: Path) -
     assert tracked(uri)[2] == expected(3)
 
 
+def test_a_request_that_is_served_late_changes_no_curve(uri: str, tmp_path: Path) -> None:
+    """It was given up for lost and sent again; files may keep its points twice, but then they are equal."""
+    journal = begin(tmp_path)
+    Feed(order(tmp_path, uri), client_of(uri)).deliver()
+    log(journal, *range(3))
+    journal.append(End(status="completed", metrics={"score": 0.5}))
+    client = client_of(uri)
+    serve, late = client.client.log_batch, []
+
+    def delay(*arguments: Any, **options: Any) -> None:
+        late.append((arguments, options))
+        raise ConnectionError
+
+    client.client.log_batch = delay
+    feed = Feed(order(tmp_path, uri), client)
+    with pytest.raises(ConnectionError):
+        feed.deliver()
+    client.client.log_batch = serve
+    feed.deliver()
+    for arguments, options in late:
+        serve(*arguments, **options)
+    _, _, points = tracked(uri)
+    assert {name: sorted(set(found)) for name, found in points.items()} == expected(3)
+    if uri.startswith("sqlite"):
+        assert points == expected(3)
+
+
 def test_odd_names_and_values_keep_nothing_back(uri: str, tmp_path: Path) -> None:
     """A name that MLflow would refuse is written in letters that it takes; long texts are cut."""
     odd = {"a=b": 1.0, "nan": float("nan"), "inf": float("inf"), "n" * 300: 2.0}
