@@ -41,8 +41,9 @@ def _train(options: Namespace, root: type[EffectiveConfig]) -> int:
         return jobs.run(options, root, task)
     from spectramind_train.resumption import config_of
     from spectramind_train.run.directory import Run
+    from spectramind_train.run.terminal import Terminal
 
-    return task(config_of(Run.open(Path(options.resume)))).exit_code
+    return task(config_of(Run.open(Path(options.resume)), Terminal().warn)).exit_code
 
 
 def train(config: EffectiveConfig, *, resume: str | None = None) -> jobs.Finished:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,14 +14,19 @@ import torch
 
 from spectramind_config import ConfigError, compose
 from spectramind_train.ariel import arrays
+from spectramind_train.cli import main
 from spectramind_train.run import memory
 from spectramind_train.run.atomic_files import write_atomically
+from spectramind_train.run.directory import Run
+from spectramind_train.run.tracking import place_of
 from spectramind_train.v50.room import require_room
 
 from ..faults.hostile.jail import Jail
 from ..faults.hostile.table import cases
 from ..faults.hostile.verdict import attempt
 from ..faults.hostile.world import Case, sound
+from .servers import until
+from .test_resume import TINY, Stopper, run_of
 
 SOME = (
     "manifest: bad utf-8",
@@ -128,3 +136,97 @@ def test_no_file_takes_the_place_of_a_pipe_or_a_folder(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="no file"):
         write_atomically(tmp_path / "folder", b"x")
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.fixture(scope="module")
+def interrupted(small: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was stopped after two steps."""
+    overrides = [*small, *TINY, "local.max_epochs=2", f"local.output_dir={tmp_path_factory.mktemp('interrupted')}"]
+    with pytest.MonkeyPatch.context() as patch:
+        Stopper(patch).step = 2
+        return run_of(compose(overrides)).run.path
+
+
+@pytest.fixture
+def strange(interrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it as a stranger may send it; this user has a cache of his own."""
+    own = Run.open(interrupted).manifest.config["paths"]["cache_dir"]
+    monkeypatch.setenv("SM_CACHE_DIR", own)
+    return Path(shutil.copytree(interrupted, tmp_path / "strange"))
+
+
+def resumed(run: Path, capsys: pytest.CaptureFixture[str], **sections: dict[str, object]) -> str:
+    """What resuming says after a stranger has written something into the config of its manifest."""
+    file = run / "manifest.json"
+    manifest = json.loads(file.read_bytes())
+    for name, settings in sections.items():
+        manifest["config"][name] |= settings
+    file.write_text(json.dumps(manifest))
+    assert main(["train", "--resume", str(run)]) == 0
+    assert Run.open(run).manifest.status == "completed"
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_a_strangers_run_is_resumed_within_its_directory(
+    strange: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What its manifest would have written elsewhere is told, and stays as it is."""
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    paths: dict[str, object] = {"run_manifest": str(victim), "cache_dir": f"{tmp_path}/cache"}
+    said = resumed(strange, capsys, paths=paths, mlflow={"enabled": True, "tracking_uri": f"file:{tmp_path}/store"})
+    assert victim.read_text() == "precious"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["strange", "victim"]
+    assert f"paths.run_manifest={victim} is not the manifest of this run, and is left as it is" in said
+    assert f"paths.cache_dir={tmp_path}/cache holds no cache" in said
+    assert f"mlflow.tracking_uri=file:{tmp_path}/store holds no runs of MLflow's" in said
+    assert f"spectramind train OVERRIDE... --resume {strange}" in said
+
+
+def test_a_run_of_ones_own_is_resumed_where_it_wrote(
+    strange: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cache, a store and a manifest that are there already show that they are meant."""
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    from mlflow.tracking import MlflowClient
+
+    MlflowClient(tracking_uri=f"file:{tmp_path}/store").search_experiments()
+    shutil.copytree(os.environ["SM_CACHE_DIR"], tmp_path / "cache")
+    monkeypatch.delenv("SM_CACHE_DIR")
+    newest = tmp_path / "newest.json"
+    shutil.copy(strange / "manifest.json", newest)
+    paths: dict[str, object] = {"run_manifest": str(newest), "cache_dir": f"{tmp_path}/cache"}
+    said = resumed(strange, capsys, paths=paths, mlflow={"enabled": True, "tracking_uri": f"file:{tmp_path}/store"})
+    assert "OVERRIDE" not in said
+    assert newest.read_bytes() == (strange / "manifest.json").read_bytes()
+    until(lambda: list((tmp_path / "store").rglob("test_score")), "the run is tracked")
+
+
+@pytest.mark.parametrize("name", ["journal.jsonl", "checkpoints"])
+def test_a_link_out_of_a_run_keeps_it_from_being_resumed(
+    name: str, strange: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it leads to is not written."""
+    outside = tmp_path / name
+    (strange / name).rename(outside)
+    (strange / name).symlink_to(outside)
+    before = sorted((path.name, path.stat().st_mtime_ns) for path in (outside, *outside.glob("*")))
+    assert main(["train", "--resume", str(strange)]) == 2
+    assert f"{name!r}, which is no path inside of {strange}" in " ".join(capsys.readouterr().err.split())
+    assert sorted((path.name, path.stat().st_mtime_ns) for path in (outside, *outside.glob("*"))) == before
+
+
+@pytest.mark.parametrize(
+    ("uri", "place"),
+    [
+        ("file:/a/b", "/a/b"),
+        ("file:///a/b", "/a/b"),
+        ("/a/b", "/a/b"),
+        ("sqlite:////a/b.db", "/a/b.db"),
+        ("sqlite+pysqlite:////a/b.db?timeout=3", "/a/b.db"),
+        ("http://host/a", None),
+    ],
+)
+def test_the_place_of_a_store_is_known(uri: str, place: str | None) -> None:
+    """However its URI is written; a server has none."""
+    assert place_of(uri) == (None if place is None else Path(place))

@@ -224,6 +224,16 @@ def absolute(uri: str) -> str:
     return uri if found is None else f"{found['scheme']}{Path(found['path']).absolute()}"
 
 
+def place_of(uri: str) -> Path | None:
+    """The folder or file of this machine that a tracking URI names; None for a server."""
+    if not _is_local(uri):
+        return None
+    path = absolute(expanded(uri)).partition("?")[0]
+    if urlparse(path).scheme.startswith("sqlite"):
+        return Path(path.partition(":///")[2])
+    return Path(re.sub(r"^file:(//(?=/))?", "", path))
+
+
 def _is_local(uri: str) -> bool:
     """Whether a URI names files of this machine: no server that keeps one waiting."""
     return urlparse(uri).scheme.partition("+")[0] in ("", "file", "sqlite")
