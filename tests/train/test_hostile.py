@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +22,7 @@ from spectramind_train.run import memory
 from spectramind_train.run.atomic_files import write_atomically
 from spectramind_train.run.directory import Run
 from spectramind_train.run.tracking import place_of
-from spectramind_train.v50.room import require_room
+from spectramind_train.v50.room import require_room, require_training_room, training_bytes
 
 from ..faults.hostile.jail import Jail
 from ..faults.hostile.table import cases
@@ -28,6 +31,7 @@ from ..faults.hostile.world import Case, sound
 from .servers import until
 from .test_resume import TINY, Stopper, run_of
 
+ROOT = Path(__file__).parents[2]
 SOME = (
     "manifest: bad utf-8",
     "manifest: nested in a config",
@@ -101,6 +105,95 @@ def test_a_model_that_does_not_fit_is_refused_unbuilt(setting: str) -> None:
     """The message states what it would take, or that no machine can hold it."""
     with pytest.raises(ConfigError, match=r"make the model smaller|beyond what any machine holds"):
         require_room(compose([setting]).model, 4)
+
+
+SAMPLE = {"flux": (187, 283), "white_depth": (1,), **dict.fromkeys(("fit_depth", "fit_sigma", "noise"), (283,))}
+
+
+def test_a_batch_that_does_not_fit_is_refused() -> None:
+    """The message says what takes how much, and that a smaller batch helps; one that fits passes."""
+    sample = {name: torch.empty(shape) for name, shape in SAMPLE.items()}
+    model = compose([]).model
+    require_training_room(model, sample, 1, half=False)
+    with pytest.raises(ConfigError, match=r"GB for a batch of 10000000 planets in each of 2 processes.*batch_size"):
+        require_training_room(model, sample, 10_000_000, half=True, processes=2)
+
+
+TRUTH = """
+import sys, torch
+from pathlib import Path
+from spectramind_config import compose
+from spectramind_train.v50.network import build_model
+from tests.train.conftest import synthetic_batch
+def status(name):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(name))
+def train(config, planets, bins, steps):
+    model, batch = build_model(config), synthetic_batch(planets, bins)
+    optimizer = torch.optim.AdamW(model.parameters())
+    for _ in range(steps):
+        mu, sigma = model(batch)
+        optimizer.zero_grad()
+        (((mu - batch["target"]) / sigma) ** 2 + sigma.log()).mean().backward()
+        optimizer.step()
+train(compose(["model.width=8"]).model, 1, 16, 1)
+Path("/proc/self/clear_refs").write_text("5")
+before = status("VmRSS")
+train(compose(sys.argv[2:]).model, int(sys.argv[1]), 187, 2)
+print(status("VmHWM") - before)
+"""
+
+
+@pytest.mark.parametrize(("planets", "overrides"), [(16, ()), (2, ("model.width=1024",))])
+def test_what_is_counted_is_less_than_what_is_taken(planets: int, overrides: tuple[str, ...]) -> None:
+    """So that nothing is refused that fits; and more than a third of it, so that the count is worth something."""
+    command = [sys.executable, "-c", TRUTH, str(planets), *overrides]
+    taken = int(subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout)
+    counted = training_bytes(
+        compose(overrides).model, {name: torch.empty(shape) for name, shape in SAMPLE.items()}, planets
+    )
+    assert taken / 3 < sum(counted) < taken
+
+
+def test_a_training_that_does_not_fit_is_one_message(small: list[str], tmp_path: Path) -> None:
+    """Nothing is left of the run; the limit is the job's, whatever the machine has."""
+    more = ["data.batch_size=64", f"local.output_dir={tmp_path}/out"]
+    command = [sys.executable, "-m", "spectramind_train", *small, "model.width=8", "model.airs_layers=500"]
+    done = subprocess.run(
+        ["bash", "-c", 'ulimit -v 8000000; exec "$@"', "bash", *command, *more],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "training it takes at least" in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_limit_of_a_job_counts() -> None:
+    """Its control group may lie below others, and only one of them have a limit."""
+    controllers = dict(line.split(":")[1:] for line in Path("/proc/self/cgroup").read_text().splitlines())
+    old = next((path for names, path in controllers.items() if "memory" in names.split(",")), None)
+    root = Path("/sys/fs/cgroup") if old is None else Path("/sys/fs/cgroup/memory")
+    limit = "memory.max" if old is None else "memory.limit_in_bytes"
+    job = root / (old or controllers[""]).lstrip("/") / f"spectramind-{os.getpid()}"
+    try:
+        (job / "step").mkdir(parents=True)
+        (job / limit).write_text("1000000000")
+    except OSError:
+        with suppress(OSError):
+            (job / "step").rmdir()
+            job.rmdir()
+        pytest.skip("control groups can be made by the superuser only")
+    try:
+        program = "from spectramind_train.run.memory import available; print(available())"
+        script = 'echo $$ > "$1/cgroup.procs"; exec "$2" -c "$3"'
+        command = ["bash", "-c", script, "bash", str(job / "step"), sys.executable, program]
+        assert int(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout) < 1_000_000_000
+    finally:
+        (job / "step").rmdir()
+        job.rmdir()
 
 
 def test_counting_weights_changes_no_random_number() -> None:
