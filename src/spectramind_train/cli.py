@@ -41,8 +41,9 @@ def _train(options: Namespace, root: type[EffectiveConfig]) -> int:
         return jobs.run(options, root, task)
     from spectramind_train.resumption import config_of
     from spectramind_train.run.directory import Run
+    from spectramind_train.run.terminal import Terminal
 
-    return task(config_of(Run.open(Path(options.resume)))).exit_code
+    return task(config_of(Run.open(Path(options.resume)), Terminal().warn)).exit_code
 
 
 def train(config: EffectiveConfig, *, resume: str | None = None) -> jobs.Finished:
@@ -175,7 +176,9 @@ def _sync(options: Namespace, _: type[EffectiveConfig]) -> int:
     from spectramind_train.run.terminal import Terminal
     from spectramind_train.run.tracking import sync
 
-    sync(Run.open(options.run), Terminal(), options.uri)
+    run, terminal = Run.open(options.run), Terminal()
+    _warn_unless_ended(run, terminal)
+    sync(run, terminal, options.uri)
     return 0
 
 

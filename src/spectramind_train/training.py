@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 from contextlib import suppress
 from dataclasses import dataclass
 from signal import Signals
@@ -10,6 +11,7 @@ from signal import Signals
 from spectramind_config import ConfigError, EffectiveConfig
 from spectramind_config.host import Host
 from spectramind_train.ariel.tables import write_submission
+from spectramind_train.learning.batches import to_batch
 from spectramind_train.learning.learner import Learned, learn
 from spectramind_train.learning.module import NonFiniteLossError
 from spectramind_train.learning.processes import learn_in_processes
@@ -23,7 +25,7 @@ from spectramind_train.run.directory import Run
 from spectramind_train.run.plan import RunPlan
 from spectramind_train.run.terminal import Terminal
 from spectramind_train.run.tracking import Tracker
-from spectramind_train.v50.room import TRAINED, USED, require_room
+from spectramind_train.v50.room import TRAINED, USED, require_room, require_training_room
 
 EXIT_WALLTIME = 75
 _UNWRITABLE = (
@@ -137,16 +139,26 @@ def _prepared(
     """The run, new or to go on with, and its planets."""
     if resumed is not None:
         splits = build_splits(config.data, config, plan, terminal)
+        _require_room(config, plan, splits)
         resumed.resume(config, plan, host, splits.record, terminal.warn)
         return resumed, splits
     run = Run.create(config, plan, host)
     try:
         splits = build_splits(config.data, config, plan, terminal)
+        _require_room(config, plan, splits)
         run.begin(splits.record)
     except BaseException:
         run.discard()
         raise
     return run, splits
+
+
+def _require_room(config: EffectiveConfig, plan: RunPlan, splits: Splits) -> None:
+    """Refuse a batch that does not fit into memory, before the first step; how much a planet takes is known now."""
+    if plan.accelerator == "cpu":
+        sample = {name: values[0] for name, values in to_batch(splits.train[:1]).items()}
+        planets = min(config.data.batch_size, math.ceil(len(splits.train) / plan.world_size))
+        require_training_room(config.model, sample, planets, half=plan.precision != "32", processes=plan.devices)
 
 
 def _outcome(run: Run, learned: Learned) -> Outcome:

@@ -73,8 +73,9 @@ def test_a_disk_that_is_full_at_the_end_has_a_word_of_it(
     assert start("train", *arguments).wait() == 0
     rest = (time.monotonic() - began) / (4 if processes else 8)  # Those of several are long in starting.
     words = 0
+    kind = "disk full until a run of two processes has ended" if processes else "disk full until a run has ended"
     for _ in range(FULL[processes]):
-        with fault(f"disk full until a run{' of two processes' if processes else ''} has ended"):
+        with fault(kind):
             for _ in range(20):  # A run that has come to its end before is none; try again.
                 before = set(outputs.iterdir())
                 process = start("train", *arguments)

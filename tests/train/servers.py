@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Literal
 
-Manner = Literal["pass", "error", "silent", "slow", "endless", "lost"]
+Manner = Literal["pass", "error", "silent", "slow", "held", "endless", "lost"]
 
 
 def until(condition: Callable[[], Any], what: str) -> None:
@@ -78,11 +78,13 @@ class Gate:
     """A server that hands requests on to another one, in the manner of the moment.
 
     Attributes:
-        manner: ``pass``; ``error`` answers 500; ``silent`` never answers; ``slow`` answers late; ``endless`` answers
+        manner: ``pass``; ``error`` answers 500; ``silent`` never answers; ``slow`` answers late; ``held`` hands the
+            request on when the gate is opened; ``endless`` answers
             without an end; ``lost`` hands the request on and hangs up.
         requests: Method and path of each request.
         authorizations: Their Authorization headers.
         sent: Bytes of endless replies that somebody took.
+        open: Set, nobody waits any more.
     """
 
     def __init__(self, server: Server) -> None:
@@ -146,8 +148,8 @@ class Gate:
 
     def _hand_on(self, request: BaseHTTPRequestHandler, manner: Manner) -> None:
         body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
-        if manner == "slow":
-            self.open.wait(3.0)
+        if manner in ("slow", "held"):
+            self.open.wait(3.0 if manner == "slow" else None)
         connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=120)
         kinds = {"Content-Type": request.headers.get("Content-Type") or "application/json"}
         connection.request(request.command, request.path, body, kinds)

@@ -16,6 +16,8 @@ from spectramind_train.cli import _usable, main
 from spectramind_train.run.terminal import Terminal
 from spectramind_train.simulated.data_set import simulate
 
+from .servers import until
+
 SMALL = ("data.simulation.airs_frames=100", "data.simulation.planets=14")
 
 
@@ -66,9 +68,10 @@ def test_hpc_runs_anywhere_through_the_module(home: Path) -> None:
     assert manifest["devices"]["requested"] == 4  # type: ignore[index]
     assert manifest["devices"]["effective"] == "cpu"  # type: ignore[index]
     assert manifest["precision"]["effective"] == "bf16-mixed"  # type: ignore[index]
+    # MLflow's number of FINISHED; it may come when the command is over.
+    until(lambda: any("status: 3" in meta.read_text() for meta in (home / "mlruns").rglob("meta.yaml")), "the end")
     (final,) = (home / "mlruns").rglob("test_score")
     assert float(final.read_text().split()[1]) == pytest.approx(manifest["metrics"]["test_score"])  # type: ignore[index]
-    assert "status: 3" in (final.parents[1] / "meta.yaml").read_text()  # MLflow's number of FINISHED.
 
 
 def test_cfg_job_prints_what_hydra_composes() -> None:

@@ -132,7 +132,7 @@ def test_a_run_takes_few_requests(uri: str, tmp_path: Path) -> None:
     assert len(client.requests) == 8
 
 
-@pytest.mark.fault("a server that is down, slow, silent, endless or returns 500")
+@pytest.mark.fault("a server that is down, slow, silent, endless or returns 500; a disk that is busy")
 @pytest.mark.parametrize("fate", ["before", "after"])
 @pytest.mark.parametrize("killed", [False, True], ids=["same process", "new process"])
 def test_whichever_request_is_lost_everything_arrives_once(fate: str, killed: bool, tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_whichever_request_is_lost_everything_arrives_once(fate: str, killed: bo
     assert lost > 6
 
 
-@pytest.mark.fault("a server that is down, slow, silent, endless or returns 500")
+@pytest.mark.fault("a server that is down, slow, silent, endless or returns 500; a disk that is busy")
 def test_a_server_that_fails_every_second_time_gets_everything_once(uri: str, tmp_path: Path) -> None:
     """Requests fail at random places for a long time."""
     journal = begin(tmp_path)
@@ -205,7 +205,7 @@ def test_what_a_resumed_run_trains_again_is_not_sent_again(uri: str, tmp_path: P
     assert parameters["setting_0"] == "0"
 
 
-@pytest.mark.fault("a server that is down, slow, silent, endless or returns 500")
+@pytest.mark.fault("a server that is down, slow, silent, endless or returns 500; a disk that is busy")
 @pytest.mark.parametrize("lost", ["position", "all but the run"])
 def test_a_position_that_is_lost_is_found_again(lost: str, uri: str, tmp_path: Path) -> None:
     """Without ``tracking.json``, or with that of another server, the server itself says what it has."""
@@ -222,7 +222,7 @@ def test_a_position_that_is_lost_is_found_again(lost: str, uri: str, tmp_path: P
     assert tracked(uri)[2] == expected(5)
 
 
-@pytest.mark.fault("a server that is down, slow, silent, endless or returns 500")
+@pytest.mark.fault("a server that is down, slow, silent, endless or returns 500; a disk that is busy")
 def test_a_run_that_a_slow_server_makes_twice_is_one(uri: str, tmp_path: Path) -> None:
     """A request that was given up for lost is served after all, behind the one that took its place."""
     journal = begin(tmp_path)
@@ -239,6 +239,34 @@ def test_a_run_that_a_slow_server_makes_twice_is_one(uri: str, tmp_path: Path) -
     (tmp_path / POSITION).write_text(f'{{"uri": "{uri}"}}')
     Feed(order(tmp_path, uri), client).deliver()
     assert tracked(uri)[2] == expected(3)
+
+
+@pytest.mark.fault("a server that serves a request after it was given up for lost")
+def test_a_request_that_is_served_late_changes_no_curve(uri: str, tmp_path: Path) -> None:
+    """It was given up for lost and sent again; files may keep its points twice, but then they are equal."""
+    journal = begin(tmp_path)
+    Feed(order(tmp_path, uri), client_of(uri)).deliver()
+    log(journal, *range(3))
+    journal.append(End(status="completed", metrics={"score": 0.5}))
+    client = client_of(uri)
+    serve, late = client.client.log_batch, []
+
+    def delay(*arguments: Any, **options: Any) -> None:
+        late.append((arguments, options))
+        raise ConnectionError
+
+    client.client.log_batch = delay
+    feed = Feed(order(tmp_path, uri), client)
+    with pytest.raises(ConnectionError):
+        feed.deliver()
+    client.client.log_batch = serve
+    feed.deliver()
+    for arguments, options in late:
+        serve(*arguments, **options)
+    _, _, points = tracked(uri)
+    assert {name: sorted(set(found)) for name, found in points.items()} == expected(3)
+    if uri.startswith("sqlite"):
+        assert points == expected(3)
 
 
 def test_odd_names_and_values_keep_nothing_back(uri: str, tmp_path: Path) -> None:

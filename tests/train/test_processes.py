@@ -20,6 +20,8 @@ from spectramind_train.run.plan import RunPlan, plan
 from spectramind_train.run.terminal import Terminal
 from spectramind_train.training import train
 
+from .servers import until
+
 
 def test_two_processes_train_one_model(small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two ranks read the frozen config, train together and leave one scored run, inside a SLURM job too."""
@@ -40,10 +42,11 @@ def test_two_processes_train_one_model(small: list[str], tmp_path: Path, monkeyp
         losses = [float(row["train_loss"]) for row in csv.DictReader(file) if row["train_loss"]]
     assert len(losses) == 2
     assert losses[1] < losses[0]
+    # MLflow's number of FINISHED; it may come when the run is over.
+    until(lambda: any("status: 3" in meta.read_text() for meta in (tmp_path / "mlruns").rglob("meta.yaml")), "the end")
     assert sorted(path.name for path in tmp_path.iterdir()) == [manifest.run_id, "mlruns", "run_manifest.json"]
     (final,) = (tmp_path / "mlruns").rglob("test_score")
     assert (final.parent / "val_score").is_file()
-    assert "status: 3" in (final.parents[1] / "meta.yaml").read_text()  # MLflow's number of FINISHED.
 
 
 @pytest.fixture

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from spectramind_config import compose
@@ -17,7 +19,9 @@ from spectramind_config.host import Host
 from spectramind_train.cli import main
 from spectramind_train.learning.logger import JournalLogger
 from spectramind_train.run.directory import Run
+from spectramind_train.run.feeding import Order
 from spectramind_train.run.journal import JOURNAL
+from spectramind_train.run.manifest import Status
 from spectramind_train.run.plan import plan
 from spectramind_train.run.terminal import Terminal
 from spectramind_train.run.tracking import Tracker, absolute, expanded
@@ -45,12 +49,11 @@ class Tracked:
             self.logger.log_metrics({"epoch": 0, "train_loss": 1.0 / (self.step + 1)}, self.step)
             self.step += 1
 
-    def finish(self) -> None:
-        """The end of the run; the process that delivers is gone then."""
-        self.run.manifest.status = "completed"
+    def finish(self, status: Status = "completed") -> None:
+        """The end of the run."""
+        self.run.manifest.status = status
         self.run.manifest.metrics = {"test_score": 0.5}
         self.tracker.finish()
-        assert self.tracker.feeder is None or self.tracker.feeder._process.poll() is not None
 
     def sync(self, *arguments: str) -> int:
         """``spectramind track sync RUN``."""
@@ -129,7 +132,7 @@ def test_a_real_server_receives_everything_in_few_requests(gate: Gate, server: S
     assert len(gate.requests) < 20
 
 
-@pytest.mark.fault("a server that is down, slow, silent, endless or returns 500")
+@pytest.mark.fault("a server that is down, slow, silent, endless or returns 500; a disk that is busy")
 @pytest.mark.parametrize("manner", ["error", "silent", "slow", "endless", "lost"])
 def test_a_server_that_is_bad_all_along_gets_everything_once_later(
     manner: Manner, gate: Gate, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -145,11 +148,78 @@ def test_a_server_that_is_bad_all_along_gets_everything_once_later(
     if manner == "error":
         assert "the run goes on" in said
     gate.manner = "pass"
+    gate.open.set()
     assert one.sync() == 0
     check(server.uri, one.run)
 
 
-@pytest.mark.fault("a server that is down, slow, silent, endless or returns 500")
+LEFT = """
+import sys
+from spectramind_config import compose
+from spectramind_config.host import Host
+from spectramind_train.learning.logger import JournalLogger
+from spectramind_train.run.directory import Run
+from spectramind_train.run.plan import plan
+from spectramind_train.run import tracking
+from spectramind_train.run.terminal import Terminal
+config, host = compose(sys.argv[1:]), Host.detect()
+run = Run.create(config, plan(config, host), host)
+tracking.LINGER_S = 600.0  # A busy machine may need more than a minute for it.
+tracker = tracking.Tracker.start(config, run, Terminal())
+logger = JournalLogger(run.path)
+for step in range(50):
+    logger.log_metrics({"epoch": 0, "train_loss": 1.0 / (step + 1)}, step)
+run.manifest.metrics = {"test_score": 0.5}
+run.finish("completed")
+tracker.finish()
+print(run.path)
+"""
+
+
+@pytest.mark.fault("a server that is down, slow, silent, endless or returns 500; a disk that is busy")
+def test_what_has_not_arrived_when_the_run_ends_arrives_behind_its_back(
+    gate: Gate, server: Server, tmp_path: Path
+) -> None:
+    """The command is over before the first reply; the process that goes on is named, and ends when all is there."""
+    gate.manner = "held"
+    overrides = ["local.mlflow.enabled=true", f"local.mlflow.tracking_uri='http://{gate.address}'"]
+    command = [sys.executable, "-c", LEFT, *overrides, f"local.output_dir='{tmp_path}/out'"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    *said, path = done.stdout.splitlines()
+    (number,) = re.findall(r"process (\d+) goes on with it for 600 s", " ".join(" ".join(said).split()))
+    until(lambda: gate.requests, "a first request")
+    assert alive(int(number))
+    gate.open.set()
+    until(lambda: not alive(int(number)), "the process that delivers ends")
+    check(server.uri, Run.open(Path(path)))
+
+
+def test_a_run_that_was_stopped_leaves_no_process(
+    gate: Gate, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever stopped it wants the machine for something else; it delivers when it is resumed."""
+    gate.manner = "silent"
+    one = Tracked(f"http://{gate.address}", tmp_path)
+    assert one.tracker.feeder is not None
+    assert one.tracker.feeder.number is not None
+    one.finish("interrupted")
+    assert one.tracker.feeder.number is None
+    assert f"spectramind track sync {one.run.path} delivers the rest" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.fault("a server that is down, slow, silent, endless or returns 500; a disk that is busy")
+def test_delivery_behind_the_back_of_a_run_has_an_end(gate: Gate, tmp_path: Path) -> None:
+    """With a server that is silent, too; the time is shorter here."""
+    gate.manner = "silent"
+    one = Tracked("file:mlruns", tmp_path, "local.mlflow.enabled=false")
+    one.finish()
+    uri = f"http://{gate.address}"
+    order = Order(str(one.run.path), uri, uri, "e", os.getpid(), follow=True, linger_s=0.1)
+    command = [sys.executable, "-m", "spectramind_train.run.feeding"]
+    assert subprocess.run(command, input=msgspec.json.encode(order) + b"\n", check=False).returncode == 1
+
+
+@pytest.mark.fault("a server that is down, slow, silent, endless or returns 500; a disk that is busy")
 def test_a_server_that_is_down_is_told_later(
     server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -164,7 +234,7 @@ def test_a_server_that_is_down_is_told_later(
     check(server.uri, one.run)
 
 
-@pytest.mark.fault("a server that is down, slow, silent, endless or returns 500")
+@pytest.mark.fault("a server that is down, slow, silent, endless or returns 500; a disk that is busy")
 def test_a_server_that_dies_in_the_middle_gets_the_backlog_once(gate: Gate, server: Server, tmp_path: Path) -> None:
     """It goes away while metrics come, and is there again before the run ends."""
     one = Tracked(f"http://{gate.address}", tmp_path)
@@ -181,7 +251,7 @@ def test_a_server_that_dies_in_the_middle_gets_the_backlog_once(gate: Gate, serv
     check(server.uri, one.run)
 
 
-@pytest.mark.fault("a server that is down, slow, silent, endless or returns 500")
+@pytest.mark.fault("a server that is down, slow, silent, endless or returns 500; a disk that is busy")
 @pytest.mark.parametrize("manner", ["error", "lost"])
 def test_requests_that_fail_now_and_then_lose_and_double_nothing(
     manner: Manner, gate: Gate, server: Server, tmp_path: Path
@@ -203,7 +273,7 @@ def test_requests_that_fail_now_and_then_lose_and_double_nothing(
     check(server.uri, one.run)
 
 
-@pytest.mark.fault("a server that is down, slow, silent, endless or returns 500")
+@pytest.mark.fault("a server that is down, slow, silent, endless or returns 500; a disk that is busy")
 def test_a_reply_without_an_end_does_not_fill_the_memory(gate: Gate, tmp_path: Path) -> None:
     """The process that reads it has a limit, and goes on to the next attempt."""
     gate.manner = "endless"
@@ -253,13 +323,73 @@ def alive(number: int) -> bool:
         return False
 
 
-@pytest.mark.fault("a server that is down, slow, silent, endless or returns 500")
+@pytest.mark.fault("`kill -9` of a run that is tracked")
 def test_a_run_that_was_killed_is_delivered_later(server: Server, tmp_path: Path) -> None:
     """SIGKILL leaves no process behind, and takes nothing from what was logged; twice told is once told."""
     run = killed(server.uri, tmp_path)
     for _ in range(2):
         assert main(["track", "sync", str(run.path)]) == 0
-        check(server.uri, run, 20, "RUNNING")
+        check(server.uri, run, 20, "KILLED")
+
+
+RESUMED = """
+import sys
+from pathlib import Path
+from spectramind_config import compose
+from spectramind_train.learning.logger import JournalLogger
+from spectramind_train.run.directory import Run
+from spectramind_train.run.terminal import Terminal
+from spectramind_train.run.tracking import Tracker
+run = Run.open(Path(sys.argv[1]))
+run.claim()
+run.write()
+tracker = Tracker.start(compose(sys.argv[2:]), run, Terminal(silent=True))
+logger = JournalLogger(run.path)
+logger.resume(15)
+for step in range(15, 30):
+    logger.log_metrics({"epoch": 0, "train_loss": 1.0 / (step + 1)}, step)
+print("resumed", flush=True)
+sys.stdin.readline()
+run.manifest.metrics = {"test_score": 0.5}
+run.finish("completed")
+tracker.finish()
+"""
+
+
+@pytest.mark.fault("`kill -9` of a run that is tracked")
+def test_a_run_that_was_killed_and_told_so_can_be_resumed(server: Server, tmp_path: Path) -> None:
+    """MLflow has it as killed until it is taken up again; then it runs there, whoever syncs, and ends as it does."""
+    run = killed(server.uri, tmp_path)
+    assert main(["track", "sync", str(run.path)]) == 0
+    check(server.uri, run, 20, "KILLED")
+    overrides = ["local.mlflow.enabled=true", f"local.mlflow.tracking_uri='{server.uri}'"]
+    command = [sys.executable, "-c", RESUMED, str(run.path), *overrides, f"local.output_dir='{tmp_path}/out'"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "resumed\n"
+        position = run.path / "tracking.json"
+        until(lambda: json.loads(position.read_bytes())["steps"]["train_loss"] == 29, "later points arrive")
+        check(server.uri, run, 30, "RUNNING")
+        process.communicate("end\n")
+    assert process.returncode == 0
+    assert main(["track", "sync", str(run.path)]) == 0
+    check(server.uri, run, 30, "FINISHED")
+
+
+def test_no_end_is_told_of_a_run_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``track sync`` says that it is running, and so does MLflow."""
+    one = Tracked(f"file:{tmp_path}/mlruns", tmp_path)
+    one.log(STEPS)
+    position = one.run.path / "tracking.json"
+    until(lambda: position.exists() and json.loads(position.read_bytes()).get("steps"), "some metrics arrive")
+    assert one.tracker.feeder is not None
+    one.tracker.feeder.stop()
+    assert one.sync() == 0
+    assert f"is running: process {os.getpid()}" in " ".join(capsys.readouterr().out.split())
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    check(one.tracker.feeder.uri, one.run, status="RUNNING")
 
 
 def test_two_deliveries_of_one_run_are_one(server: Server, tmp_path: Path) -> None:
@@ -268,7 +398,7 @@ def test_two_deliveries_of_one_run_are_one(server: Server, tmp_path: Path) -> No
     command = [sys.executable, "-m", "spectramind_train.cli", "track", "sync", str(run.path), "--uri", server.uri]
     both = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(2)]
     assert 0 in [process.wait(240) for process in both]
-    check(server.uri, run, 20, "RUNNING")
+    check(server.uri, run, 20, "KILLED")
 
 
 @pytest.mark.fault("a secret in a URI")
@@ -288,6 +418,7 @@ def test_a_password_reaches_the_server_and_no_file_or_list_of_processes(
     gate.manner = "error"
     one.finish()
     gate.manner = "pass"
+    until(lambda: one.tracker.feeder is None or one.tracker.feeder.number is None, "delivery ends")
     for file in tmp_path.rglob("*"):
         assert not file.is_file() or secret.encode() not in file.read_bytes(), file
     assert f"http://me:***@{gate.address}" in (one.run.path / "config.yaml").read_text()
@@ -374,7 +505,7 @@ def test_offline_opens_no_socket(tmp_path: Path, small: list[str]) -> None:
     assert done.returncode == 0, done.stderr
     assert "spectramind_train.run.feeding" in log.read_text(), "the process that delivers was watched too"
     assert [line for line in log.read_text().splitlines() if not line.startswith("watched")] == []
-    assert list((tmp_path / "mlruns").rglob("test_score"))
+    until(lambda: list((tmp_path / "mlruns").rglob("test_score")), "the last metrics arrive")
 
 
 @pytest.mark.parametrize(

@@ -195,8 +195,11 @@ class Run:
             warn: Where damaged ones are named.
 
         Raises:
-            ConfigError: The run is done or running, or has no checkpoint that is whole.
+            ConfigError: The run is done or running, has no checkpoint that is whole, or a link leads out of it.
         """
+        for entry in self.path.iterdir():
+            if entry.is_symlink():
+                _inside(self.path, entry.name, f"{self.path}: the run cannot be resumed: a file to write")
         state = self.manifest.state()
         if state == "unknown":
             warn(f"{self.path} is {self.manifest.describe()}")

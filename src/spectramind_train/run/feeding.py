@@ -2,6 +2,10 @@
 
 Its own, so that MLflow's imports take no step's time, a reply without an end does not fill the training's memory, and
 a server that is silent keeps nobody from ending. It gets its order, password included, through a pipe.
+
+It dies with the run's process, unless the journal has the end of the run: then it may finish what it is at, for a
+minute. So a short run on a busy machine is in MLflow's files a moment after it has ended, without keeping anybody
+waiting; where a scheduler ends every process of a job, what is missing stays in the journal for ``track sync``.
 """
 
 from __future__ import annotations
@@ -25,13 +29,30 @@ from spectramind_train.run.journal import JOURNAL, End, Metrics, Number, Start, 
 
 POSITION = "tracking.json"
 _TAG = "spectramind.journal"
-_STATUS = {"completed": "FINISHED", "walltime": "FINISHED", "interrupted": "KILLED"}
-_POLL_S = 0.1  # Between two looks at the journal.
+_STATUS = {"completed": "FINISHED", "walltime": "FINISHED", "interrupted": "KILLED", "lost": "KILLED"}
+LINGER_S = 60.0
+"""Seconds that delivery may go on after the run has ended."""
+
+_POLL_S = 0.1  # Between two looks at the journal,
+_WATCH_S = 0.5  # and at the parent.
 _TOGETHER_S = 2.0  # Metrics of as long go in one request.
 _LONGEST_PAUSE_S = 60.0
+_MOMENT_S = 5.0
 _REQUEST_S = 120  # A reply that has no end ends here,
 _MEMORY = 512 << 20  # or when it has filled as many bytes.
 _MOST_METRICS, _MOST_PARAMETERS, _LONGEST_TEXT, _LONGEST_NAME = 1000, 100, 6000, 250  # What MLflow takes.
+
+
+class Unsaid(msgspec.Struct, frozen=True):
+    """The end of a process that could not write it down itself, be it killed.
+
+    Attributes:
+        start: The line with which it began; whoever takes the run up again writes another.
+        status: What became of the run, as in its manifest, or ``lost``.
+    """
+
+    start: str
+    status: str
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -44,6 +65,8 @@ class Order(msgspec.Struct, frozen=True):
         experiment: The MLflow experiment.
         parent: The process with which this one ends.
         follow: Whether to go on until the run has ended.
+        linger_s: Seconds that this may take afterwards.
+        unsaid: An end that the journal lacks.
     """
 
     directory: str
@@ -52,6 +75,8 @@ class Order(msgspec.Struct, frozen=True):
     experiment: str
     parent: int
     follow: bool
+    linger_s: float = LINGER_S
+    unsaid: Unsaid | None = None
 
 
 class Delivered(msgspec.Struct):
@@ -100,8 +125,7 @@ class Feed:
             elif isinstance(entry, End):
                 points += _points(state, entry.metrics, state.step, entry.time)
                 self._send(state, points, position, doubt)
-                status = _STATUS.get(entry.status, "FAILED")
-                self.client.set_terminated(state.run, status, int(entry.time * 1000))
+                self._end(state, entry.status, entry.time)
                 points = []
             position = end
             if len(points) >= _MOST_METRICS:
@@ -109,7 +133,20 @@ class Feed:
                 points = []
         if position > state.position:
             self._send(state, points, position, doubt)
+        if self.order.unsaid is not None:
+            self._end_unsaid(state, self.order.unsaid)
         self.doubt = False
+
+    def _end_unsaid(self, state: Delivered, unsaid: Unsaid) -> None:
+        """Tell of an end that the journal lacks, unless the run has been taken up again since, or has ended."""
+        start, last = "", None
+        for _, last in entries(self.journal):
+            start = last.id if isinstance(last, Start) else start
+        if last is not None and start == unsaid.start and not isinstance(last, End):
+            self._end(state, unsaid.status, last.time)
+
+    def _end(self, state: Delivered, status: str, seconds: float) -> None:
+        self.client.set_terminated(state.run, _STATUS.get(status, "FAILED"), int(seconds * 1000))
 
     def _read(self) -> Delivered:
         with suppress(OSError, msgspec.MsgspecError):
@@ -259,7 +296,7 @@ def follow(feed: Feed, tell: Callable[[str], None]) -> bool:
                 tell(f"fails ({_reason(error)}); the run goes on, and what is missing is sent when it answers again")
             pause = min(2.0 * pause or 1.0, _LONGEST_PAUSE_S)
         else:
-            if ended and not tail.look():
+            if ended:
                 return True
             pause = 0.0
         again = time.monotonic() + (pause or _TOGETHER_S)
@@ -273,9 +310,18 @@ def _reason(error: Exception) -> str:
     return str(error).partition("\n")[0][:300] or type(error).__name__
 
 
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(_POLL_S)
+def _end_with(order: Order) -> None:
+    """End when the process that gave the order does, or some time after the run whose journal is followed."""
+    tail = Tail(Path(order.directory) / JOURNAL)
+    gone = False
+    while not (gone or tail.ended):
+        time.sleep(_WATCH_S)
+        gone = os.getppid() != order.parent  # Asked first, since the end of the run may be its last deed.
+        if order.follow:
+            with suppress(OSError):
+                tail.look()
+    if tail.ended:
+        time.sleep(order.linger_s)
     os._exit(1)
 
 
@@ -289,12 +335,13 @@ def _limit_memory() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
-def _alone(journal: Path) -> Any:
+def _alone(journal: Path, patience_s: float) -> Any:
     """A lock that one process has for each journal; None where another one keeps it."""
     import fcntl
 
     file = journal.open("rb+")
-    for _ in range(50):  # A process whose parent was killed needs a moment to see that.
+    give_up = time.monotonic() + patience_s
+    while time.monotonic() < give_up:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -311,14 +358,18 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)  # A scheduler signals every process; this one ends with its parent.
     order = msgspec.json.decode(sys.stdin.buffer.readline(), type=Order)
-    threading.Thread(target=_end_with, args=(order.parent,), daemon=True).start()
+    threading.Thread(target=_end_with, args=(order,), daemon=True).start()
     os.nice(5)
 
     def tell(text: str) -> None:
-        print(f"MLflow at {order.name} {text}", flush=True)
+        with suppress(OSError):  # Nobody listens any more.
+            print(f"MLflow at {order.name} {text}", flush=True)
 
     try:
-        lock = _alone(Path(order.directory) / JOURNAL)
+        tail = Tail(Path(order.directory) / JOURNAL)
+        tail.look()
+        # One whose parent was killed needs a moment to see that, and one whose run has ended may go on for a while.
+        lock = _alone(tail.path, _MOMENT_S + (order.linger_s if order.follow or tail.ended else 0.0))
         if lock is None:
             tell("is being told by another process already")
             return 1
@@ -339,5 +390,4 @@ def main() -> int:
 
 if __name__ == "__main__":
     code = main()
-    sys.stdout.flush()
     os._exit(code)  # Not waiting for threads of MLflow's.

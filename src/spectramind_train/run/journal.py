@@ -104,6 +104,11 @@ class Journal:
         else:
             self._waiting = b""
 
+    @property
+    def whole(self) -> bool:
+        """Whether every line is in the file."""
+        return not self._waiting
+
     def flush(self) -> None:
         """Have the lines on the disk itself, so that they survive a loss of power too."""
         try:

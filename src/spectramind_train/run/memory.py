@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from spectramind_config import files
 
 
 def available() -> int:
-    """Bytes that this process may still take: what the machine has left, within its container and its limits."""
-    found = [_left_by_machine(), _left_by_container(), _left_by_limit()]
+    """Bytes that this process may still take: what the machine, its container, its job and its limits leave."""
+    found = [_left_by_machine(), _left_by_groups(), _left_by_limit()]
     return min(one for one in found if one is not None)
 
 
@@ -30,13 +31,38 @@ def _left_by_machine() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def _left_by_container() -> int | None:
-    folder = Path("/sys/fs/cgroup")
+def _left_by_groups() -> int | None:
+    """What containers and jobs leave: the least of this process's control groups and of those above them."""
+    found = [left for folder, names in _groups() if (left := _left_by(folder, *names)) is not None]
+    return min(found, default=None)
+
+
+def _groups() -> Iterator[tuple[Path, tuple[str, str, str]]]:
+    """Folders of control groups, and what limit, use and the part of it that can be forgotten are called in them."""
     try:
-        most, used = ((folder / name).read_text(encoding="ascii") for name in ("memory.max", "memory.current"))
+        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:  # No Linux.
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            root, names = Path("/sys/fs/cgroup"), ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            root = Path("/sys/fs/cgroup/memory")
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        else:
+            continue
+        folder = root / path.lstrip("/")
+        # In a container the path may be that of the machine, where it leads nowhere; its own group is the root then.
+        yield from ((one, names) for one in (folder, *folder.parents) if one.is_relative_to(root))
+
+
+def _left_by(folder: Path, limit: str, usage: str, forgettable: str) -> int | None:
+    try:
+        most, used = (int((folder / name).read_text(encoding="ascii")) for name in (limit, usage))
         kept = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines())
         # Files that were read and can be forgotten count as used.
-        return max(0, int(most) - int(used) + int(kept["inactive_file"]))
+        return max(0, most - used + int(kept[forgettable]))
     except (OSError, ValueError, KeyError):  # None, or without a limit.
         return None
 

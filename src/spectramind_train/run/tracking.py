@@ -19,17 +19,19 @@ import msgspec
 from spectramind_config import ConfigError, EffectiveConfig
 from spectramind_config.errors import HIDDEN, hidden
 from spectramind_train.run.directory import Run
-from spectramind_train.run.feeding import Order
+from spectramind_train.run.feeding import LINGER_S, Order, Unsaid
 from spectramind_train.run.journal import JOURNAL, End, Journal, Start, entries, numbers
 from spectramind_train.run.terminal import Terminal
 
-_SERVER_PATIENCE_S, _DISK_PATIENCE_S = 1.5, 60.0
+_PATIENCE_S = 1.5
 _ENVIRONMENT = {
     "DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     # MLflow 3 refuses its file store, which the profiles use by default, unless this is set before it opens.
     "MLFLOW_ALLOW_FILE_STORE": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    # Where nobody listens any more, printing it would fail, and the end of the run not be told.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
 }
@@ -40,8 +42,9 @@ _RELATIVE = re.compile(r"(?P<scheme>|file:|sqlite(\+\w+)?:///)(?P<path>(?!databr
 class Tracker:
     """Writes the first and the last line of a run's journal, and has it delivered to MLflow while the run goes on.
 
-    A server that is down, slow, silent or endless costs no step, and at the end 1.5 s. What it has not received stays
-    in the journal, and ``spectramind track sync`` delivers it.
+    A server that is down, slow, silent or endless costs no step, and at the end 1.5 s, and so does a disk that is busy.
+    What has not arrived by then is delivered behind the run's back, see ``run.feeding``, or by ``spectramind track
+    sync``, since it stays in the journal. A run that was stopped leaves no process, and delivers when it is resumed.
     """
 
     def __init__(self, run: Run, terminal: Terminal, feeder: Feeder | None = None) -> None:
@@ -83,12 +86,19 @@ class Tracker:
         manifest = self.run.manifest
         self.journal.append(End(status=manifest.status, metrics=numbers(manifest.metrics)))
         self.journal.flush()
-        if self.feeder is None:
+        if self.feeder is None or self.feeder.wait(_PATIENCE_S):
             return
-        patience = _DISK_PATIENCE_S if _is_local(self.feeder.uri) else _SERVER_PATIENCE_S
-        if not self.feeder.wait(patience):
-            name = hidden(self.feeder.uri)
+        name = hidden(self.feeder.uri)
+        stays = self.journal.whole and manifest.status in ("completed", "failed")
+        process = self.feeder.number if stays else None
+        if process is None:
+            self.feeder.stop()
             self.terminal.warn(f"MLflow at {name} has not received everything; {_sync(self.run, name)}")
+        else:
+            self.terminal.warn(
+                f"MLflow at {name} has not received everything yet; process {process} goes on with it for "
+                f"{LINGER_S:.0f} s, and then {_sync(self.run, name)}"
+            )
 
 
 class Feeder:
@@ -100,11 +110,14 @@ class Feeder:
         experiment: The MLflow experiment.
         terminal: Where to warn.
         follow: Whether it goes on until the run has ended.
+        unsaid: An end that the journal lacks.
     """
 
-    def __init__(self, run: Run, uri: str, experiment: str, terminal: Terminal, *, follow: bool) -> None:
+    def __init__(
+        self, run: Run, uri: str, experiment: str, terminal: Terminal, *, follow: bool, unsaid: Unsaid | None = None
+    ) -> None:
         self.uri = uri
-        order = Order(str(run.path.absolute()), uri, hidden(uri), experiment, os.getpid(), follow)
+        order = Order(str(run.path.absolute()), uri, hidden(uri), experiment, os.getpid(), follow, LINGER_S, unsaid)
         paths = os.pathsep.join(path for path in sys.path if path)
         environment = {**os.environ, **_ENVIRONMENT, "PYTHONPATH": paths}
         environment.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
@@ -122,27 +135,39 @@ class Feeder:
         with suppress(OSError), self._process.stdin as pipe:
             pipe.write(msgspec.json.encode(order) + b"\n")
 
+    @property
+    def number(self) -> int | None:
+        """Its process number; None where it has ended."""
+        return self._process.pid if self._process.poll() is None else None
+
     def wait(self, patience_s: float | None) -> bool:
-        """Wait until everything has arrived, as long as patience lasts; whether it has. The process is gone then."""
+        """Wait until everything has arrived, as long as patience lasts; whether it has."""
         try:
-            return self._process.wait(patience_s) == 0
+            arrived = self._process.wait(patience_s) == 0
         except subprocess.TimeoutExpired:
             return False
-        finally:
-            self._process.kill()
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(0.2)
-            self._listener.join(0.2)
+        self._listener.join(0.2)
+        return arrived
+
+    def stop(self) -> None:
+        """End it, whatever it is at."""
+        self._process.kill()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(0.2)
+        self._listener.join(0.2)
 
     def _listen(self, terminal: Terminal) -> None:
         assert self._process.stdout is not None  # noqa: S101
         with self._process.stdout as lines:
             for line in lines:
                 terminal.warn(hidden(line.decode(errors="replace").strip()))
+        self._process.wait()
 
 
 def sync(run: Run, terminal: Terminal, uri: str | None = None) -> None:
     """Deliver what an MLflow server has not received of a run, as often as one likes.
+
+    A run that is lost has ended for MLflow, too, until it is resumed.
 
     Args:
         run: The run, whether it has ended, was killed, or goes on.
@@ -168,7 +193,15 @@ def sync(run: Run, terminal: Terminal, uri: str | None = None) -> None:
             f"{run.path}: the password of {server} is kept nowhere; write the whole URI into MLFLOW_TRACKING_URI, "
             "or name it with --uri"
         )
-    if not Feeder(run, server, starts[-1].experiment, terminal, follow=False).wait(None):
+    # Asked after the journal was read: whoever takes the run up puts his name into the manifest first.
+    state = Run.open(run.path).manifest.state()
+    unsaid = None if state in ("running", "unknown") else Unsaid(starts[-1].id, state)
+    feeder = Feeder(run, server, starts[-1].experiment, terminal, follow=False, unsaid=unsaid)
+    try:
+        arrived = feeder.wait(None)
+    finally:
+        feeder.stop()
+    if not arrived:
         raise ConfigError(f"{run.path}: MLflow at {hidden(server)} has not received everything; try it again later")
     terminal.say(f"{hidden(server)} has all of {run.path}")
 
@@ -190,6 +223,16 @@ def absolute(uri: str) -> str:
     """A tracking URI of this machine's files that means the same in every working directory."""
     found = _RELATIVE.fullmatch(uri)
     return uri if found is None else f"{found['scheme']}{Path(found['path']).absolute()}"
+
+
+def place_of(uri: str) -> Path | None:
+    """The folder or file of this machine that a tracking URI names; None for a server."""
+    if not _is_local(uri):
+        return None
+    path = absolute(expanded(uri)).partition("?")[0]
+    if urlparse(path).scheme.startswith("sqlite"):
+        return Path(path.partition(":///")[2])
+    return Path(re.sub(r"^file:(//(?=/))?", "", path))
 
 
 def _is_local(uri: str) -> bool:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spectramind_train.v50.graph import BANDS_UM, in_band
+from spectramind_train.v50.precision import full_precision
 
 BUMPS = 32
 """Localised basis spectra; with 282 channels a resolution of nine channels."""
@@ -97,7 +98,7 @@ class SpectralSmoother(nn.Module):
             scale_change: (B, R) change of the log prior scales.
             noise_change: (B, 283) change of the log noise.
         """
-        with torch.autocast(measured.device.type, enabled=False):
+        with full_precision(measured.device):
             scales = torch.exp(self.log_scales + bounded(scale_change.float(), LARGEST_LOG_CHANGE))
             noise = noise.float() * torch.exp(bounded(noise_change.float(), LARGEST_LOG_CHANGE))
             precision = noise.clamp(SMALLEST_NOISE, LARGEST_NOISE) ** -2

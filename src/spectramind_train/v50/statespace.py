@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
 
+from spectramind_train.v50.precision import full_precision
+
 CONVOLUTION_WIDTH = 4
 STEP_RANGE = (1e-3, 1e-1)
 """Initial step sizes are spread log-uniformly over this range, as in Mamba."""
@@ -99,7 +101,7 @@ class StateSpaceLayer(nn.Module):
         low_rank, inward, outward = self.selection(u).split(sizes, dim=-1)
         step = self.step(low_rank)
         # Products of many decays need full precision, whatever autocast does to the layers around them.
-        with torch.autocast(u.device.type, enabled=False):
+        with full_precision(u.device):
             u, inward, outward, step = (v.float().transpose(0, 1) for v in (u, inward, outward, step))
             step = F.softplus(step)
             decay = torch.exp(-step.unsqueeze(2) * self.log_rate.float().exp())
