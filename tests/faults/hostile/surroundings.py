@@ -221,6 +221,13 @@ PLACES = [
 ]
 
 
+def nobody_starts_python() -> bool:
+    """Whether a user whom nobody knows can start this Python, as a program of such a user does; not from a shut home."""
+    again = "import subprocess, sys; subprocess.run([sys.executable, '-c', ''], check=True)"
+    user = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    return subprocess.run([*user, sys.executable, "-c", again], check=False, capture_output=True).returncode == 0
+
+
 def attempt(place: Place, folder: Path, *, cache: Path | None = None, limit_s: float = 240.0) -> list[str]:
     """Run a line in a folder of its own; returns what is wrong with how it ended."""
     from .verdict import faults
