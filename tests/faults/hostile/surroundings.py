@@ -222,7 +222,7 @@ PLACES = [
 
 
 def nobody_starts_python() -> bool:
-    """Whether a user whom nobody knows can start this Python, as a program of such a user does; not from a shut home."""
+    """Whether a user whom nobody knows can start this Python, as such a user does; not where it lies in a shut home."""
     again = "import subprocess, sys; subprocess.run([sys.executable, '-c', ''], check=True)"
     user = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
     return subprocess.run([*user, sys.executable, "-c", again], check=False, capture_output=True).returncode == 0
