@@ -21,11 +21,10 @@ from spectramind_config.schema.fields import Leaf, leaves_of, sealed
 from spectramind_config.schema.registry import REGISTRY, Registered
 from spectramind_config.schema.root import Root
 from spectramind_config.schema.sources import leaf_owner, leaf_source
-from spectramind_config.schema.values import encoded, is_interpolation, nested, plain, shown, value_at
+from spectramind_config.schema.values import PLAIN, encoded, is_interpolation, nested, plain, shown, value_at
 from spectramind_config.settings import Settings
 
 _S = TypeVar("_S", bound=Settings)
-_SCALARS = (str, int, bool, float, type(None))
 _CHUNK = 32
 
 
@@ -59,7 +58,7 @@ class Stack:
         self.secret = frozenset(leaf for leaf, one in self.leaves.items() if one.secret)
         self.secret |= {path for path, setters in self.setters.items() if not self.secret.isdisjoint(setters)}
         self.shared = [path for path, setters in self.setters.items() if len(setters) > 1]
-        frozen = self.by_group({path: value for path, value in self.values.items() if type(value) not in _SCALARS})
+        frozen = self.by_group({path: value for path, value in self.values.items() if type(value) not in PLAIN})
         self.nodes = {group: replaced(sealed(node, {}), frozen.get(group, {})) for group, node in nodes.items()}
         self.all = _Digest(list(self.setters))
         science = (path for path, setters in self.setters.items() if all(self.leaves[one].science for one in setters))
@@ -118,7 +117,7 @@ class _Digest:
 
     def _encoded(self, number: int, layers: Layers) -> bytes:
         values = [layers.seen(path, layers.effective_value(path)) for path in self.chunks[number]]
-        scalars = [value if type(value) in _SCALARS else encoded(value).decode() for value in values]
+        scalars = [value if type(value) in PLAIN else encoded(value).decode() for value in values]
         return self.heads[number] + msgspec.json.encode(scalars)
 
 
@@ -161,7 +160,7 @@ class Layers:
             return HIDDEN
         if type(value) is str:
             return hidden(value) if "://" in value else value
-        return value if type(value) in _SCALARS or (found := shown(value)) == plain(value) else found
+        return value if type(value) in PLAIN or (found := shown(value)) == plain(value) else found
 
     def tree(self) -> dict[str, Any]:
         """Every effective value as JSON has it; a folded group holds what does not stand at the top."""

@@ -83,12 +83,13 @@ def entries(value: Any) -> dict[Any, Any]:
     return dict(enumerate(value) if isinstance(value, list | tuple) else value if isinstance(value, Mapping) else ())
 
 
-_PLAIN = {str, int, float, bool, type(None)}
+PLAIN = (str, int, float, bool, type(None))
+"""Types of values that JSON and YAML have as they are."""
 
 
 def plain(value: Any) -> Any:
     """A value as JSON and YAML have it: an enum by its name, a path and a duration as text, settings as a dict."""
-    if type(value) in _PLAIN:
+    if type(value) in PLAIN:
         return value
     if isinstance(value, Enum):
         return value.name
