@@ -129,10 +129,8 @@ STOPS = {
 }
 
 
-@pytest.fixture(scope="module")
-def whole(small: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+def uninterrupted(small: list[str], outputs: Path) -> dict[str, Outcome]:
     """Runs of each variant that nothing interrupts, made when they are asked for."""
-    outputs = tmp_path_factory.mktemp("whole")
 
     class Whole(dict[str, Outcome]):
         def __missing__(self, name: str) -> Outcome:
@@ -140,6 +138,12 @@ def whole(small: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[st
             return self[name]
 
     return Whole()
+
+
+@pytest.fixture(scope="module")
+def whole(small: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+    """Runs that nothing interrupts."""
+    return uninterrupted(small, tmp_path_factory.mktemp("whole"))
 
 
 @pytest.mark.fault("stopped at any step, and resumed")

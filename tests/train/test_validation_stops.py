@@ -16,10 +16,11 @@ from spectramind_train.learning.stopping import Stop
 from spectramind_train.run import signals
 from spectramind_train.run.checkpoints import Index
 from spectramind_train.run.directory import Run
+from spectramind_train.training import Outcome
 from spectramind_train.v50.network import V50
 
 from .stopping import NO_LOADERS, TWO, Started, stopped
-from .test_resume import TINY, VARIANTS, end_of, require_same, run_of
+from .test_resume import TINY, VARIANTS, end_of, require_same, run_of, uninterrupted
 
 SLOW = """
 import os
@@ -125,25 +126,18 @@ def best_of(run: Run) -> list[tuple[int, int, float | None]]:
 
 
 @pytest.fixture(scope="module")
-def whole(small: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
-    """Runs of each variant that nothing interrupts, made when they are asked for."""
-    outputs = tmp_path_factory.mktemp("whole")
-
-    class Whole(dict[str, Run]):
-        def __missing__(self, name: str) -> Run:
-            self[name] = run_of(compose([*small, *TINY, *VARIANTS[name], f"local.output_dir={outputs}"])).run
-            return self[name]
-
-    return Whole()
+def whole(small: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+    """Runs that nothing interrupts."""
+    return uninterrupted(small, tmp_path_factory.mktemp("whole"))
 
 
 @pytest.mark.fault("a signal, or the end of the time, during a validation")
 @pytest.mark.parametrize(("name", "steps"), [(name, steps) for name in STOPS for steps in STOPS[name]])
 def test_a_validation_that_was_cut_short_is_done_again(
-    small: list[str], tmp_path: Path, stopper: Stopper, whole: dict[str, Run], name: str, steps: list[int]
+    small: list[str], tmp_path: Path, stopper: Stopper, whole: dict[str, Outcome], name: str, steps: list[int]
 ) -> None:
     """Weights, scores, early stopping, metrics and the best checkpoints are those of a run that nothing stopped."""
-    expected = whole[name]
+    expected = whole[name].run
     config = compose([*small, *TINY, *VARIANTS[name], f"local.output_dir={tmp_path}"])
     run = stopped_in_validations(config, stopper, steps)
     require_same(run, expected)
@@ -153,7 +147,7 @@ def test_a_validation_that_was_cut_short_is_done_again(
 
 @pytest.mark.fault("a signal, or the end of the time, during a validation")
 def test_a_stop_in_the_last_step_of_an_epoch_does_not_begin_its_validation(
-    small: list[str], tmp_path: Path, stopper: Stopper, whole: dict[str, Run]
+    small: list[str], tmp_path: Path, stopper: Stopper, whole: dict[str, Outcome]
 ) -> None:
     """It is done by whoever goes on."""
     config = compose([*small, *TINY, f"local.output_dir={tmp_path}"])
@@ -161,7 +155,7 @@ def test_a_stop_in_the_last_step_of_an_epoch_does_not_begin_its_validation(
     outcome = run_of(config)
     assert (outcome.exit_code, stopper.batches) == (143, 0)
     stopper.step = None
-    require_same(run_of(config, Run.open(outcome.run.path)).run, whole["plain"])
+    require_same(run_of(config, Run.open(outcome.run.path)).run, whole["plain"].run)
 
 
 @pytest.mark.fault("a signal, or the end of the time, during a validation")
@@ -183,7 +177,7 @@ def test_a_stop_costs_no_further_batch_of_a_validation(small: list[str], tmp_pat
 
 @pytest.mark.fault("a signal, or the end of the time, during a validation")
 def test_a_stop_while_test_planets_are_scored_ends_at_once(
-    small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: dict[str, Run]
+    small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: dict[str, Outcome]
 ) -> None:
     """The training is done and saved, and whoever goes on only scores."""
     config = compose([*small, *TINY, f"local.output_dir={tmp_path}"])
@@ -195,7 +189,7 @@ def test_a_stop_while_test_planets_are_scored_ends_at_once(
     run = Run.open(path)
     assert run.manifest.status == "interrupted"
     assert end_of(run)["callbacks"]["Progress"]["ended"]
-    require_same(run_of(config, run).run, whole["plain"])
+    require_same(run_of(config, run).run, whole["plain"].run)
 
 
 @pytest.mark.fault("a signal, or the end of the time, during a validation")
