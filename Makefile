@@ -16,7 +16,7 @@ test: lint
 	$(BIN)/pytest -n 2
 
 faults: $(VENV)/dev.stamp
-	$(BIN)/pytest tests -m fault -n 2 --timeout 3600
+	$(BIN)/pytest tests -m fault -n 2 --dist worksteal --timeout 3600
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

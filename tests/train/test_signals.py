@@ -86,6 +86,15 @@ def test_what_hangs_is_given_up() -> None:
     assert ended(deaf, signal.SIGUSR1) == (75, "")
 
 
+@pytest.mark.fault("SIGINT, SIGTERM, SIGHUP, SIGUSR1 to the parent, a rank or all, at any phase")
+@pytest.mark.parametrize("way", ["if True", "with signals.raising()"])
+def test_one_that_interrupts_nothing_counts(way: str) -> None:
+    """As one does that comes just before the main thread begins to wait: here it comes to another thread."""
+    other = "lambda: (time.sleep(0.5), signal.pthread_kill(threading.get_ident(), signal.SIGTERM), time.sleep(600))"
+    lines = ["import threading", f"threading.Thread(target={other}, daemon=True).start()", f"{way}: {SLEEP}"]
+    assert ended(lines) == (143, "")
+
+
 def test_a_training_that_goes_on_is_not_given_up() -> None:
     """Each batch that it finishes gives it time for another."""
     lines = ["signals.PATIENCE_S = 0.1", "with signals.deferred():", f"    {READY}"]

@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, Final, Literal
@@ -27,6 +27,9 @@ SAVING_S: Final = 120.0
 
 CLEANING_S: Final = 10.0
 """Seconds that a process may take to clean up after a signal."""
+
+REMINDERS_S: Final = (0.05, 0.1, 0.2, 0.4, 0.8)
+"""Seconds after which a main thread that may have missed a signal is reminded, each after the one before."""
 
 SAME_S: Final = 0.5
 """Seconds within which a signal that comes again is the same: timeout(1), for one, sends each to a child twice."""
@@ -60,6 +63,8 @@ class _State:
     hung: bool = False
     once: bool = False
     process: int = 0
+    bell: int | None = None
+    bell_before: int = -1
     before: dict[int, Any] = field(default_factory=dict)
     enforced: threading.Event = field(default_factory=threading.Event)
 
@@ -79,6 +84,7 @@ def install() -> None:
             continue
         _state.before[number] = signal.signal(number, _receive)
     _state.process = os.getpid()
+    _remind()
 
 
 def received() -> int | None:
@@ -154,6 +160,44 @@ def _taken(way: Literal["raise", "wait"], cleaning_s: float) -> Iterator[None]:
             for number, handler in _state.before.items():
                 signal.signal(number, handler)
             _state.before.clear()
+            _forget()
+
+
+def _remind() -> None:
+    """Have a thread see to it that the main thread notices each signal.
+
+    Python runs a handler between two instructions of the main thread. A signal that comes after the last of them and
+    before a call that waits, or that another thread takes, interrupts nothing: the handler would run when the call is
+    done. SIGURG, which nobody minds, interrupts it. A process that is forked shares the bell and reminds in vain.
+    """
+    if _state.bell is not None:
+        return
+    hears, _state.bell = os.pipe()
+    os.set_blocking(_state.bell, False)
+    _state.before[signal.SIGURG] = signal.signal(signal.SIGURG, lambda *_: None)
+    _state.bell_before = signal.set_wakeup_fd(_state.bell, warn_on_full_buffer=False)
+    main = threading.main_thread().ident or 0
+    # It takes no signal itself, not even while the main thread lets them wait. Where no thread can be had, signals come
+    # as they do anywhere.
+    with blocked(), suppress(RuntimeError):
+        threading.Thread(target=_remind_of_each, args=(hears, main), name="reminders", daemon=True).start()
+
+
+def _forget() -> None:
+    if _state.bell is not None:
+        signal.set_wakeup_fd(_state.bell_before)
+        os.close(_state.bell)
+        _state.bell = None
+
+
+def _remind_of_each(hears: int, main: int) -> None:
+    while number := os.read(hears, 1):
+        if number[0] not in SIGNALS:
+            continue
+        for seconds in REMINDERS_S:
+            time.sleep(seconds)
+            signal.pthread_kill(main, signal.SIGURG)
+    os.close(hears)
 
 
 def _receive(number: int, _: FrameType | None) -> None:
