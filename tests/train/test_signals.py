@@ -95,6 +95,25 @@ def test_one_that_interrupts_nothing_counts(way: str) -> None:
     assert ended(lines) == (143, "")
 
 
+def test_one_that_a_library_keeps_from_us_ends_the_process() -> None:
+    """A main thread within a library that waits, and begins to wait again when it is interrupted, runs no handler."""
+    lines = ["import ctypes, os, threading", "signals.REMINDERS_S, signals.PATIENCE_S = (0.1,), 0.1"]
+    other = "lambda: (time.sleep(0.5), os.kill(os.getpid(), signal.SIGTERM))"
+    lines += ["lock = ctypes.PyDLL(None).PyThread_allocate_lock", "lock.restype = ctypes.c_void_p", "held = lock()"]
+    lines += ["library = ctypes.CDLL(None)", "library.PyThread_acquire_lock(ctypes.c_void_p(held), 1)"]
+    lines += ["with signals.deferred():", f"    threading.Thread(target={other}, daemon=True).start()"]
+    lines += ["    library.PyThread_acquire_lock(ctypes.c_void_p(held), 1)"]
+    assert ended(lines) == (143, "")
+
+
+def test_one_to_a_fork_is_its_own() -> None:
+    """A loader's worker shares everything with its parent when it starts; only the parent's signals are the run's."""
+    lines = ["import os", "signals.REMINDERS_S, signals.CLEANING_S, signals._state.cleaning_s = (), 0.0, 0.0"]
+    lines += ["if not (child := os.fork()):", "    signal.raise_signal(signal.SIGTERM)", "    os._exit(0)"]
+    lines += ["os.waitpid(child, 0)", "time.sleep(0.5)"]
+    assert ended([*lines, "print(signals.received())"]) == (0, "None\n")
+
+
 def test_a_training_that_goes_on_is_not_given_up() -> None:
     """Each batch that it finishes gives it time for another."""
     lines = ["signals.PATIENCE_S = 0.1", "with signals.deferred():", f"    {READY}"]

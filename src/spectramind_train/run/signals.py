@@ -133,13 +133,20 @@ def answer(handler: Any) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
+def once() -> None:
+    """Count the first signal only: whoever started this process and others sends each to all of them, and again."""
+    _state.once = True
+
+
 def of_rank() -> None:
     """Become one process of several: a signal ends it at once until its training begins, and counts once from then.
 
     Until then it may wait for others inside a library, where no handler of Python's would run. The second signal need
     not count, for whoever sends one to all processes has this one's parent pass it on as well.
     """
-    _state.once = True
+    once()
+    _state.before.clear()
+    _forget()
     answer(signal.SIG_DFL)
 
 
@@ -168,7 +175,8 @@ def _remind() -> None:
 
     Python runs a handler between two instructions of the main thread. A signal that comes after the last of them and
     before a call that waits, or that another thread takes, interrupts nothing: the handler would run when the call is
-    done. SIGURG, which nobody minds, interrupts it. A process that is forked shares the bell and reminds in vain.
+    done. SIGURG, which nobody minds, interrupts it. Where even that does not help, because the main thread is within a
+    library that waits, the thread ends the process as ``_enforce`` would.
     """
     if _state.bell is not None:
         return
@@ -197,7 +205,20 @@ def _remind_of_each(hears: int, main: int) -> None:
         for seconds in REMINDERS_S:
             time.sleep(seconds)
             signal.pthread_kill(main, signal.SIGURG)
+        if _state.first is None:
+            time.sleep(PATIENCE_S if _state.way == "wait" else _state.cleaning_s)
+            if _state.first is None:
+                os._exit(SIGNALS[signal.Signals(number[0])])
     os.close(hears)
+
+
+def _fork() -> None:
+    """In a process that was forked: it shares the bell, and its signals are not its parent's."""
+    if _state.bell is not None:
+        signal.set_wakeup_fd(-1)
+
+
+os.register_at_fork(after_in_child=_fork)
 
 
 def _receive(number: int, _: FrameType | None) -> None:
