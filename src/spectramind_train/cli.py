@@ -10,6 +10,7 @@ import math
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ from spectramind_config.errors import silence, write
 from spectramind_config.host import Host
 from spectramind_train.run import clock, signals
 from spectramind_train.run.children import ProcessFailedError
+from spectramind_train.run.ranks import Ranks, here, require_starter
+from spectramind_train.run.slurm import is_launched, launching, requeue
 
 if TYPE_CHECKING:
     from spectramind_train.run.directory import Run
@@ -31,9 +34,29 @@ _AUTO = "auto"
 
 
 def _train(options: Namespace, root: type[EffectiveConfig]) -> int:
+    ranks = here()
+    if ranks is None:
+        return _train_alone(options, root)
+    if ranks.rank:
+        return _follow(ranks)
+    with ranks.leading():
+        if _sweeps(options):
+            what = f"{ranks.starter} has started {ranks.size} processes, and each would do the whole sweep"
+            raise ConfigError(Problem(what=what, hint="start a sweep by itself: a launcher starts its jobs"))
+        return _train_alone(options, root)
+
+
+def _sweeps(options: Namespace) -> bool:
+    return options.multirun or any(argument.startswith("hydra.mode=MULTIRUN") for argument in options.overrides)
+
+
+def _train_alone(options: Namespace, root: type[EffectiveConfig]) -> int:
+    if is_launched(options.overrides):
+        own = [argument for argument in options.overrides if not argument.lstrip("+~").startswith("hydra")]
+        options.overrides += launching(options.overrides, [compose(point) for point in jobs.points(own, root)])
     if options.resume in (None, _AUTO):
         return jobs.run(options, root, functools.partial(train, resume=options.resume))
-    if options.multirun or any(argument.startswith("hydra.mode=MULTIRUN") for argument in options.overrides):
+    if _sweeps(options):
         what = f"--resume {options.resume}: a sweep has a run for each of its points, and this is one run"
         raise ConfigError(Problem(what=what, hint="write --resume auto: each point goes on with its own"))
     task = functools.partial(train, resume=options.resume)
@@ -55,23 +78,38 @@ def train(config: EffectiveConfig, *, resume: str | None = None) -> jobs.Finishe
             science, or a new one where there is none.
     """
     deadline = clock.deadline(config.max_time)
+    ranks = here()
+    if ranks is not None and ranks.rank:
+        return jobs.Finished(_follow(ranks))
+    with ranks.leading() if ranks else nullcontext():
+        return _lead(config, resume, deadline, ranks)
+
+
+def _lead(config: EffectiveConfig, resume: str | None, deadline: float | None, ranks: Ranks | None) -> jobs.Finished:
     from spectramind_train.run.plan import plan
     from spectramind_train.run.terminal import Terminal
 
     terminal = Terminal.of(config)
     host = _usable(Host.detect(), terminal)
     run_plan = plan(config, host)
+    require_starter(ranks, run_plan)
     _announce(config, run_plan, terminal)
-    run = _to_resume(resume, config, run_plan, terminal) if resume else None
+    from spectramind_train.resumption import to_resume
+    from spectramind_train.training import EXIT_WALLTIME
     from spectramind_train.training import train as train_run
 
+    run = to_resume(resume, config, run_plan, ranks, terminal)
     try:
-        outcome = train_run(config, run_plan, host, terminal, deadline=deadline, resumed=run)
+        outcome = train_run(config, run_plan, host, terminal, deadline=deadline, resumed=run, ranks=ranks)
     except ProcessFailedError as error:
         return jobs.Finished(_failed(error), math.nan)
+    if outcome.exit_code == EXIT_WALLTIME:
+        requeue()
     if outcome.run.manifest.status == "interrupted":
         sys.exit(outcome.exit_code)  # Of a sweep, the runs that would follow are not wanted either.
-    return jobs.Finished(outcome.exit_code, outcome.score)
+    # Torch's agent would take 75 for a fault, and start the run again.
+    code = 0 if ranks is not None and ranks.starter == "torchrun" else outcome.exit_code
+    return jobs.Finished(code, outcome.score)
 
 
 def _failed(error: ProcessFailedError) -> int:
@@ -79,14 +117,20 @@ def _failed(error: ProcessFailedError) -> int:
     return 1
 
 
-def _to_resume(resume: str, config: EffectiveConfig, run_plan: RunPlan, terminal: Terminal) -> Run | None:
-    from spectramind_train.resumption import chosen, require_same_host
-    from spectramind_train.run.directory import Run
+def _follow(ranks: Ranks) -> int:
+    """Train together with the first process of a run, when that has prepared it; returns the exit code."""
+    signals.of_rank()
+    ranks.meet()
+    try:
+        start = ranks.start()
+    except ConnectionError as error:
+        write(f"error: {error}", sys.stderr)
+        return 1
+    if not start.run:
+        return start.exit_code
+    from spectramind_train.learning.processes import train_as_one
 
-    run = chosen(None if resume == _AUTO else Run.open(Path(resume)), config, terminal)
-    if run is not None:
-        require_same_host(run, run_plan, terminal)
-    return run
+    return train_as_one(ranks, start)
 
 
 def _usable(host: Host, terminal: Terminal) -> Host:
@@ -108,7 +152,8 @@ def _usable(host: Host, terminal: Terminal) -> Host:
 def _announce(config: EffectiveConfig, run_plan: RunPlan, terminal: Terminal) -> None:
     choices = " ".join(f"{group}={name}" for group, name in config.profiles.items())
     terminal.say(f"{choices}  fingerprint {config.fingerprint[:12]}")
-    where = f"{run_plan.devices} x {run_plan.accelerator}, precision {run_plan.precision}, {run_plan.threads} threads"
+    nodes = f"{run_plan.num_nodes} nodes with " if run_plan.num_nodes > 1 else ""
+    where = f"{nodes}{run_plan.devices} x {run_plan.accelerator}, precision {run_plan.precision}, {run_plan.threads} threads"
     terminal.say(f"on {where}")
     for warning in config.warnings:
         terminal.warn(warning)

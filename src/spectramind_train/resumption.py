@@ -12,10 +12,15 @@ from spectramind_config.commands.command import shown
 from spectramind_config.commands.configs import differences, report
 from spectramind_config.errors import quoted
 from spectramind_train.run.directory import Run, path_of
+from spectramind_train.run.liveness import Process
 from spectramind_train.run.manifest import read_manifest
 from spectramind_train.run.plan import RunPlan
+from spectramind_train.run.ranks import Ranks
 from spectramind_train.run.terminal import Terminal
 from spectramind_train.run.tracking import place_of
+
+AUTO = "auto"
+"""What is written for the newest run of the same training."""
 
 
 def config_of(run: Run, warn: Callable[[str], None]) -> EffectiveConfig:
@@ -85,38 +90,107 @@ def _is_store(path: Path) -> bool:
         return False
 
 
-def chosen(run: Run | None, config: EffectiveConfig, terminal: Terminal) -> Run | None:
-    """The run to go on with: the given one, or the newest of the same science; None, said so, where there is none.
+def to_resume(
+    resume: str | None, config: EffectiveConfig, plan: RunPlan, ranks: Ranks | None, terminal: Terminal
+) -> Run | None:
+    """The run to go on with; None for a new one.
+
+    A SLURM job that was put back into the queue, and processes that torchrun starts again, go on with their own.
+
+    Args:
+        resume: The directory or the manifest of a run; ``auto`` for the newest of the same training, if there is one.
+        config: What to train.
+        plan: How this host does it.
+        ranks: The processes that train together with this one, where something else has started them.
+        terminal: Where to report.
+
+    Raises:
+        ConfigError: The run cannot be resumed, or belongs to another training.
+    """
+    this = Process.this()
+    again = this.restarts or (ranks is not None and ranks.starter == "torchrun")
+    if this.job and again and (run := newest(config, plan, terminal.warn, job=this.job)) is not None:
+        return chosen(run, config, plan, terminal)
+    if resume is None:
+        return None
+    return chosen(None if resume == AUTO else Run.open(Path(resume)), config, plan, terminal)
+
+
+def chosen(run: Run | None, config: EffectiveConfig, plan: RunPlan, terminal: Terminal) -> Run | None:
+    """The run to go on with: the given one, or the newest of the same training; None, said so, where there is none.
+
+    A training may go on with another number of processes, as long as each step sees as many planets as before.
 
     Raises:
         ConfigError: The given run cannot be resumed, or belongs to another training.
     """
     if run is None:
-        run = newest(config, terminal.warn)
+        run = newest(config, plan, terminal.warn)
         if run is None:
             terminal.say(f"nothing to resume in {config.paths.output_dir}: a new run starts")
             return None
     saved = run.require_resumable(terminal.warn)
     changed = list(_changes(run, config))
+    before = _planets_a_step(run)
+    processes, rest = plan.world_size, before % plan.world_size
+    if before != config.data.batch_size * processes:
+        raise ConfigError(
+            Problem(
+                what=f"{run.path}: each step of the run sees {before} planets, and here it would see "
+                f"{config.data.batch_size * processes}: {processes} process(es) with data.batch_size="
+                f"{config.data.batch_size} each",
+                hint=f"to train a new run: {_command(config.overrides)}",
+                instead=None if rest else f"data.batch_size={before // processes}",
+                argument=config.origin("data.batch_size").argument or "data.batch_size added",
+            ),
+            config.overrides,
+        )
     terminal.say(f"resuming {run.path} after step {saved.step}, in epoch {saved.epoch + 1}")
     for line in changed:
         terminal.say(f"  {line}")
+    _compare_hosts(run, plan, terminal)
     return run
 
 
-def require_same_host(run: Run, plan: RunPlan, terminal: Terminal) -> None:
-    """Warn where this host computes otherwise than the run's did.
+def _planets_a_step(run: Run) -> int:
+    """How many planets the processes of a run see together in each step."""
+    before = run.manifest.plan
+    return int(run.manifest.config["data"]["batch_size"]) * int(before["devices"]) * int(before["num_nodes"])
 
-    Raises:
-        ConfigError: The number of processes differs, and with it what a step sees.
-    """
+
+def _is_same_training(before: EffectiveConfig, config: EffectiveConfig) -> bool:
+    """Whether two configs train the same, but for how the planets of a step are dealt out to processes."""
+    if before.science_fingerprint == config.science_fingerprint:
+        return True
+    dealt = {
+        "data.batch_size": before.data.batch_size,
+        "local.devices": before.devices,
+        "trainer.strategy": before.strategy,
+        "trainer.num_nodes": before.num_nodes,
+        "trainer.cpu_processes": before.cpu_processes,
+    }
+    alike = config.with_overrides([f"{path}={value}" for path, value in dealt.items()])
+    return alike.science_fingerprint == before.science_fingerprint
+
+
+def _is_candidate(run: Run, config: EffectiveConfig, plan: RunPlan) -> bool:
+    if _planets_a_step(run) != config.data.batch_size * plan.world_size:
+        return False
+    if run.manifest.science_fingerprint == config.science_fingerprint:
+        return True
+    with suppress(ConfigError):
+        return _is_same_training(from_dict(run.manifest.config, f"{run.path}/manifest.json"), config)
+    return False
+
+
+def _compare_hosts(run: Run, plan: RunPlan, terminal: Terminal) -> None:
+    """Warn where this host computes otherwise than the run's did."""
     before = run.manifest.plan
     processes = before["devices"] * before["num_nodes"]
     if processes != plan.world_size:
-        raise ConfigError(
-            f"{run.path}: the run was trained by {processes} process(es), and here it would be {plan.world_size}, of "
-            "which each step sees other planets; resume it where it has as many devices, or train a new run: "
-            f"{_command(run.manifest.overrides)}"
+        terminal.warn(
+            f"{processes} process(es) trained the run, and now {plan.world_size} do: each draws random numbers of its "
+            "own, so the weights will not be those of a run that was never interrupted"
         )
     for name in ("accelerator", "precision", "threads"):
         if before[name] != (now := getattr(plan, name)):
@@ -130,7 +204,7 @@ def _changes(run: Run, config: EffectiveConfig) -> Iterator[str]:
     """The settings of the machine that differ from the run's, a line each."""
     before = from_dict(run.manifest.config, f"{run.path}/manifest.json")
     found = differences(before, config)
-    if before.science_fingerprint != config.science_fingerprint:
+    if not _is_same_training(before, config):
         lines = (
             f"A: {run.path}",
             "B: this command",
@@ -147,19 +221,26 @@ def _command(overrides: Sequence[str]) -> str:
     return " ".join(["spectramind train", *map(quoted, overrides)])
 
 
-def newest(config: EffectiveConfig, warn: Callable[[str], None]) -> Run | None:
-    """The newest run of a config's science in its output folder that can be resumed; None where there is none.
+def newest(config: EffectiveConfig, plan: RunPlan, warn: Callable[[str], None], *, job: str = "") -> Run | None:
+    """The newest run of a config's training in its output folder that can be resumed; None where there is none.
 
     One that may still run on another machine is not taken.
+
+    Args:
+        config: What it trains.
+        plan: How this host would do it: with as many planets in each step as the run.
+        warn: Where runs that may still run are named.
+        job: Only the runs of this job, of whose earlier life nothing runs any more.
     """
     found: list[Run] = []
     for file in path_of(config, "output_dir").glob("*/manifest.json"):
         with suppress(ConfigError):
             found.append(Run.open(file.parent))
     for run in sorted(found, key=lambda one: (one.manifest.started, one.manifest.run_id), reverse=True):
-        if run.manifest.science_fingerprint != config.science_fingerprint:
+        process = run.manifest.process
+        if (job and not (process and process.job == job)) or not _is_candidate(run, config, plan):
             continue
-        if run.manifest.state() == "unknown":
+        if run.manifest.state() == "unknown" and not job:
             warn(f"{run.path} is {run.manifest.describe()}; if it is gone: spectramind train --resume {run.path}")
             continue
         with suppress(ConfigError):

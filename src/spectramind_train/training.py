@@ -23,6 +23,7 @@ from spectramind_train.results.report import report_scores
 from spectramind_train.run import clock, signals
 from spectramind_train.run.directory import Run
 from spectramind_train.run.plan import RunPlan
+from spectramind_train.run.ranks import Ranks
 from spectramind_train.run.terminal import Terminal
 from spectramind_train.run.tracking import Tracker
 from spectramind_train.v50.room import TRAINED, USED, require_room, require_training_room
@@ -57,6 +58,7 @@ def train(
     *,
     deadline: float | None = None,
     resumed: Run | None = None,
+    ranks: Ranks | None = None,
 ) -> Outcome:
     """Train, choose the best checkpoint, score the test planets, and leave a manifest behind.
 
@@ -72,6 +74,7 @@ def train(
         terminal: Where to report.
         deadline: ``time.time()`` by which the run has to be done, see ``run.clock``; None for no limit.
         resumed: A run to go on with, whose science is the config's, instead of a new one.
+        ranks: The processes that train together with this one, their first, where something else has started them.
 
     Raises:
         ConfigError: The data or a directory are at fault, and no run directory is left behind, or that of the run to
@@ -81,7 +84,7 @@ def train(
     """
     require_room(config.model, TRAINED if plan.accelerator == "cpu" else USED)
     with signals.raising():
-        return _train(config, plan, host, terminal, deadline, resumed)
+        return _train(config, plan, host, terminal, deadline, resumed, ranks)
 
 
 def _train(
@@ -91,6 +94,7 @@ def _train(
     terminal: Terminal,
     deadline: float | None,
     resumed: Run | None,
+    ranks: Ranks | None,
 ) -> Outcome:
     with clock.within(deadline):
         run, splits = _prepared(config, plan, host, terminal, resumed)
@@ -98,7 +102,7 @@ def _train(
     terminal.say(f"run {run.path}: {counts}")
     tracker = Tracker.start(config, run, terminal)
     try:
-        learned = _learn(config, plan, splits, run, terminal, deadline)
+        learned = _learn(config, plan, splits, run, terminal, deadline, ranks)
         if learned.signal is not None:
             run.manifest.metrics |= _validation_metrics(learned)
             run.finish("interrupted")
@@ -175,9 +179,12 @@ def _learn(
     run: Run,
     terminal: Terminal,
     deadline: float | None,
+    ranks: Ranks | None,
 ) -> Learned:
-    if plan.world_size > 1:
-        return learn_in_processes(run, plan, deadline=deadline)
+    if ranks is not None and ranks.size > 1:
+        ranks.join(ranks.begin(run.path, deadline), plan.accelerator)
+    elif plan.world_size > 1:
+        return learn_in_processes(run, plan, deadline=deadline, restarts=config.max_restarts, warn=terminal.warn)
     return learn(config, plan, splits, run.path, terminal, deadline=deadline)
 
 

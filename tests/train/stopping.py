@@ -33,13 +33,20 @@ NO_LOADERS = ("local.num_workers={train: 0, val: 0, test: 0}", "local.persistent
 
 
 class Started:
-    """A training as a process in a group of its own; all that it starts is found by a mark in the environment."""
+    """A training as a process in a group of its own; all that it starts is found by a mark in the environment.
 
-    def __init__(self, folder: Path, *overrides: str) -> None:
+    Args:
+        folder: Its output folder.
+        overrides: Its command line.
+        by: What starts ``-m spectramind_train``; this Python, unless it is a launcher.
+    """
+
+    def __init__(self, folder: Path, *overrides: str, by: tuple[str, ...] = ()) -> None:
         self.folder = folder
         self.mark = uuid.uuid4().hex
         self.lines: list[str] = []
-        command = [sys.executable, "-m", "spectramind_train", *overrides, f"local.output_dir='{folder}'"]
+        program = ["-m", "spectramind_train", *overrides, f"local.output_dir='{folder}'"]
+        command = [*(by or (sys.executable,)), *program]
         self.process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
@@ -86,9 +93,10 @@ class Started:
         """The processes that train together, by their rank."""
         found = {}
         for pid in self.alive():
-            if b"spectramind_train.learning.rank" in read(pid, "cmdline") and parent(pid) == self.process.pid:
+            if parent(pid) == self.process.pid and b"spectramind_train" in read(pid, "cmdline"):
                 words = dict(one.partition(b"=")[::2] for one in read(pid, "environ").split(b"\0"))
-                found[int(words.get(b"RANK", b"0"))] = pid
+                if b"RANK" in words:
+                    found[int(words[b"RANK"])] = pid
         return [found[rank] for rank in sorted(found)]
 
     def workers(self) -> list[int]:

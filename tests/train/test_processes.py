@@ -64,7 +64,7 @@ def test_a_mistake_that_a_process_finds_is_one_message(
 ) -> None:
     """It is that of the process, told once, by whoever started it; the agent has nothing to add."""
     with pytest.raises(ConfigError, match="no run here"):
-        learn_in_processes(*two, deadline=None)
+        learn_in_processes(*two, deadline=None, restarts=3, warn=print)
     assert capfd.readouterr() == ("", "")
 
 
@@ -114,7 +114,23 @@ def test_the_first_process_that_fails_is_told(
     (tmp_path / "failing.py").write_text(FAILING.format(first=first))
     monkeypatch.chdir(tmp_path)  # Where ``python -m`` looks first.
     with pytest.raises(ProcessFailedError, match=words):
-        launch("failing", [], 2)
+        launch("failing", [], 2, restarts=0, warn=print)
+
+
+def test_a_process_that_fails_is_started_again_as_often_as_may_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """With all others, and each time it is told; the last failure is the run's."""
+    first = "print('alive', flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    (tmp_path / "failing.py").write_text(FAILING.format(first=first))
+    monkeypatch.chdir(tmp_path)
+    told: list[str] = []
+    with pytest.raises(ProcessFailedError, match="was killed"):
+        launch("failing", [], 2, restarts=2, warn=told.append)
+    assert [line.partition("; ")[2] for line in told] == [
+        f"all start again from the newest checkpoint ({number} of 2 restarts)" for number in (1, 2)
+    ]
+    assert capfd.readouterr().out.count("alive") == 3
 
 
 @pytest.mark.fault("other threads, other processes with the same planets in each step")

@@ -219,7 +219,9 @@ class _Job:
         from hydra.types import RunMode
 
         job = HydraConfig.get()
-        code = self.folder / str(job.job.num if job.mode is RunMode.MULTIRUN else 0)
+        # A launcher may start a job as several processes, and again, which then says how it ended.
+        process = os.environ.get("SLURM_PROCID", "0")
+        code = self.folder / f"{job.job.num if job.mode is RunMode.MULTIRUN else 0}-{process}"
         code.write_text("1", encoding="ascii")
         try:
             overrides = [self.written.get(one, one) for one in job.overrides.task]

@@ -66,6 +66,7 @@ class EffectiveConfig(Config):
     strategy: Strategy = folded()
     num_nodes: int = folded()
     cpu_processes: int = folded()
+    max_restarts: int = folded()
     sync_batchnorm: bool = folded()
     gradient_clip_val: float = folded()
     non_finite: NonFinite = folded()

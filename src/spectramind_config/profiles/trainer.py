@@ -64,6 +64,8 @@ class TrainerConfig(Profile):
     """Number of machines"""
     cpu_processes: Annotated[int, about(ge=1, science=False)] = 1
     """Processes that train one model on the CPU, each with the whole batch size; more than 1 uses no GPU"""
+    max_restarts: Annotated[int, about(ge=0, science=False)] = 0
+    """How often all processes of a machine go on from the newest checkpoint when one of them dies of a fault"""
     sync_batchnorm: bool = False
     """Share batch-norm statistics between devices"""
     precision: Precision | None = None
@@ -134,6 +136,7 @@ class MultiGpuTrainer(TrainerConfig):
     """Data-parallel training over several GPUs."""
 
     strategy: Strategy = "ddp"
+    max_restarts: Annotated[int, about(ge=0, science=False)] = 3
     sync_batchnorm: bool = True
     precision: Precision | None = "16-mixed"
     checkpoint: Checkpoint = field(default_factory=lambda: Checkpoint(save_top_k=2, every_n_epochs=2))

@@ -15,6 +15,7 @@ import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.callbacks import Callback, EarlyStopping
+from torch import distributed
 
 from spectramind_config import EffectiveConfig
 from spectramind_train.learning.batches import SpectraDataModule
@@ -47,6 +48,8 @@ _HARMLESS = (
     r".*isinstance\(treespec, LeafSpec\).*",
     # The sampler of a resumed training leaves out what is done.
     r".*resuming from a checkpoint that ended before the epoch ended.*",
+    # Our own processes are no tasks of srun's, where it is there.
+    r".*`srun` command is available.*",
     # Every process computes what is logged from what all have done, and so has the same.
     r".*`self.log\('(val_|train_loss').*sync_dist=True.*",
     # Lightning's gathering, not ours.
@@ -188,6 +191,9 @@ def learn(
         with stop, suppress(StoppedError):
             trainer.fit(module, datamodule=data, ckpt_path=file)
             progress.finish(trainer)
+    if distributed.is_initialized():
+        # Threads of the group that still run when Python ends would abort the process, and with it a run that is done.
+        distributed.destroy_process_group()
     status: Literal["completed", "walltime", "interrupted"] = "completed"
     if stop.signal is not None:
         status = "interrupted"

@@ -8,8 +8,8 @@ the planets and the learner, and so stands here, above both.
 from __future__ import annotations
 
 import os
-import socket
-from contextlib import suppress
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -25,18 +25,23 @@ from spectramind_train.run.atomic_files import write_atomically
 from spectramind_train.run.directory import Run
 from spectramind_train.run.launching import LOST, MISTAKE, launch
 from spectramind_train.run.plan import RunPlan
+from spectramind_train.run.ranks import Ranks, Start
 from spectramind_train.run.terminal import Terminal
 
 _RESULT = "learned.json"
 
 
-def learn_in_processes(run: Run, plan: RunPlan, *, deadline: float | None) -> Learned:
+def learn_in_processes(
+    run: Run, plan: RunPlan, *, deadline: float | None, restarts: int, warn: Callable[[str], None]
+) -> Learned:
     """Train a run's model in ``plan.devices`` processes and wait for them.
 
     Args:
         run: The run, whose manifest they read.
         plan: How this host does it.
         deadline: ``time.time()`` by which all has to be done; None for no limit.
+        restarts: How often all go on from the newest checkpoint when one fails by itself, or is killed.
+        warn: Where that is told.
 
     Raises:
         ConfigError: A process found a mistake of the user's.
@@ -46,7 +51,8 @@ def learn_in_processes(run: Run, plan: RunPlan, *, deadline: float | None) -> Le
     result = run.path / _RESULT
     number: int | None = None
     try:
-        launch("spectramind_train.learning.rank", [str(run.path), str(deadline or "")], plan.devices)
+        arguments = [str(run.path), str(deadline or "")]
+        launch("spectramind_train.learning.rank", arguments, plan.devices, restarts=restarts, warn=warn)
     except signals.Interrupted as interrupted:
         if not result.exists():
             raise
@@ -56,14 +62,14 @@ def learn_in_processes(run: Run, plan: RunPlan, *, deadline: float | None) -> Le
     return found if number is None else msgspec.structs.replace(found, status="interrupted", signal=number)
 
 
-def train_as_one(directory: Path, deadline: float | None) -> int:
+def train_as_one(ranks: Ranks, start: Start) -> int:
     """Train as one process of several, as the run's manifest says; returns the exit code.
 
     What goes wrong is left where the agent that started this process reads it.
     """
     errors = get_error_handler()
     try:
-        _train(directory, deadline)
+        _train(ranks, start)
     except (ConfigError, NonFiniteLossError) as mistake:
         errors.record_exception(mistake)
         return MISTAKE
@@ -71,25 +77,23 @@ def train_as_one(directory: Path, deadline: float | None) -> int:
         if _lost(error):
             return LOST
         errors.record_exception(error)
+        if "TORCHELASTIC_ERROR_FILE" not in os.environ:  # No agent of torch's tells it.
+            traceback.print_exc()
         return 1
     return 0
 
 
-def _train(directory: Path, deadline: float | None) -> None:
-    rank = int(os.environ["RANK"])
+def _train(ranks: Ranks, start: Start) -> None:
+    directory = Path(start.run)
     run = Run.open(directory)
     config = from_dict(run.manifest.config, str(directory / "manifest.json"))
     plan = msgspec.convert(run.manifest.plan, RunPlan)
-    if plan.num_nodes == 1:
-        _stay_here()
-    terminal = Terminal.of(config, rank=rank)
+    terminal = Terminal.of(config, rank=ranks.rank)
     splits = build_splits(config.data, config, plan, Terminal(silent=True))
-    result = learn(config, plan, splits, directory, terminal, deadline=deadline)
-    if rank == 0:
+    ranks.join(start.group, plan.accelerator)
+    result = learn(config, plan, splits, directory, terminal, deadline=start.deadline)
+    if ranks.rank == 0:
         _leave(directory, result)
-    if distributed.is_initialized():
-        # Threads of the group that still run when Python ends would abort the process, and with it a run that is done.
-        distributed.destroy_process_group()
 
 
 def _leave(directory: Path, result: Learned) -> None:
@@ -105,14 +109,6 @@ def _leave(directory: Path, result: Learned) -> None:
             f"{directory}: the run cannot write any more ({error.strerror or error}); its training is saved. Free some "
             f"space, then: spectramind train --resume {directory}"
         ) from error
-
-
-def _stay_here() -> None:
-    """Have gloo talk over loopback only; by itself it takes the interface that the host's name leads to, if any."""
-    with suppress(OSError):
-        loopback = next((name for _, name in socket.if_nameindex() if name in ("lo", "lo0")), None)
-        if loopback is not None:
-            os.environ.setdefault("GLOO_SOCKET_IFNAME", loopback)
 
 
 def _lost(error: Exception) -> bool:

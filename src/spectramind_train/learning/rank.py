@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from pathlib import Path
 
 from spectramind_train.run import children, signals
 
@@ -14,8 +14,14 @@ def main(arguments: list[str]) -> int:
     parent, run, deadline = arguments
     children.follow(int(parent))
     from spectramind_train.learning.processes import train_as_one
+    from spectramind_train.run.ranks import Start, here
 
-    return train_as_one(Path(run), float(deadline) if deadline else None)
+    ranks = here()
+    if ranks is None:
+        return 1  # No agent has started it.
+    ranks.meet()
+    life = f"life/{os.environ['TORCHELASTIC_RESTART_COUNT']}"
+    return train_as_one(ranks, Start(run, life, deadline=float(deadline) if deadline else None))
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from torch.distributed.elastic.agent.server.api import WorkerGroup, WorkerSpec
+from torch.distributed.elastic.agent.server.api import RunResult, WorkerGroup, WorkerSpec
 from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
 from torch.distributed.elastic.events.api import Event, EventSource
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
@@ -32,7 +32,27 @@ _LOOK_EVERY_S: Final = 0.1
 
 
 class _Agent(LocalElasticAgent):
-    """Torch's agent, whose processes start with our signals blocked: none can hit them before they heed one."""
+    """Torch's agent, whose processes start with our signals blocked: none can hit them before they heed one.
+
+    It starts them again only after a fault, and says so. What the user or the scheduler did would come again, or is not
+    to be undone.
+    """
+
+    def __init__(self, spec: WorkerSpec, folder: str, warn: Callable[[str], None]) -> None:
+        super().__init__(spec, DefaultLogsSpecs(folder), shutdown_timeout=round(signals.PATIENCE_S))
+        self._warn = warn
+
+    def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:  # pyright: ignore[reportIncompatibleMethodOverride, reportIncompatibleVariableOverride]
+        result: RunResult = super()._monitor_workers(worker_group)  # pyright: ignore[reportCallIssue]
+        if result.failures and self._remaining_restarts:
+            most = worker_group.spec.max_restarts
+            reason = _reason(result.failures, len(worker_group.workers))
+            if isinstance(reason, ProcessFailedError):
+                number = most - self._remaining_restarts + 1
+                self._warn(f"{reason}; all start again from the newest checkpoint ({number} of {most} restarts)")
+            else:
+                self._remaining_restarts = 0
+        return result
 
     def _start_workers(self, worker_group: WorkerGroup) -> dict[int, Any]:  # pyright: ignore[reportIncompatibleMethodOverride, reportIncompatibleVariableOverride]
         with signals.blocked():
@@ -44,7 +64,9 @@ class _Agent(LocalElasticAgent):
         return Event(state, source)
 
 
-def launch(module: str, arguments: Sequence[str], processes: int) -> None:
+def launch(
+    module: str, arguments: Sequence[str], processes: int, *, restarts: int, warn: Callable[[str], None]
+) -> None:
     """Run ``python -m module`` in several processes that form a group of ``torch.distributed``, and wait for them.
 
     They get RANK, WORLD_SIZE and the like from the agent. A signal to this process ends them by SIGTERM, and whoever is
@@ -55,10 +77,12 @@ def launch(module: str, arguments: Sequence[str], processes: int) -> None:
             them (``torch.distributed.elastic.multiprocessing.errors``).
         arguments: Its command line, after this process's number.
         processes: How many.
+        restarts: How often all are started again when one fails by itself, or is killed.
+        warn: Where that is told.
 
     Raises:
         ConfigError: A process found a mistake of the user's.
-        ProcessFailedError: A process failed by itself, or was killed; of several, the first.
+        ProcessFailedError: A process failed by itself, or was killed, and once too often; of several, the first.
         Interrupted: A signal came, to this process or to one of the others before it had anything to save.
     """
     _quieten()
@@ -74,11 +98,11 @@ def launch(module: str, arguments: Sequence[str], processes: int) -> None:
                 rdzv_handler=registry.get_rendezvous_handler(meeting),
                 entrypoint=sys.executable,
                 args=("-m", module, str(os.getpid()), *arguments),
-                max_restarts=0,
+                max_restarts=restarts,
                 monitor_interval=_LOOK_EVERY_S,
                 local_addr=here,
             )
-            agent = _Agent(spec, DefaultLogsSpecs(folder), shutdown_timeout=round(signals.PATIENCE_S))
+            agent = _Agent(spec, folder, warn)
             try:
                 with signals.raising(signals.PATIENCE_S + signals.CLEANING_S):
                     result: Any = agent.run()

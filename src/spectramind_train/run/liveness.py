@@ -29,7 +29,7 @@ class Process(msgspec.Struct, frozen=True):
         namespace: Its namespace of process numbers, as a container has its own; empty but on Linux.
         pid: Its number.
         started: When it started: clock ticks since the boot on Linux, date and time elsewhere.
-        job: The SLURM job that it belongs to, with its cluster; empty outside of one.
+        job: The SLURM job that it belongs to, with its cluster, or that of torchrun; empty outside of one.
         restarts: How often the job has been put back into the queue.
     """
 
@@ -90,7 +90,9 @@ def _process(pid: int) -> Process:
 
 
 def _job() -> tuple[str, int]:
-    """The SLURM job that this process belongs to, and how often that has been put back into the queue."""
+    """The job that this process belongs to, and how often SLURM has put that back into the queue."""
+    if (torchruns := os.environ.get("TORCHELASTIC_RUN_ID", "none")) != "none":  # The name of all that have none.
+        return f"torchrun/{torchruns}", 0
     number, restarts = (os.environ.get(f"SLURM_{name}", "") for name in ("JOB_ID", "RESTART_COUNT"))
     cluster = os.environ.get("SLURM_CLUSTER_NAME", "")
     return f"{cluster}/{number}" if number else "", int(restarts) if restarts.isdecimal() else 0

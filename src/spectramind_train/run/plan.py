@@ -100,9 +100,6 @@ def plan(config: EffectiveConfig, host: Host) -> RunPlan:
 
     num_nodes = 1 if fallback else config.num_nodes
     settle("num_nodes", config.num_nodes, num_nodes, "the CPU of this one machine stands in for the GPUs")
-    if num_nodes > 1:
-        what = "training over several nodes is not supported yet; one node uses all of its GPUs"
-        raise _refusal(config, "num_nodes", what, "trainer.num_nodes=1")
     several = devices * num_nodes > 1
     strategy = "ddp" if several else "auto"
     reason = "several devices need data-parallel processes" if several else "one device needs no other process"
