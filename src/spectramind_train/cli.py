@@ -153,8 +153,8 @@ def _announce(config: EffectiveConfig, run_plan: RunPlan, terminal: Terminal) ->
     choices = " ".join(f"{group}={name}" for group, name in config.profiles.items())
     terminal.say(f"{choices}  fingerprint {config.fingerprint[:12]}")
     nodes = f"{run_plan.num_nodes} nodes with " if run_plan.num_nodes > 1 else ""
-    where = f"{nodes}{run_plan.devices} x {run_plan.accelerator}, precision {run_plan.precision}, {run_plan.threads} threads"
-    terminal.say(f"on {where}")
+    where = f"{nodes}{run_plan.devices} x {run_plan.accelerator}"
+    terminal.say(f"on {where}, precision {run_plan.precision}, {run_plan.threads} threads")
     for warning in config.warnings:
         terminal.warn(warning)
     for decision in run_plan.decisions:

@@ -174,10 +174,10 @@ def _is_same_training(before: EffectiveConfig, config: EffectiveConfig) -> bool:
 
 
 def _is_candidate(run: Run, config: EffectiveConfig, plan: RunPlan) -> bool:
-    if _planets_a_step(run) != config.data.batch_size * plan.world_size:
-        return False
     if run.manifest.science_fingerprint == config.science_fingerprint:
         return True
+    if _planets_a_step(run) != config.data.batch_size * plan.world_size:
+        return False
     with suppress(ConfigError):
         return _is_same_training(from_dict(run.manifest.config, f"{run.path}/manifest.json"), config)
     return False
