@@ -142,9 +142,10 @@ class Ranks:
         """Answer the questions of this life and those before, which nobody waits for, until all have an answer."""
         answered, told = 0, msgspec.json.encode(start).decode()
         most = self.size - 1 if self.starter == "srun" else math.inf
+        store = self._connected()  # One that waits for the others, as the main thread's does, answers nobody.
         while not late.is_set() and not self._joined and answered < most:
-            for number in range(answered + 1, self._store.add("questions", 0) + 1):
-                self._store.set(self._store.get(f"question/{number}").decode(), told)
+            for number in range(answered + 1, store.add("questions", 0) + 1):
+                store.set(store.get(f"question/{number}").decode(), told)
                 answered = number
             time.sleep(_LOOK_EVERY_S)
 
@@ -163,11 +164,14 @@ class Ranks:
     @functools.cached_property
     def _store(self) -> Any:
         """What all processes read and write: torchrun's agent keeps it, or else the first process."""
+        kept = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+        return self._connected(first=not kept and self.rank == 0)
+
+    @staticmethod
+    def _connected(*, first: bool = False) -> Any:
         from torch.distributed import DistError, PrefixStore, TCPStore  # type: ignore[attr-defined]
 
         address, port = os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]
-        kept = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-        first = not kept and self.rank == 0
         try:
             store = TCPStore(
                 address,
@@ -175,7 +179,7 @@ class Ranks:
                 is_master=first,
                 timeout=timedelta(seconds=_STORE_S),
                 wait_for_workers=False,
-                multi_tenant=True,  # Torch's own process group opens it once more.
+                multi_tenant=True,
             )
         except (DistError, RuntimeError) as error:
             what = "cannot be listened at" if first else f"does not answer within {_STORE_S:.0f} s"
