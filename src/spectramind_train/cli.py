@@ -86,11 +86,12 @@ def train(config: EffectiveConfig, *, resume: str | None = None) -> jobs.Finishe
 
 
 def _lead(config: EffectiveConfig, resume: str | None, deadline: float | None, ranks: Ranks | None) -> jobs.Finished:
+    from spectramind_train.run.accelerators import usable
     from spectramind_train.run.plan import plan
     from spectramind_train.run.terminal import Terminal
 
     terminal = Terminal.of(config)
-    host = _usable(Host.detect(), terminal)
+    host = usable(Host.detect(), terminal.warn)
     run_plan = plan(config, host)
     require_starter(ranks, run_plan)
     _announce(config, run_plan, terminal)
@@ -131,22 +132,6 @@ def _follow(ranks: Ranks) -> int:
     from spectramind_train.learning.processes import train_as_one
 
     return train_as_one(ranks, start)
-
-
-def _usable(host: Host, terminal: Terminal) -> Host:
-    """The host with the GPUs that the installed torch can use; a build without CUDA uses none."""
-    if not host.gpus:
-        return host
-    import torch
-
-    from spectramind_train.run.plan import without_cuda
-
-    usable = torch.cuda.device_count()
-    if usable < len(host.gpus):
-        terminal.warn(
-            f"{host.name} has {len(host.gpus)} GPU(s), but torch {torch.__version__} can use {usable} of them"
-        )
-    return without_cuda(host, usable)
 
 
 def _announce(config: EffectiveConfig, run_plan: RunPlan, terminal: Terminal) -> None:
@@ -229,6 +214,7 @@ def _sync(options: Namespace, _: type[EffectiveConfig]) -> int:
 
 def _reproduce(options: Namespace, _: type[EffectiveConfig]) -> int:
     from spectramind_train import reproduction
+    from spectramind_train.run.accelerators import usable
     from spectramind_train.run.directory import Run
     from spectramind_train.run.plan import plan
     from spectramind_train.run.terminal import Terminal
@@ -238,7 +224,7 @@ def _reproduce(options: Namespace, _: type[EffectiveConfig]) -> int:
     config = reproduction.rebuild(run, options.overrides)
     terminal = Terminal.of(config)
     _warn_unless_ended(run, terminal)
-    host = _usable(Host.detect(), terminal)
+    host = usable(Host.detect(), terminal.warn)
     run_plan = reproduction.as_then(plan(config, host), run.manifest)
     found = reproduction.differences(run.manifest, config, run_plan, host)
     reproduction.report(found, run, terminal)
