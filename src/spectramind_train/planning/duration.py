@@ -42,7 +42,7 @@ TIME_FACTOR, CPU_FACTOR, PROBED_FACTOR = 3.0, 2.0, 1.25
 
 @dataclass(frozen=True, kw_only=True)
 class Scaling:
-    """Of a number of processes: seconds of a step and an epoch, planets per second as a share of as many times one's."""
+    """Of a number of processes: seconds of a step and an epoch, and planets per second as a share of the ideal."""
 
     devices: int
     nodes: int
