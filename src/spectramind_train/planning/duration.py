@@ -92,11 +92,11 @@ def time_of(
     if plan.accelerator != "cpu" and device is None and measured_s is None:
         return None
     planned = batch_of(config, plan, sizes)
-    factor, basis = TIME_FACTOR, "a model of arithmetic, traffic and started operations; not measured on this host"
+    factor, basis = TIME_FACTOR, "a model; nothing was measured on such a host"
     if measured_s is not None:
         factor, basis = PROBED_FACTOR, "a step was measured here, by --probe"
     elif here and plan.accelerator == "cpu":
-        factor, basis = CPU_FACTOR, "a model of this kind of CPU; --probe measures"
+        factor, basis = CPU_FACTOR, "a model of such a CPU; --probe measures this one"
 
     def alone_s(devices: int, batch: int) -> float:
         """An optimizer step of one process beside others that share the CPU with it."""

@@ -114,16 +114,19 @@ def require_fit(config: EffectiveConfig, plan: RunPlan, host: Host, planets: int
     shared = f" for each of {plan.devices} processes" if plan.accelerator == "cpu" and plan.devices > 1 else ""
     origin = config.origin("data.batch_size")
     what = (
-        f"data.batch_size={origin.value}: the run cannot fit into memory: a step takes at least {needed / 1e9:.3g} GB "
-        f"({fixed / 1e9:.3g} GB for {costs.parameters:.3g} weights, gradients and optimizer, {each * batch / 1e9:.3g} "
-        f"GB for {batch} planets), and {device} has {limit / 1e9:.3g} GB{shared}"
+        f"data.batch_size={origin.value}: the run cannot fit into memory: a step takes at least {needed / 1e9:.3g} GB"
     )
+    what += f", and {device} has {limit / 1e9:.3g} GB{shared}"
+    more = f"  {fixed / 1e9:.3g} GB for {costs.parameters:.3g} weights, their gradients and the optimizer, "
+    more += f"{each * batch / 1e9:.3g} GB for {batch} planets"
     if most < 1:
-        raise ConfigError(Problem(what=what, origin=origin.place, hint="make the model smaller: model.width"))
+        raise ConfigError(
+            Problem(what=what, more=more, origin=origin.place, hint="make the model smaller: model.width")
+        )
     many = math.ceil(batch / most) * config.accumulate_grad_batches
     hint = f"local.accumulate_grad_batches={many} lets a step see as many planets all the same"
     fix = f"data.batch_size={most}"
-    problem = Problem(what=what, origin=origin.place, hint=hint, argument=origin.argument, instead=fix)
+    problem = Problem(what=what, more=more, origin=origin.place, hint=hint, argument=origin.argument, instead=fix)
     raise ConfigError(problem, config.overrides)
 
 

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
+from spectramind_config.errors import wrapped
 from spectramind_config.host import Host
 from spectramind_train.planning.duration import Time
 from spectramind_train.planning.estimate import Estimate
@@ -29,7 +30,7 @@ def as_json(host: Host, plan: RunPlan, found: Estimate | None) -> dict[str, Any]
 def lines(host: Host, plan: RunPlan, found: Estimate | None) -> Iterator[str]:
     """What ``plan`` prints: what would happen and why, and then what is only predicted."""
     if found is not None and (told := doubt(found.memory, found.largest_batch)):
-        yield f"warning: {told}"
+        yield wrapped("warning: ", told)
     yield f"{host.name}: {_accelerators(host)}, {host.cores} CPU cores{_ram(host)}{_scheduler(host)}"
     yield f"devices      {plan.devices} x {plan.accelerator}, {plan.num_nodes} node(s)"
     yield f"strategy     {plan.strategy}"
@@ -37,7 +38,8 @@ def lines(host: Host, plan: RunPlan, found: Estimate | None) -> Iterator[str]:
     workers = "/".join(map(str, plan.num_workers))
     yield f"loaders      {workers} workers for train/val/test, {plan.threads} threads each process"
     for decision in plan.decisions:
-        yield f"  {decision.setting}: {decision.requested} -> {decision.effective}, because {decision.reason}"
+        change = f"{decision.setting}: {decision.requested} -> {decision.effective}"
+        yield f"  {change}, because {decision.reason}"
     yield ""
     if found is None:
         yield "Nothing is predicted of this model or these data: they have not said what they cost."
@@ -49,7 +51,7 @@ def lines(host: Host, plan: RunPlan, found: Estimate | None) -> Iterator[str]:
     split = f"{sizes.train}/{sizes.val}/{sizes.test} planets to train on/validate/test"
     yield f"planets      {split}, {sizes.bins} time bins{simulated}"
     yield f"memory       {_memory(plan, found.memory)}"
-    yield f"             {_parts(found)}"
+    yield wrapped(" " * 13, _parts(found))
     if found.largest_batch is not None:
         yield f"batch        data.batch_size up to {found.largest_batch} fits"
     data = f", and {size(found.simulated)} of simulated data" if found.simulated else ""
