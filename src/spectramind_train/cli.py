@@ -86,8 +86,7 @@ def train(config: EffectiveConfig, *, resume: str | None = None) -> jobs.Finishe
 
 
 def _lead(config: EffectiveConfig, resume: str | None, deadline: float | None, ranks: Ranks | None) -> jobs.Finished:
-    from spectramind_train.planning.estimate import estimate
-    from spectramind_train.planning.memory import doubt, require_fit
+    from spectramind_train.planning.estimate import foresee_memory
     from spectramind_train.run.accelerators import usable
     from spectramind_train.run.plan import plan
     from spectramind_train.run.terminal import Terminal
@@ -96,10 +95,7 @@ def _lead(config: EffectiveConfig, resume: str | None, deadline: float | None, r
     host = usable(Host.detect(), terminal.warn)
     run_plan = plan(config, host)
     require_starter(ranks, run_plan)
-    require_fit(config, run_plan, host)
-    found = estimate(config, run_plan, host, here=True)
-    if told := found and doubt(found.memory, found.largest_batch):
-        terminal.warn(told)
+    foresee_memory(config, run_plan, host, terminal.warn)
     _announce(config, run_plan, terminal)
     from spectramind_train.resumption import to_resume
     from spectramind_train.training import EXIT_WALLTIME

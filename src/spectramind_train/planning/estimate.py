@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from spectramind_config import EffectiveConfig
 from spectramind_config.host import Host
 from spectramind_train.planets.sizes import Sizes, sizes_of
 from spectramind_train.planning.duration import PROBED_FACTOR, Time, time_of
-from spectramind_train.planning.memory import Memory, batch_of, largest_batch, memory_of
+from spectramind_train.planning.memory import Memory, batch_of, doubt, largest_batch, memory_of, require_fit
 from spectramind_train.run.plan import RunPlan
 from spectramind_train.v50.costs import CHANNELS, model_costs
 
@@ -96,3 +97,15 @@ def estimate(
         simulated=round(PACKED * FRAME * sizes.frames * sizes.planets) if sizes.simulated else 0,
         time=time_of(config, plan, host, sizes, costs, here=here, measured_s=measured.step_s if measured else None),
     )
+
+
+def foresee_memory(config: EffectiveConfig, plan: RunPlan, host: Host, warn: Callable[[str], None]) -> None:
+    """Before a run does anything: refuse what cannot fit, and warn of what most likely does not.
+
+    Raises:
+        ConfigError: It cannot fit.
+    """
+    require_fit(config, plan, host)
+    found = estimate(config, plan, host, here=True)
+    if told := found and doubt(found.memory, found.largest_batch):
+        warn(told)
