@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
+from spectramind_config import compose
 from spectramind_config.host import Host
 from spectramind_train.cli import main
+from spectramind_train.planning.probe import Probe, largest
 
 BARE = """\
 import sys
@@ -132,8 +134,8 @@ def test_train_says_first_what_cannot_fit(capsys: pytest.CaptureFixture[str], mo
 
 
 def test_a_probe_measures(capsys: pytest.CaptureFixture[str]) -> None:
-    """A few steps in a process of their own; they leave nothing behind."""
-    small = ["model.width=8", "data.simulation.airs_frames=40", "local.devices=cpu", "data.batch_size=2"]
+    """A few steps in a process of their own, although the 47 planets fill but one; they leave nothing behind."""
+    small = ["model.width=8", "data.simulation.airs_frames=40", "local.devices=cpu", "data.batch_size=100"]
     found = json.loads(said(capsys, "--probe", "--json", *small))["prediction"]
     assert found["time"]["factor"] == 1.25
     assert 0 < found["time"]["step_s"] < 100
@@ -141,7 +143,34 @@ def test_a_probe_measures(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(Path.cwd().iterdir()) == []
 
 
-def test_a_probe_that_cannot_be_timed_says_why(capsys: pytest.CaptureFixture[str]) -> None:
-    """An epoch of one step has no two to measure between."""
-    small = ["model.width=8", "data.simulation.airs_frames=40", "local.devices=cpu", "data.batch_size=100"]
-    assert "no epoch of 47 planets has two steps" in refusal(capsys, "--probe", *small)
+def test_the_largest_batch_is_found_by_doubling_and_halving() -> None:
+    """To a twentieth, with few trials; all of them where all fit, and none where none does."""
+    for true in (1, 2, 7, 100, 999, 1000):
+        tried: list[int] = []
+
+        def fits(batch: int, true: int = true, tried: list[int] = tried) -> bool:
+            tried.append(batch)
+            return batch <= true
+
+        found = largest(fits, 8, 1000)
+        assert found <= true <= max(found + 1, 1.05 * found)
+        assert len(tried) == len(set(tried)) <= 15
+    assert largest(lambda _: True, 8, 1000) == 1000
+    assert largest(lambda _: True, 3, 3) == 3
+    assert largest(lambda _: False, 8, 1000) == 0
+
+
+def test_steps_that_find_no_memory_do_not_fit() -> None:
+    """Tried for real, in processes that may ask for a certain amount."""
+    config = compose(["model.width=8", "data.simulation.airs_frames=40", "local.devices=cpu"])
+    probe = Probe(config, 10_000, pytest.fail, address_space=6 * 10**9)
+    assert probe.fits(4)
+    assert not probe.fits(2500)
+
+
+def test_a_batch_is_counted_on_a_cpu(capsys: pytest.CaptureFixture[str]) -> None:
+    """Within what is left now, and no more than there are planets."""
+    flags = ["--probe-batch-size", "--json", "local.devices=cpu"]
+    assert json.loads(said(capsys, *flags))["prediction"]["largest_batch"] == 47
+    many = json.loads(said(capsys, *flags, "--planets", "1000000"))["prediction"]["largest_batch"]
+    assert 0 <= many < 10**6
