@@ -1,11 +1,13 @@
 """The benchmark runs, and measures everything that its page reports; how fast anything is depends on the machine."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "compose.py"
+PLAN = BENCHMARK.with_name("plan.py")
 QUANTITIES = ["import", "first compose", "warm compose", "attribute read"]
 GROWTH = {"fields": (100, 600), "profiles": (10, 100), "roots": (1, 10), "overrides": (1, 10)}
 COMMANDS = ["--help", "config explain", "profiles list"]
@@ -50,3 +52,20 @@ def test_a_peer_that_is_missing_is_named_with_the_command_that_installs_it() -> 
     printed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=BENCHMARK.parent).stdout
     assert "chz: not installed (pip install -c constraints.txt chz)" in printed
     assert "| chz |" not in printed
+
+
+def test_predictions_are_compared_with_a_run(tmp_path: Path) -> None:
+    """The quick run of one small case has a model's prediction, a probe's and a measurement of both quantities."""
+    file = tmp_path / "report.json"
+    command = [sys.executable, str(PLAN), "--quick", "--json", str(file)]
+    variables = {**os.environ, "SM_CACHE_DIR": str(tmp_path / "cache"), "SM_OUTPUT_DIR": str(tmp_path / "outputs")}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=variables)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(file.read_text(encoding="utf-8"))
+    found = report["cases"]["small"]
+    assert found.keys() == {"step", "memory"}
+    for quantity, figures in found.items():
+        assert figures.keys() == {"modelled", "probed", "measured"}
+        assert all(one > 0 for one in figures.values())
+        assert f"| small | {quantity} |" in done.stdout
+    assert 0.3 < found["memory"]["probed"] / found["memory"]["measured"] < 3

@@ -86,13 +86,16 @@ def train(config: EffectiveConfig, *, resume: str | None = None) -> jobs.Finishe
 
 
 def _lead(config: EffectiveConfig, resume: str | None, deadline: float | None, ranks: Ranks | None) -> jobs.Finished:
+    from spectramind_train.planning.estimate import foresee_memory
+    from spectramind_train.run.accelerators import usable
     from spectramind_train.run.plan import plan
     from spectramind_train.run.terminal import Terminal
 
     terminal = Terminal.of(config)
-    host = _usable(Host.detect(), terminal)
+    host = usable(Host.detect(), terminal.warn)
     run_plan = plan(config, host)
     require_starter(ranks, run_plan)
+    foresee_memory(config, run_plan, host, terminal.warn)
     _announce(config, run_plan, terminal)
     from spectramind_train.resumption import to_resume
     from spectramind_train.training import EXIT_WALLTIME
@@ -133,22 +136,6 @@ def _follow(ranks: Ranks) -> int:
     return train_as_one(ranks, start)
 
 
-def _usable(host: Host, terminal: Terminal) -> Host:
-    """The host with the GPUs that the installed torch can use; a build without CUDA uses none."""
-    if not host.gpus:
-        return host
-    import torch
-
-    from spectramind_train.run.plan import without_cuda
-
-    usable = torch.cuda.device_count()
-    if usable < len(host.gpus):
-        terminal.warn(
-            f"{host.name} has {len(host.gpus)} GPU(s), but torch {torch.__version__} can use {usable} of them"
-        )
-    return without_cuda(host, usable)
-
-
 def _announce(config: EffectiveConfig, run_plan: RunPlan, terminal: Terminal) -> None:
     choices = " ".join(f"{group}={name}" for group, name in config.profiles.items())
     terminal.say(f"{choices}  fingerprint {config.fingerprint[:12]}")
@@ -163,22 +150,9 @@ def _announce(config: EffectiveConfig, run_plan: RunPlan, terminal: Terminal) ->
 
 
 def _plan(options: Namespace, _: type[EffectiveConfig]) -> int:
-    from spectramind_train.run.plan import plan
-    from spectramind_train.run.terminal import Terminal
+    from spectramind_train.planning import command
 
-    host, terminal = Host.detect(), Terminal()
-    run_plan = plan(compose(options.overrides), host)
-    gpus = ", ".join(host.gpus) or ("Apple GPU" if host.mps else "no GPU")
-    scheduler = f", {host.scheduler} job" if host.scheduler else ""
-    terminal.say(f"{host.name}: {gpus}, {host.cores} CPU cores{scheduler}")
-    terminal.say(f"devices      {run_plan.devices} x {run_plan.accelerator}, {run_plan.num_nodes} node(s)")
-    terminal.say(f"strategy     {run_plan.strategy}")
-    terminal.say(f"precision    {run_plan.precision}")
-    workers = "/".join(map(str, run_plan.num_workers))
-    terminal.say(f"loaders      {workers} workers for train/val/test, {run_plan.threads} threads each process")
-    for decision in run_plan.decisions:
-        terminal.say(f"  {decision.setting}: {decision.requested} -> {decision.effective}, because {decision.reason}")
-    return 0
+    return command.run(options)
 
 
 def _warn_unless_ended(run: Run, terminal: Terminal) -> None:
@@ -229,6 +203,7 @@ def _sync(options: Namespace, _: type[EffectiveConfig]) -> int:
 
 def _reproduce(options: Namespace, _: type[EffectiveConfig]) -> int:
     from spectramind_train import reproduction
+    from spectramind_train.run.accelerators import usable
     from spectramind_train.run.directory import Run
     from spectramind_train.run.plan import plan
     from spectramind_train.run.terminal import Terminal
@@ -238,7 +213,7 @@ def _reproduce(options: Namespace, _: type[EffectiveConfig]) -> int:
     config = reproduction.rebuild(run, options.overrides)
     terminal = Terminal.of(config)
     _warn_unless_ended(run, terminal)
-    host = _usable(Host.detect(), terminal)
+    host = usable(Host.detect(), terminal.warn)
     run_plan = reproduction.as_then(plan(config, host), run.manifest)
     found = reproduction.differences(run.manifest, config, run_plan, host)
     reproduction.report(found, run, terminal)
@@ -288,7 +263,9 @@ def _of_train(parser: Parser) -> None:
 
 
 def _of_plan(parser: Parser) -> None:
-    parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="GROUP=PROFILE, or SETTING=VALUE")
+    from spectramind_train.planning import command
+
+    command.arguments(parser)
 
 
 def _of_predict(parser: Parser) -> None:
@@ -352,7 +329,7 @@ PROGRAM = Program(
     "spectramind",
     commands=(
         _command("train", "train a model with the effective config of the overrides", _train, _of_train, is_run=True),
-        _command("plan", "what this host would do with it; starts nothing", _plan, _of_plan),
+        _command("plan", "what a host would do with it, and what that takes", _plan, _of_plan),
         _command("predict", "spectra of binned light curves, with a trained run", _predict, _of_predict),
         _command("track sync", "deliver to MLflow what it has not received of a run", _sync, _of_sync),
         _command("reproduce", "train a run's config again, and compare", _reproduce, _of_reproduce),

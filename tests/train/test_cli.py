@@ -11,9 +11,7 @@ from pathlib import Path
 import pytest
 
 from spectramind_config import Simulation
-from spectramind_config.host import Host
-from spectramind_train.cli import _usable, main
-from spectramind_train.run.terminal import Terminal
+from spectramind_train.cli import main
 from spectramind_train.simulated.data_set import simulate
 
 from .servers import until
@@ -203,16 +201,6 @@ def test_missing_files_are_named(home: Path, arguments: list[str], words: str) -
     assert words in done.stderr
     assert "nowhere" in done.stderr
     assert list(home.iterdir()) == []
-
-
-def test_gpus_that_torch_cannot_use_are_left_out(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A build of torch without CUDA on a machine with GPUs is said, and the plan is made without them."""
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
-    host = _usable(Host(name="node", gpus=("T4", "T4")), Terminal())
-    assert host.gpus == ()
-    assert "node has 2 GPU(s), but torch" in capsys.readouterr().out
 
 
 def test_plan_and_data_import_no_framework() -> None:

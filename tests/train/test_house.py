@@ -54,6 +54,10 @@ def test_configs_come_through_the_front_door() -> None:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("spectramind_config"):
                 allowed = {"spectramind_config", "spectramind_config.host", "spectramind_config.errors"}
-                names = {"cli.py": ("", ".jobs", ".command", ".program"), "resumption.py": (".command", ".configs")}
+                names = {
+                    "cli.py": ("", ".jobs", ".command", ".program"),
+                    "resumption.py": (".command", ".configs"),
+                    "command.py": (".command",),
+                }
                 allowed |= {f"spectramind_config.commands{name}" for name in names.get(path.name, ())}
                 assert node.module in allowed, path

@@ -94,6 +94,17 @@ def test_a_job_whose_gpus_are_gone_fails_instead_of_crawling() -> None:
     assert planned(LOST, "local.devices=cpu").accelerator == "cpu"
 
 
+def test_a_gpu_that_is_there_and_cannot_be_used_is_never_replaced_by_the_cpu() -> None:
+    """Neither where devices are automatic nor where they are counted; a CPU that is asked for is taken."""
+    broken = Host(name="box", cores=8, unusable="1 x Tesla T4, but torch 2.13.0+cpu is built without CUDA")
+    for overrides in ([], ["trainer=multi_gpu"], ["local.devices=1"], ["local=hpc"]):
+        message = refused(broken, *overrides)
+        assert "box has accelerators that cannot be used: 1 x Tesla T4, but torch 2.13.0+cpu" in message
+        assert "local.devices=cpu" in message.partition("run instead: ")[2]
+    assert planned(broken, "local.devices=cpu").accelerator == "cpu"
+    assert planned(broken, "trainer=ddp_sim").devices == 2
+
+
 def test_workers_of_zero_stay_zero() -> None:
     """No loader worker is started where none is asked for, and none is kept alive."""
     found = planned(LAPTOP, "local=debug")

@@ -12,7 +12,8 @@ import pytest
 
 from spectramind_config import ConfigError, EffectiveConfig, Simulation, compose, from_dict
 from spectramind_config.host import Host
-from spectramind_train.planets.splits import FEWEST_PLANETS, UNTOUCHED_ROOTS, Splits, build_splits, planets_needed
+from spectramind_train.planets.sizes import FEWEST_PLANETS, planets_needed
+from spectramind_train.planets.splits import UNTOUCHED_ROOTS, Splits, build_splits
 from spectramind_train.run.plan import plan
 from spectramind_train.run.terminal import Terminal
 from spectramind_train.simulated.data_set import simulate

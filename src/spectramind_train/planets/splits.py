@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from spectramind_config import ConfigError, DataConfig, EffectiveConfig, Nominal
 from spectramind_train.ariel.dataset import AXIS_TABLE, TRAIN_TABLE, Dataset
 from spectramind_train.ariel.metric import naive_statistics
 from spectramind_train.planets.preparation import Planet, prepare
+from spectramind_train.planets.sizes import planets_needed, split_sizes
 from spectramind_train.run.clock import Forecast
 from spectramind_train.run.directory import path_of
 from spectramind_train.run.manifest import DataRecord
@@ -28,9 +28,6 @@ from spectramind_train.simulated.data_set import simulate, version
 
 UNTOUCHED_ROOTS = ("data", "/datasets/ariel")
 """What ``paths.data_root`` is in the shipped profiles: nobody has named a data set where it is one of these."""
-
-FEWEST_PLANETS = 12
-"""A quick run prepares no fewer, so that each split has planets to score."""
 
 
 def split(
@@ -62,8 +59,7 @@ def split(
             f"{count} labelled planets cannot be divided into training, validation and test; at least 3 are needed: "
             "add planets to paths.data_root or simulate more (data.simulation.planets)"
         )
-    test = min(max(1, round(count * test_fraction)), count - 2)
-    val = min(max(1, round(count * val_fraction)), count - 1 - test)
+    _, val, test = split_sizes(count, val_fraction, test_fraction)
     order = sorted(planet_ids, key=lambda name: hashlib.sha256(f"{seed}:{name}".encode()).digest())
     return sorted(order[test + val :]), sorted(order[test : test + val]), sorted(order[:test])
 
@@ -182,15 +178,6 @@ def _is_shipped(cls: type) -> bool:
     except (TypeError, OSError):
         return False
     return Path(spectramind_config.__file__).parent in Path(file).parents
-
-
-def planets_needed(config: EffectiveConfig, plan: RunPlan) -> int | None:
-    """How many labelled planets a run can use whose batches are capped; None where it uses all."""
-    limit = 1 if config.dev.fast_dev_run else config.dev.limit_train_batches
-    if not isinstance(limit, int):
-        return None
-    train_share = 1.0 - config.data.val_fraction - config.data.test_fraction
-    return max(FEWEST_PLANETS, math.ceil(limit * config.data.batch_size * plan.world_size / train_share))
 
 
 def _split(planets: list[Planet], dataset: Dataset, data: DataConfig, seed: int, *, simulated: bool) -> Splits:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
@@ -77,7 +76,8 @@ def plan(config: EffectiveConfig, host: Host) -> RunPlan:
     """Decide how a host runs a config.
 
     A count of devices that the host cannot give is refused, but for one case: a host without any accelerator and
-    outside a scheduler job trains on its CPU instead, so that every profile can be tried on a laptop.
+    outside a scheduler job trains on its CPU instead, so that every profile can be tried on a laptop. An accelerator
+    that is there and cannot be used is no such case: the CPU takes its place only where it is asked for.
 
     Raises:
         ConfigError: The host cannot run the config; the message names the remedy.
@@ -138,11 +138,6 @@ def plan(config: EffectiveConfig, host: Host) -> RunPlan:
     )
 
 
-def without_cuda(host: Host, usable: int) -> Host:
-    """The host as an installed framework sees it that can use fewer GPUs than the driver shows."""
-    return host if usable >= len(host.gpus) else dataclasses.replace(host, gpus=host.gpus[:usable])
-
-
 def _devices(config: EffectiveConfig, host: Host) -> tuple[Accelerator, int, bool]:
     """Kind and number of devices, and whether the CPU stands in for GPUs that are not there."""
     asked = config.devices
@@ -156,6 +151,9 @@ def _devices(config: EffectiveConfig, host: Host) -> tuple[Accelerator, int, boo
             raise _refusal(config, "devices", f"{host.name} has no Apple GPU (mps)", "local.devices=auto")
         return "mps", 1, False
     lost = "the scheduler gave this job GPUs, but none is visible; ask for them again, or train on the CPU"
+    if host.unusable and not host.gpus and not host.mps:
+        what = f"{host.name} has accelerators that cannot be used: {host.unusable}"
+        raise _refusal(config, "devices", what, "local.devices=cpu")
     if asked == "auto":
         if host.gpus:
             return "cuda", len(host.gpus) if config.strategy == "ddp" else 1, False

@@ -168,39 +168,14 @@ PLACES = [
     Place("a file-size limit of none", "(ulimit -f 0; spectramind train $TINY) > >(cat) 2> >(cat >&2)", (2,)),
     Place("few open files", "ulimit -n 40; spectramind train $TINY", (0, 2)),
     Place(
-        "an nvidia-smi that prints nonsense",
-        "PATH=$PLACE:$PATH spectramind plan",
-        before="printf '#!/bin/sh\\necho a,b\\necho \\033[2J,,,,,\\n' >nvidia-smi; chmod +x nvidia-smi",
+        "a driver's library that is none",
+        "LD_LIBRARY_PATH=$PLACE spectramind plan",
+        before="head -c 5000 /dev/urandom >libnvidia-ml.so.1",
     ),
     Place(
-        "an nvidia-smi that prints bytes",
-        "PATH=$PLACE:$PATH spectramind plan",
-        before="printf '#!/bin/sh\\nhead -c 5000 /dev/urandom\\n' >nvidia-smi; chmod +x nvidia-smi",
-    ),
-    Place(
-        "an nvidia-smi without end",
-        "PATH=$PLACE:$PATH spectramind plan",
-        before="printf '#!/bin/sh\\nexec yes\\n' >nvidia-smi; chmod +x nvidia-smi",
-    ),
-    Place(
-        "an nvidia-smi that fails",
-        "PATH=$PLACE:$PATH spectramind plan",
-        before="printf '#!/bin/sh\\necho 0, GPU-1, T4, 7.5\\nexit 9\\n' >nvidia-smi; chmod +x nvidia-smi",
-    ),
-    Place(
-        "an nvidia-smi that is no program",
-        "PATH=$PLACE:$PATH spectramind plan",
-        before="head -c 500 /dev/urandom >nvidia-smi; chmod +x nvidia-smi",
-    ),
-    Place(
-        "an nvidia-smi with escapes",
-        "PATH=$PLACE:$PATH spectramind plan",
-        before="printf '#!/bin/sh\\necho \"0, GPU-1, \\033[2JT4, 7.5\"\\n' >nvidia-smi; chmod +x nvidia-smi",
-    ),
-    Place(
-        "an nvidia-smi of nan",
-        "PATH=$PLACE:$PATH spectramind train $TINY local.devices=cpu",
-        before="printf '#!/bin/sh\\necho 0, GPU-1, T4, nan\\n' >nvidia-smi; chmod +x nvidia-smi",
+        "a driver's library of zero bytes",
+        "LD_LIBRARY_PATH=$PLACE spectramind train $TINY local.devices=cpu",
+        before=": >libnvidia-ml.so.1",
     ),
     Place(
         "a run's folder that goes",

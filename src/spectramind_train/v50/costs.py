@@ -1,0 +1,92 @@
+"""What a training step of a model costs, counted from its sizes without building it, and without torch.
+
+The tests compare the counts with the model itself. Whoever changes a block's inner workings changes its line here.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+
+from spectramind_config import ModelConfig, V50Config
+
+NODES, RELATIONS, COMPONENTS = 282, 7, 41
+"""AIRS channels, relations of their graph, and component spectra of the smoother."""
+CHANNELS = NODES + 1
+TOKENS, TIME_BINS, POSITION = 32, 8, 17
+"""Time bins of the encoded FGS1 curve and of an AIRS node, and what encodes a node's wavelength."""
+
+SCAN_KEPT, SERIES_KEPT = 3.2, 22.5
+"""Copies that a state-space layer keeps of its states in both directions, and of its (bins, width) series."""
+MAPS_KEPT, NODES_KEPT, KEYS_KEPT = 1.0, 15.5, 6.0
+"""Copies that a graph layer keeps of its (heads, nodes, nodes) weights, (nodes, width) values and (nodes, heads)."""
+FUSION_KEPT = 16.0
+"""Copies of (nodes, width) that the cross-attentions and heads keep."""
+SMOOTHER_KEPT, OTHERS_KEPT = 42_000, 48_000
+"""Numbers that the smoother keeps, and all that does not depend on the sizes."""
+SCAN_KERNELS, SERIES_KERNELS, GRAPH_KERNELS, OTHER_KERNELS = 2.0, 92, 72, 534
+"""Operations that a step starts: per time bin and per state-space layer, per graph layer, and all others."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCosts:
+    """What a model costs; numbers are of 4 bytes.
+
+    Attributes:
+        parameters: Numbers that are trained.
+        constants: Numbers that it holds besides.
+        flops: Floating-point operations of a forward pass over one planet; a multiply-add is two.
+        kept: Numbers that this pass keeps for the backward pass.
+        maps: Those of them that are attention weights, which some kernels never store.
+        kernels: Operations that a whole step starts, however many planets it sees.
+    """
+
+    parameters: int
+    constants: int
+    flops: float
+    kept: float
+    maps: float
+    kernels: float
+
+
+@functools.singledispatch
+def model_costs(config: ModelConfig, bins: int) -> ModelCosts | None:
+    """The costs of the model that a config describes, for light curves of ``bins`` time bins; dispatches on its type.
+
+    None for a model that has registered none: nothing is predicted of it then.
+    """
+    return None
+
+
+@model_costs.register
+def _(config: V50Config, bins: int) -> ModelCosts:
+    width, states, heads = config.width, config.state_size, config.heads
+    rank = math.ceil(width / 16)
+    selected = rank + 2 * states
+    features = TIME_BINS + POSITION + (5 if config.residual else 2)
+    hinted = width + (2 if config.residual else 0)
+    attention, forward = 4 * width**2 + 3 * width, 4 * width**2 + 5 * width
+    series = 3 * width**2 + 12 * width + width * (selected + rank + states)
+    graph = 2 * width + attention + heads * (RELATIONS + 1) + forward
+    parameters = 4 * width + config.fgs1_layers * series + width * (features + 1) + config.airs_layers * graph
+    parameters += 2 * (2 * width + attention + forward) + 2 * hinted + hinted * width + width + 2 * (width + 1)
+    constants = (RELATIONS + 1) * NODES**2 + NODES * POSITION
+    flops_of_series = 6 * width**2 + 4 * width * (4 + selected + rank)
+    flops_of_graph = 16 * NODES * width**2 + NODES**2 * (4 * width + 2 * heads)
+    fusion = (12 * NODES + 4 * TOKENS) * width**2 + 4 * NODES * TOKENS * width + 4 * NODES * width**2
+    flops = config.fgs1_layers * bins * flops_of_series + float(config.airs_layers * flops_of_graph)
+    flops += fusion + 2 * CHANNELS * hinted * width
+    flops += 2 * NODES * (features * width + bins * TIME_BINS) + 2 * TOKENS * bins * width
+    kept = config.fgs1_layers * bins * (SCAN_KEPT * 2 * width * states + SERIES_KEPT * width)
+    maps = config.airs_layers * MAPS_KEPT * heads * NODES**2
+    kept += maps + config.airs_layers * NODES * (NODES_KEPT * width + KEYS_KEPT * heads)
+    kept += FUSION_KEPT * NODES * width + OTHERS_KEPT
+    if config.residual:
+        parameters += CHANNELS * COMPONENTS + (width + 1) * (COMPONENTS + 1)
+        constants += COMPONENTS
+        flops += 3 * CHANNELS * COMPONENTS**2 + COMPONENTS**3 / 3
+        kept += SMOOTHER_KEPT
+    kernels = config.fgs1_layers * (SERIES_KERNELS + SCAN_KERNELS * bins)
+    kernels += OTHER_KERNELS + config.airs_layers * GRAPH_KERNELS
+    return ModelCosts(parameters=parameters, constants=constants, flops=flops, kept=kept, maps=maps, kernels=kernels)
