@@ -54,6 +54,12 @@ def test_configs_come_through_the_front_door() -> None:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("spectramind_config"):
                 allowed = {"spectramind_config", "spectramind_config.host", "spectramind_config.errors"}
-                names = {"cli.py": ("", ".jobs", ".command", ".program"), "resumption.py": (".command", ".configs")}
+                names = {
+                    "cli.py": ("", ".jobs", ".command", ".program", ".ranking"),
+                    "resumption.py": (".command", ".configs"),
+                    "sweep.py": (".command", ".space"),
+                    "search.py": (".ranking", ".space"),
+                    "trials.py": (".ranking", ".space"),
+                }
                 allowed |= {f"spectramind_config.commands{name}" for name in names.get(path.name, ())}
                 assert node.module in allowed, path
