@@ -18,8 +18,10 @@ from spectramind_config import ConfigError, EffectiveConfig, NominalData, Proble
 from spectramind_config.commands import jobs
 from spectramind_config.commands.command import Command, Parser, out
 from spectramind_config.commands.program import Program, of_run
+from spectramind_config.commands.ranking import Finished, Stop
 from spectramind_config.errors import silence, write
 from spectramind_config.host import Host
+from spectramind_train import sweep
 from spectramind_train.run import clock, signals
 from spectramind_train.run.children import ProcessFailedError
 from spectramind_train.run.ranks import Ranks, here, require_starter
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from spectramind_train.run.terminal import Terminal
 
 _AUTO = "auto"
+Prunes = Callable[[int, float], bool] | None
 
 
 def _train(options: Namespace, root: type[EffectiveConfig]) -> int:
@@ -55,7 +58,10 @@ def _train_alone(options: Namespace, root: type[EffectiveConfig]) -> int:
         own = [argument for argument in options.overrides if not argument.lstrip("+~").startswith("hydra")]
         options.overrides += launching(options.overrides, [compose(point) for point in jobs.points(own, root)])
     if options.resume in (None, _AUTO):
-        return jobs.run(options, root, functools.partial(train, resume=options.resume))
+        # A sweep tells of the jobs that are done. Where joblib has started some, they are to save what they have first.
+        heeds = signals.deferred if "hydra/launcher=joblib" in options.overrides else signals.raising
+        with heeds() if _sweeps(options) else nullcontext():
+            return jobs.run(options, root, functools.partial(train, resume=options.resume))
     if _sweeps(options):
         what = f"--resume {options.resume}: a sweep has a run for each of its points, and this is one run"
         raise ConfigError(Problem(what=what, hint="write --resume auto: each point goes on with its own"))
@@ -69,23 +75,26 @@ def _train_alone(options: Namespace, root: type[EffectiveConfig]) -> int:
     return task(config_of(Run.open(Path(options.resume)), Terminal().warn)).exit_code
 
 
-def train(config: EffectiveConfig, *, resume: str | None = None) -> jobs.Finished:
+def train(config: EffectiveConfig, *, resume: str | None = None, prunes: Prunes = None) -> Finished:
     """Train with a config; the value for a sweeper is the best validation score.
 
     Args:
         config: What to train.
         resume: The directory or the manifest of a run to go on with; ``auto`` for the newest that has the config's
             science, or a new one where there is none.
+        prunes: Is told the epoch of every validation, from 0, and its score; says whether to end.
     """
     deadline = clock.deadline(config.max_time)
     ranks = here()
     if ranks is not None and ranks.rank:
-        return jobs.Finished(_follow(ranks))
+        return Finished(_follow(ranks))
     with ranks.leading() if ranks else nullcontext():
-        return _lead(config, resume, deadline, ranks)
+        return _lead(config, resume, deadline, ranks, prunes)
 
 
-def _lead(config: EffectiveConfig, resume: str | None, deadline: float | None, ranks: Ranks | None) -> jobs.Finished:
+def _lead(
+    config: EffectiveConfig, resume: str | None, deadline: float | None, ranks: Ranks | None, prunes: Prunes
+) -> Finished:
     from spectramind_train.planning.estimate import foresee_memory
     from spectramind_train.run.accelerators import usable
     from spectramind_train.run.plan import plan
@@ -103,16 +112,19 @@ def _lead(config: EffectiveConfig, resume: str | None, deadline: float | None, r
 
     run = to_resume(resume, config, run_plan, ranks, terminal)
     try:
-        outcome = train_run(config, run_plan, host, terminal, deadline=deadline, resumed=run, ranks=ranks)
+        outcome = train_run(
+            config, run_plan, host, terminal, deadline=deadline, resumed=run, ranks=ranks, prunes=prunes
+        )
     except ProcessFailedError as error:
-        return jobs.Finished(_failed(error), math.nan)
+        return Finished(_failed(error), math.nan, "failed")
     if outcome.exit_code == EXIT_WALLTIME:
         requeue()
-    if outcome.run.manifest.status == "interrupted":
-        sys.exit(outcome.exit_code)  # Of a sweep, the runs that would follow are not wanted either.
     # Torch's agent would take 75 for a fault, and start the run again.
     code = 0 if ranks is not None and ranks.starter == "torchrun" else outcome.exit_code
-    return jobs.Finished(code, outcome.score)
+    status, folder = outcome.run.manifest.status, str(outcome.run.path.absolute())
+    if status == "interrupted":
+        raise Stop(Finished(outcome.exit_code, outcome.score, status, folder))
+    return Finished(code, outcome.score, status, folder)
 
 
 def _failed(error: ProcessFailedError) -> int:
@@ -329,6 +341,8 @@ PROGRAM = Program(
     "spectramind",
     commands=(
         _command("train", "train a model with the effective config of the overrides", _train, _of_train, is_run=True),
+        _command("sweep", "search for good settings", functools.partial(sweep.run, train=train), sweep.of_run),
+        _command("sweep report", "what a sweep has found; starts nothing", sweep.report, sweep.of_report),
         _command("plan", "what a host would do with it, and what that takes", _plan, _of_plan),
         _command("predict", "spectra of binned light curves, with a trained run", _predict, _of_predict),
         _command("track sync", "deliver to MLflow what it has not received of a run", _sync, _of_sync),

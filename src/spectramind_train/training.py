@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from signal import Signals
@@ -12,6 +13,7 @@ from spectramind_config import ConfigError, EffectiveConfig
 from spectramind_config.host import Host
 from spectramind_train.ariel.tables import write_submission
 from spectramind_train.learning.batches import to_batch
+from spectramind_train.learning.callbacks import Pruning
 from spectramind_train.learning.learner import Learned, learn
 from spectramind_train.learning.module import NonFiniteLossError
 from spectramind_train.learning.processes import learn_in_processes
@@ -59,6 +61,7 @@ def train(
     deadline: float | None = None,
     resumed: Run | None = None,
     ranks: Ranks | None = None,
+    prunes: Callable[[int, float], bool] | None = None,
 ) -> Outcome:
     """Train, choose the best checkpoint, score the test planets, and leave a manifest behind.
 
@@ -75,6 +78,8 @@ def train(
         deadline: ``time.time()`` by which the run has to be done, see ``run.clock``; None for no limit.
         resumed: A run to go on with, whose science is the config's, instead of a new one.
         ranks: The processes that train together with this one, their first, where something else has started them.
+        prunes: Is told the epoch of every validation, from 0, and its score; where it says so, the training ends and
+            nothing is scored. It is not asked where several processes train.
 
     Raises:
         ConfigError: The data or a directory are at fault, and no run directory is left behind, or that of the run to
@@ -84,7 +89,7 @@ def train(
     """
     require_room(config.model, TRAINED if plan.accelerator == "cpu" else USED)
     with signals.raising():
-        return _train(config, plan, host, terminal, deadline, resumed, ranks)
+        return _train(config, plan, host, terminal, deadline, resumed, ranks, prunes)
 
 
 def _train(
@@ -95,19 +100,26 @@ def _train(
     deadline: float | None,
     resumed: Run | None,
     ranks: Ranks | None,
+    prunes: Callable[[int, float], bool] | None,
 ) -> Outcome:
     with clock.within(deadline):
         run, splits = _prepared(config, plan, host, terminal, resumed)
     counts = f"{len(splits.train)} planets to train on, {len(splits.val)} to validate, {len(splits.test)} to test"
     terminal.say(f"run {run.path}: {counts}")
     tracker = Tracker.start(config, run, terminal)
+    pruning = Pruning(prunes) if prunes else None
     try:
-        learned = _learn(config, plan, splits, run, terminal, deadline, ranks)
+        learned = _learn(config, plan, splits, run, terminal, deadline, ranks, pruning)
         if learned.signal is not None:
             run.manifest.metrics |= _validation_metrics(learned)
             run.finish("interrupted")
             name = Signals(learned.signal).name
             terminal.say(f"stopped by {name}; to go on: spectramind train --resume {run.path}")
+            return _outcome(run, learned)
+        if pruning is not None and pruning.pruned and learned.status == "completed":
+            run.manifest.metrics |= _validation_metrics(learned)
+            run.finish("pruned")
+            terminal.say(f"pruned after {len(learned.validations)} validations: see {run.path}")
             return _outcome(run, learned)
         best = run.checkpoint(terminal.warn)
         planets, prediction, run.manifest.metrics = evaluate(config, plan, splits, load_model(config, best))
@@ -180,12 +192,14 @@ def _learn(
     terminal: Terminal,
     deadline: float | None,
     ranks: Ranks | None,
+    pruning: Pruning | None,
 ) -> Learned:
     if ranks is not None and ranks.size > 1:
         ranks.join(ranks.begin(run.path, deadline), plan.accelerator)
     elif plan.world_size > 1:
         return learn_in_processes(run, plan, deadline=deadline, restarts=config.max_restarts, warn=terminal.warn)
-    return learn(config, plan, splits, run.path, terminal, deadline=deadline)
+    more = [pruning] if pruning is not None and plan.world_size == 1 else []
+    return learn(config, plan, splits, run.path, terminal, deadline=deadline, more=more)
 
 
 def _validation_metrics(learned: Learned) -> dict[str, float]:

@@ -71,7 +71,7 @@ def in_a_shell(command: str, folder: Path) -> str:
 
 def timeless(text: str) -> str:
     """A text without what no two runs share."""
-    return re.sub(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+\]", "TIME", text)
+    return re.sub(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+\]|\d{4}-\d\d-\d\d/\d\d-\d\d-\d\d", "TIME", text)
 
 
 def normalised(text: str) -> str:

@@ -141,6 +141,39 @@ CLI = [
     "train --cfg jub",
     "train --multirun local=hpc,debgu --cfg job hydra.job.chdir=true",
 ]
+SPACES = [
+    "",
+    "--trials 0 local.seed=1,2",
+    "nowhere.txt",
+    "local.seed=3",
+    "local.seed=choice(3)",
+    "optimizer.lrr=interval(1e-5,1e-2)",
+    "optimizer.lr=interval(1e-5,1e-2) local.devcies=1",
+    "optimizer.lr=interval(0,1e-2)",
+    "model.dropout=interval(0.5,1)",
+    "model.width=interval(1,64)",
+    "model.width=interval(8.5,64)",
+    "model.width=interval(8,64)",
+    "local.seed=interval(1,2,3)",
+    "optimizer.lr=interval(1e-2,1e-5)",
+    "optimizer.lr=interval(1e-2,1e-2)",
+    "optimizer.lr=interval(1e-5,nan)",
+    "optimizer.lr=tag(lgo,interval(1e-5,1e-2))",
+    "optimizer.lr=tag(log,interval(0,1))",
+    "local.seed=tag(log,range(1,4))",
+    "optimizer.schedule=interval(0,1)",
+    "local.deterministic=interval(0,1)",
+    "model=interval(0,1)",
+    "model=v50,v51",
+    "local.devices=1,x,y",
+    "model.heads=range(4,9)",
+    "model.dropout=choice(0,0.0)",
+    "local.paths.data_root=/a,/b",
+    "local.num_workers.train=range(1,8)",
+    "local=debug trainer.precision=choice(32,16-mixed)",
+    "model.dropout=interval(0.1,0.2) model.dropout=0.3",
+    "optimizer.lr=interval(0,1) model.width=interval(1,64) local.sed=1",
+]
 
 
 @dataclass(kw_only=True)
@@ -225,6 +258,10 @@ def catalogue(capsys: pytest.CaptureFixture[str]) -> str:
         code = main(text.split())
         found = capsys.readouterr().err
         parts.append(f"\n$ spectramind {text}\n" + (indented(found) if code else "    (prints the usage)\n"))
+    parts.append("\n== Spaces of a sweep ==\n")
+    for text in SPACES:
+        assert main(["sweep", *text.split()]) == 2
+        parts.append(f"\n$ spectramind sweep {text}\n" + indented(capsys.readouterr().err))
     return "".join(parts)
 
 

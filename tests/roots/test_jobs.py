@@ -15,6 +15,9 @@ APP = '''\
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -79,6 +82,10 @@ def main(cfg: Kepler) -> int | float | None:
         sc.compose(["nope=1"], root=Kepler)
     if cfg.fail == 8:
         raise RuntimeError("broken on purpose")
+    if cfg.fail == 7:
+        sys.exit(143)
+    if cfg.fail == 6:
+        os.kill(os.getpid(), signal.SIGKILL)
     return cfg.fail or float(cfg.planets)
 
 
@@ -228,6 +235,51 @@ def test_a_fault_of_the_program_is_exit_code_1(app: Path) -> None:
     assert found.returncode == 1
     assert "broken on purpose" in found.stderr
     assert nothing_left(app)
+
+
+def ranked(found: subprocess.CompletedProcess[str]) -> list[tuple[str, ...]]:
+    """The rows of the table at the end of a sweep: value, overrides, status; and each names a folder."""
+    title, _, *rows = found.stdout.rpartition(" job")[2].splitlines()
+    assert title in ("s, the largest value first", "s")
+    cells = [tuple(re.split("  +", row.strip())) for row in rows]
+    assert all(len(row) == 4 and (row[3].startswith("multirun/") or row[2:] == ("not started", "-")) for row in cells)
+    return [row[:3] for row in cells]
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib", "submitit_local"])
+def test_a_sweep_ends_with_a_table_of_its_jobs(app: Path, launcher: str) -> None:
+    """The largest value first, then those without one; a fault or a mistake in one job costs no other's row."""
+    found = run(app, "-m", "label=x", "planets=2,3", "fail=0,8,9", f"hydra/launcher={launcher}")
+    assert found.returncode == 2, found.stderr
+    assert ranked(found) == [
+        ("3", "planets=3 fail=0", "done"),
+        ("2", "planets=2 fail=0", "done"),
+        ("-", "planets=2 fail=8", "failed"),
+        ("-", "planets=2 fail=9", "mistake"),
+        ("-", "planets=3 fail=8", "failed"),
+        ("-", "planets=3 fail=9", "mistake"),
+    ]
+    assert nothing_left(app)
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib", "submitit_local"])
+def test_a_job_that_is_stopped_ends_the_sweep_and_not_its_table(app: Path, launcher: str) -> None:
+    """Its exit code is the sweep's, and what is done by then stands in the table with what has not begun."""
+    words = ["hydra.launcher.n_jobs=1"] if launcher == "joblib" else []
+    found = run(app, "-m", "fail=0,7,3", f"hydra/launcher={launcher}", *words)
+    assert found.returncode == 143, found.stderr
+    rows = ranked(found)
+    assert rows[:2] == [("3", "fail=0", "done"), ("-", "fail=7", "stopped")]
+    assert rows[2] in [("-", "fail=3", "not started"), ("-", "fail=3", "exit code 3")][: 1 + (launcher[0] == "s")]
+    assert nothing_left(app)
+
+
+def test_a_job_that_is_killed_is_a_row_of_the_table(app: Path) -> None:
+    """Of a process that ends without a word, it is said that it began."""
+    found = run(app, "-m", "fail=0,6", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    assert found.returncode == 1
+    assert len(ranked(found)) == 2
+    assert ("-", "fail=6", "unfinished") in ranked(found)
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,9 @@ def test_a_sweep_trains_every_point(home: Path) -> None:
     assert done.returncode == 0, done.stderr
     manifests = [json.loads(path.read_text()) for path in (home / "outputs").glob("*/manifest.json")]
     assert sorted(manifest["seed"] for manifest in manifests) == [1, 2]
+    rows = done.stdout.partition("2 jobs, the largest value first\n")[2].splitlines()[1:]
+    best = sorted((manifest["metrics"]["val_score_best"], manifest["run_id"]) for manifest in manifests)[::-1]
+    assert [row.split()[2:] for row in rows] == [["completed", f"outputs/{run}"] for _, run in best]
 
 
 @pytest.mark.parametrize(

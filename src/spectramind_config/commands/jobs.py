@@ -19,7 +19,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from spectramind_config.commands import ranking
 from spectramind_config.commands.command import out
+from spectramind_config.commands.ranking import Finished, Record, Stop
 from spectramind_config.compose.composition import compose
 from spectramind_config.compose.config import Config
 from spectramind_config.errors import HIDDEN, ConfigError, Problem, is_secret, quoted
@@ -47,29 +49,13 @@ _SWEEPING = ("--multirun", "-m")
 Task = Callable[[Any], Any]
 
 
-@dataclass(frozen=True)
-class Finished:
-    """How a job ended: its exit code, and the value that a sweeper optimises."""
-
-    exit_code: int = 0
-    value: float | None = None
-
-    @classmethod
-    def of(cls, result: object) -> Finished:
-        """What a function of a config returned: nothing, an exit code (an int), or a value (a float)."""
-        if isinstance(result, Finished):
-            return result
-        return cls(value=result) if isinstance(result, float) else cls(int(result) if isinstance(result, int) else 0)
-
-
 def run(options: Namespace, root: type[Config], task: Task) -> int:
     """Run a task with the config of a command line, once or as Hydra starts it; returns the largest exit code."""
     hydras = [argument for argument in options.overrides if re.match(r"[+~]*hydra\b", argument)]
     overrides = [argument for argument in options.overrides if argument not in hydras]
     flags = list(_flags(options))
-    by_hydra = functools.partial(_by_hydra, root, task, (options.program, options.command))
-    if options.cfg:
-        by_hydra = functools.partial(_without_secrets, by_hydra, options.package or "")
+    start = functools.partial(_by_hydra, root, task, (options.program, options.command))
+    by_hydra = functools.partial(_without_secrets, start, options.package or "") if options.cfg else start
     if options.shell_completion:
         if not any(re.match("(install|uninstall|query)=", one) for one in overrides):
             expected = "install=, uninstall= or query=, with bash, zsh or fish"
@@ -79,7 +65,7 @@ def run(options: Namespace, root: type[Config], task: Task) -> int:
         return Finished.of(task(compose(overrides, root))).exit_code
     sweeps = options.multirun or any("hydra.mode=MULTIRUN" in argument for argument in hydras)
     found = list(points(overrides, root)) if sweeps else [overrides]
-    if problems := _mistakes(found, overrides, root):
+    if problems := mistakes(found, overrides, root):
         raise root._root.error(problems)
     if sweeps and options.cfg:
         flags, codes = [flag for flag in flags if flag != "--multirun"], [0]
@@ -93,7 +79,12 @@ def run(options: Namespace, root: type[Config], task: Task) -> int:
         what = "Hydra's basic sweeper takes lists, and no interval"
         if problems := [unsampled(what=f"{argument}: {what}", argument=argument) for argument in intervals]:
             raise root._root.error(problems)
-    return by_hydra([*flags, *hydras, *(_written_out(one, root) for one in overrides)])
+    words = [*flags, *hydras, *(_written_out(one, root) for one in overrides)]
+    if not sweeps:
+        return by_hydra(words)
+    whole = len(found) == math.prod(len(alternatives(one, root)) for one in overrides)
+    is_product = whole and not any("hydra/sweeper=" in argument for argument in hydras)
+    return start(words, points=found if is_product else ())
 
 
 def _completed(start: Callable[[], int]) -> int:
@@ -129,7 +120,7 @@ def _flags(options: Namespace) -> Iterator[str]:
             yield from (flag,) if value is True else (flag, value)
 
 
-def _mistakes(points: Iterable[Sequence[str]], overrides: Sequence[str], root: type[Config]) -> list[Problem]:
+def mistakes(points: Iterable[Sequence[str]], overrides: Sequence[str], root: type[Config]) -> list[Problem]:
     """What is wrong with some points of a sweep, in the words of its command line."""
     found: dict[Problem, str | None] = {}
     for point in points:
@@ -142,8 +133,11 @@ def _mistakes(points: Iterable[Sequence[str]], overrides: Sequence[str], root: t
     for one, whole in found.items():
         if whole != one.argument:
             (key, _, before), (other, _, after) = ((text or "").partition("=") for text in (one.argument, one.instead))
-            text = mended.get(whole, whole)
-            mended[whole] = text.replace(before, after) if text and key == other and text.count(before) == 1 else None
+            text = mended.get(whole, whole) or ""
+            if key != other and before == after:  # Another setting was meant.
+                mended[whole] = f"{other}={text.partition('=')[2]}"
+            else:
+                mended[whole] = text.replace(before, after) if key == other and text.count(before) == 1 else None
     return [replace(one, argument=whole, instead=mended.get(whole, one.instead)) for one, whole in found.items()]
 
 
@@ -151,7 +145,7 @@ def _written_out(argument: str, root: type[Config]) -> str:
     """An override that has been checked, as Hydra takes it: a part of what may be null has to be added."""
     key, equals, value = argument.partition("=")
     if key == "experiment" and "null" in value:  # Hydra takes a list of none for none.
-        names = (one.removeprefix("experiment=") for _, one in _alternatives(argument, root))
+        names = (one.removeprefix("experiment=") for _, one in alternatives(argument, root))
         return f"{key}={','.join('[]' if name == 'null' else name for name in names)}"
     group = key.partition(".")[0]
     named = REGISTRY.view(root._root).get(group, {}).values()
@@ -165,7 +159,7 @@ def _written_out(argument: str, root: type[Config]) -> str:
 
 def points(overrides: Sequence[str], root: type[Config]) -> Iterator[list[str]]:
     """The command lines that a sweep stands for, or enough of them to try each value once."""
-    choices = [[ours for _, ours in _alternatives(argument, root)] for argument in overrides]
+    choices = [[ours for _, ours in alternatives(argument, root)] for argument in overrides]
     if math.prod(map(len, choices)) <= MOST_POINTS:
         yield from map(list, itertools.product(*choices))
     else:
@@ -174,7 +168,7 @@ def points(overrides: Sequence[str], root: type[Config]) -> Iterator[list[str]]:
             yield from ([*first[:number], one, *first[number + 1 :]] for one in options)
 
 
-def _alternatives(argument: str, root: type[Config]) -> list[tuple[str, str]]:
+def alternatives(argument: str, root: type[Config]) -> list[tuple[str, str]]:
     """The single overrides that a sweep stands for, as Hydra hands each to a job and as it was written.
 
     Hydra makes 1.1 of 1.10, and inf of 7e12345. An interval stands for its ends, and what is no sweep for itself.
@@ -188,7 +182,8 @@ def _alternatives(argument: str, root: type[Config]) -> list[tuple[str, str]]:
         value: Any = parsed._value
         values: Sequence[Any] = ()
         if parsed.is_interval_sweep():
-            values = value.start, value.end
+            ends = value.start, value.end
+            values = tuple(map(int, ends)) if all(float(one).is_integer() for one in ends) else ends
         elif hasattr(value, "include"):
             names = REGISTRY.view(root._root).get(parsed.key_or_group, {})
             included = {name for one in value.include for name in fnmatch.filter(names, one)}
@@ -210,9 +205,10 @@ class _Job:
 
     root: type[Config]
     task: Task
-    folder: Path  # For exit codes.
+    folder: Path  # For records.
     names: tuple[str, str]
     written: Mapping[str, str]
+    here: bool = True  # Whether it runs in the process that started the sweep.
 
     def __call__(self) -> float | None:
         from hydra.core.hydra_config import HydraConfig
@@ -220,21 +216,39 @@ class _Job:
 
         job = HydraConfig.get()
         # A launcher may start a job as several processes, and again, which then says how it ended.
-        process = os.environ.get("SLURM_PROCID", "0")
-        code = self.folder / f"{job.job.num if job.mode is RunMode.MULTIRUN else 0}-{process}"
-        code.write_text("1", encoding="ascii")
+        record = Record(
+            number=job.job.num if job.mode is RunMode.MULTIRUN else 0,
+            process=int(os.environ.get("SLURM_PROCID", "0")),
+            overrides=[self.written.get(one, one) for one in job.overrides.task],
+            folder=job.runtime.output_dir,
+        )
+        if ranking.is_stopped(self.folder):
+            return math.nan
+        record.write(self.folder)
+        finished = Finished(1, math.nan, "failed")
         try:
-            overrides = [self.written.get(one, one) for one in job.overrides.task]
-            finished = Finished.of(self.task(compose(overrides, self.root)))
+            finished = Finished.of(self.task(compose(record.overrides, self.root)))
         except ConfigError as error:
             (error.program, error.command), error.arguments = self.names, tuple(job.overrides.task)
-            finished = Finished(error.tell(), math.nan)
-        code.write_text(str(finished.exit_code), encoding="ascii")
+            finished = Finished(error.tell(), math.nan, "mistake")
+        except (KeyboardInterrupt, SystemExit) as left:
+            code = 130 if isinstance(left, KeyboardInterrupt) else left.code or 0
+            stopped = Finished(code if isinstance(code, int) and code >= 0 else 1, status="stopped")
+            finished = left.finished if isinstance(left, Stop) else stopped
+            launcher = str(job.launcher._target_).lower()
+            if self.here or "joblib" in launcher:  # Its processes hear what is said to the sweep.
+                ranking.stop(self.folder)
+            # A launcher on this machine would lose this end, and with it those of others; SLURM starts the job again.
+            if self.here or "slurm" in launcher:
+                raise
+        finally:
+            record.end(finished)
+            record.write(self.folder)
         return finished.value
 
     def __reduce__(self) -> tuple[Callable[..., _Job], tuple[Any, ...]]:
         """Another process imports the script, whose functions and profiles then are what they are here."""
-        both, given = (self.root, self.task), (self.folder, self.names, self.written)
+        both, given = (self.root, self.task), (self.folder, self.names, self.written, False)
         with suppress(AttributeError, KeyError):  # What an interpreter or a function made is sent as it is.
             places = [(script() if one.__module__ == "__main__" else one.__module__, one.__qualname__) for one in both]
             if all(_named(*place) is one for place, one in zip(places, both, strict=True)):
@@ -261,7 +275,14 @@ def _adopted(profiles: Sequence[Registered], experiments: Sequence[Experiment], 
     return _Job(root, *given)
 
 
-def _by_hydra(root: type[Config], task: Task, names: tuple[str, str], words: Sequence[str]) -> int:
+def _by_hydra(
+    root: type[Config],
+    task: Task,
+    names: tuple[str, str],
+    words: Sequence[str],
+    points: Sequence[Sequence[str]]
+    | None = None,  # Of a sweep, those of its jobs that are known; none of a single run.
+) -> int:
     import shutil
     import tempfile
 
@@ -269,10 +290,10 @@ def _by_hydra(root: type[Config], task: Task, names: tuple[str, str], words: Seq
 
     spec = root._root
     try:  # Below the working directory, which the machines that a launcher reaches share.
-        folder = Path(tempfile.mkdtemp(prefix=".exit-codes-", dir=".")).absolute()
+        folder = Path(tempfile.mkdtemp(prefix=".jobs-", dir=".")).absolute()
     except OSError:
-        folder = Path(tempfile.mkdtemp(prefix="exit-codes-"))
-    written = dict(pair for word in words if "=" in word for pair in _alternatives(word, root))
+        folder = Path(tempfile.mkdtemp(prefix="jobs-"))
+    written = dict(pair for word in words if "=" in word for pair in alternatives(word, root))
     job = _Job(root, task, folder, names, written)
 
     def start(_: object) -> float | None:
@@ -282,23 +303,23 @@ def _by_hydra(root: type[Config], task: Task, names: tuple[str, str], words: Seq
     named += ["+hydra.callbacks.spectramind._target_=hydra_plugins.spectramind_profiles.Unbound"]
     argv, sys.argv = sys.argv, [sys.argv[0], *words, *named]
     store.ACTIVE.append(spec.name)
+    records: list[Record] = []
     try:
         hydra.main(version_base="1.3", config_path=None, config_name=spec.name)(start)()
     except SystemExit as left:
         if left.code in (0, None):
             return 0
-        if not any(folder.iterdir()):
+        records = ranking.read(folder)
+        if not records:
             return 2  # Hydra has told what is wrong with its own settings, and started nothing.
         if not isinstance(left.code, int):
             raise
-        return max(left.code, *_codes(folder))
+        return max(left.code, *(one.exit_code for one in records))
     finally:
         sys.argv = argv
         store.ACTIVE.pop()
-        codes = _codes(folder)
+        records = ranking.read(folder)
         shutil.rmtree(folder, ignore_errors=True)
-    return max(codes, default=0)
-
-
-def _codes(folder: Path) -> list[int]:
-    return [int(file.read_text(encoding="ascii") or "1") for file in folder.iterdir()]
+        if points is not None and records:
+            out(*ranking.table(records, points))
+    return max((one.exit_code for one in records), default=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -127,32 +127,23 @@ class EpochReport(Callback):
         self.terminal.say(f"{line}  {seconds:5.1f} s{mark}")
 
 
-class TrainingBar(Callback):
-    """One bar over all batches of a training, below the lines of the epochs.
+class Pruning(Callback):
+    """Ends a training that is not worth its time, after a validation.
 
-    Lightning's own bar draws on a terminal of its own, so that lines written in between tear it apart.
+    Args:
+        prunes: Is told the epoch of every validation, from 0, and its score; says whether to end.
+
+    Attributes:
+        pruned: Whether it has ended the training.
     """
 
-    def __init__(self, terminal: Terminal) -> None:
-        self.bar = terminal.bar()
-        self._task = self.bar.add_task("training", total=None)
+    def __init__(self, prunes: Callable[[int, float], bool]) -> None:
+        self.prunes = prunes
+        self.pruned = False
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.bar.start()
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: object, batch_idx: int
-    ) -> None:
-        epochs, batches = trainer.max_epochs or 1, int(trainer.num_training_batches)
-        done = trainer.current_epoch * batches + batch_idx + 1
-        words = f"epoch {trainer.current_epoch + 1} of {epochs}"
-        self.bar.update(self._task, description=words, completed=done, total=epochs * batches)
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.bar.stop()
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self.bar.stop()
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.prunes(trainer.current_epoch, float(trainer.callback_metrics["val_score"])):
+            self.pruned = trainer.should_stop = True
 
 
 def _floats(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -19,7 +20,8 @@ from torch import distributed
 
 from spectramind_config import EffectiveConfig
 from spectramind_train.learning.batches import SpectraDataModule
-from spectramind_train.learning.callbacks import EpochReport, FiniteSteps, GradientNorm, TrainingBar
+from spectramind_train.learning.callbacks import EpochReport, FiniteSteps, GradientNorm
+from spectramind_train.learning.display import Display
 from spectramind_train.learning.logger import JournalLogger
 from spectramind_train.learning.loss import build_loss
 from spectramind_train.learning.module import SpectrumModule
@@ -81,6 +83,7 @@ def learn(
     terminal: Terminal,
     *,
     deadline: float | None,
+    more: Sequence[Callback] = (),
 ) -> Learned:
     """Train the configured model and leave its checkpoints and metrics in a run's directory.
 
@@ -94,6 +97,7 @@ def learn(
         directory: The run's directory.
         terminal: Where to report.
         deadline: ``time.time()`` by which the process has to be done, see ``run.clock``; None for no limit.
+        more: What else is to happen around the steps.
 
     Raises:
         ConfigError: The training ended, and no checkpoint of its end can be written.
@@ -122,9 +126,9 @@ def learn(
         resumed=position,
     )
     finite = FiniteSteps(config.non_finite, config.max_skipped_batches, terminal)
-    callbacks: list[Callback] = [stop, finite, report, progress]
-    if terminal.live:
-        callbacks.append(TrainingBar(terminal))
+    callbacks: list[Callback] = [stop, finite, report, progress, *more]
+    if terminal.shows:
+        callbacks.append(Display(terminal, deadline))
     if config.early_stopping.enabled and validated:
         callbacks.append(EarlyStopping("val_score", mode="max", patience=config.early_stopping.patience))
     if config.log_grad_norm:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from spectramind_train.ariel.constants import WAVELENGTHS_UM
-from spectramind_train.planets.preparation import Planet
-from spectramind_train.results.prediction import Prediction
+
+if TYPE_CHECKING:
+    from spectramind_train.planets.preparation import Planet
+    from spectramind_train.results.prediction import Prediction
+    from spectramind_train.run.trials import Row
 
 mpl.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
 
@@ -30,6 +35,46 @@ def draw_learning(validations: Sequence[dict[str, float]], fit_score: float, pat
     score.axhline(fit_score, color=_FIT, linestyle="--", label="transit fit, test planets")
     score.set(xlabel="validation", ylabel="validation score")
     score.legend(frameon=False)
+    figure.savefig(path, dpi=120)
+
+
+def draw_sweep(rows: Sequence[Row], path: Path) -> None:
+    """Scores of trials in their order with the best so far, and how each learned; the best is drawn in black.
+
+    Both axes hold all scores, so that one that is far off shows how little the others differ.
+    """
+    figure = Figure(figsize=(9, 3.7), layout="constrained")
+    order, curves = figure.subplots(1, 2, sharey=True)
+    whole = [row for row in rows if row.score is not None and row.status != "pruned"]
+    pruned = [row for row in rows if row.score is not None and row.status == "pruned"]
+    failed = [row for row in rows if row.status == "failed"]
+    numbers = [row.number for row in whole]
+    scores = np.array([row.score for row in whole], dtype=float)
+    order.plot(numbers, scores, "o", ms=4, color=_MODEL, label="whole training")
+    order.plot(
+        [row.number for row in pruned],
+        [row.score for row in pruned],
+        "v",
+        ms=4,
+        color=_FIT,
+        label="pruned, when it ended",
+    )
+    best = np.maximum.accumulate(scores) if len(scores) else scores
+    order.step(numbers, best, where="post", color=_TRUTH, lw=1, label="best so far")
+    for number, row in enumerate(failed):
+        order.axvline(row.number, color="tab:red", lw=0.6, ls=":", label="failed" if number == 0 else None)
+    order.xaxis.set_major_locator(MaxNLocator(integer=True))
+    order.set(xlabel="trial", ylabel="validation score", title="score of each trial")
+    figure.legend(*order.get_legend_handles_labels(), frameon=False, fontsize=8, ncol=4, loc="outside lower center")
+    first = whole[int(scores.argmax())].number if len(scores) else None
+    for row in rows:
+        if row.validations:
+            epochs, values = zip(*sorted(row.validations.items()), strict=True)
+            color = _TRUTH if row.number == first else _FIT if row.status == "pruned" else _MODEL
+            style = {"lw": 1.4, "zorder": 3} if row.number == first else {"lw": 0.8, "alpha": 0.5}
+            curves.plot(np.array(epochs) + 1, values, color=color, marker=".", ms=3, **style)
+    curves.xaxis.set_major_locator(MaxNLocator(integer=True))
+    curves.set(xlabel="epoch", title="score after each epoch")
     figure.savefig(path, dpi=120)
 
 

@@ -29,7 +29,8 @@ from spectramind_train.run.journal import JOURNAL, End, Metrics, Number, Start, 
 
 POSITION = "tracking.json"
 _TAG = "spectramind.journal"
-_STATUS = {"completed": "FINISHED", "walltime": "FINISHED", "interrupted": "KILLED", "lost": "KILLED"}
+_STATUS = {"completed": "FINISHED", "walltime": "FINISHED", "pruned": "FINISHED"}
+_STATUS |= {"interrupted": "KILLED", "lost": "KILLED"}
 LINGER_S = 60.0
 """Seconds that delivery may go on after the run has ended."""
 

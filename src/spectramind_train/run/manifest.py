@@ -40,7 +40,7 @@ PACKAGES = (
     "mlflow-skinny",
 )
 Kind = Literal["best", "last", "other"]
-Status = Literal["running", "completed", "walltime", "interrupted", "failed"]
+Status = Literal["running", "completed", "walltime", "pruned", "interrupted", "failed"]
 State = Literal[Status, "lost", "unknown"]
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, Any, cast
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from spectramind_config import EffectiveConfig
 from spectramind_config.errors import silence, visible
@@ -41,14 +42,37 @@ class _Output:
             silence()
 
 
+class TrainingBar(Progress):
+    """A bar with a line of figures below it."""
+
+    words = ""
+
+    def show(self, words: str, done: int, total: int) -> None:
+        """Draw it anew."""
+        if not self.tasks:
+            self.add_task("training")
+        self.words = words
+        self.update(self.tasks[0].id, completed=done, total=total)
+        self.refresh()
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The bar, and the figures, which are folded where the terminal is narrow."""
+        yield from super().get_renderables()
+        yield Text(self.words)
+
+
 class Terminal:
     """The terminal of a run.
 
     Args:
         style: ``rich`` draws bars and tables where the output is a terminal; ``plain`` writes lines.
-        bars: Whether progress bars are wanted at all.
+        bars: Whether progress bars are wanted at all, or the lines that stand for them.
         throttled: Whether bars are redrawn once a second instead of ten times.
         silent: Write nothing, as every process but the first of several does.
+
+    Attributes:
+        shows: Whether the progress of a training is shown.
+        live: Whether it is drawn, and redrawn.
     """
 
     def __init__(
@@ -61,7 +85,8 @@ class Terminal:
             no_color=style == "plain" or None,
             soft_wrap=True,
         )
-        self.live = style == "rich" and bars and self.rich.is_terminal and not silent
+        self.shows = bars and not silent
+        self.live = self.shows and style == "rich" and self.rich.is_terminal
         self.throttled = throttled
 
     @classmethod
@@ -101,6 +126,19 @@ class Terminal:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         return Progress(*columns, console=self.rich, transient=True, refresh_per_second=1 if self.throttled else 10)
 
+    @property
+    def showing_s(self) -> float:
+        """Seconds between two moments at which a training shows how far it is."""
+        if self.live:
+            return 1.0 if self.throttled else 0.25
+        return 300.0 if self.throttled else 30.0
+
+    def training_bar(self) -> TrainingBar:
+        """The bar of a training at the bottom of the terminal, gone when it stops."""
+        columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        # Redrawn when there is something new only: a thread that does it takes time from the training.
+        return TrainingBar(*columns, console=self.rich, transient=True, auto_refresh=False)
+
     def _quarters(self, task: str) -> Progressed:
         said = 0
         began = time.monotonic()
@@ -118,7 +156,7 @@ class Terminal:
         """Write a table; the first column holds names, the others numbers."""
         table = Table(title=title, title_justify="left")
         for number, column in enumerate(columns):
-            table.add_column(column, justify="right" if number else "left")
+            table.add_column(column, justify="right" if number else "left", overflow="fold")
         for row in rows:
             table.add_row(*(escape(visible(cell)) for cell in row))
         self.rich.print(table)
