@@ -15,6 +15,7 @@ import pytest
 
 from spectramind_config import ConfigError, compose
 from spectramind_config.commands import jobs
+from spectramind_train.cli import main
 from spectramind_train.run.directory import Run
 from spectramind_train.run.slurm import Job, launching
 
@@ -57,6 +58,16 @@ def test_a_batch_script_has_a_task_for_each_process() -> None:
     alone = Job.of(compose(["local.devices=cpu"])).script([])
     assert "gpus" not in alone
     assert "time" not in alone
+
+
+def test_plan_writes_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """For a config that says how many GPUs it takes, or for a node that is named."""
+    assert main(["plan", "--sbatch", *CLUSTER]) == 0
+    assert capsys.readouterr().out == Job.of(compose(CLUSTER)).script(CLUSTER)
+    assert main(["plan", "--sbatch", "--host", "4xH100", "trainer=multi_gpu"]) == 0
+    assert "#SBATCH --gpus-per-node=4\n" in capsys.readouterr().out
+    assert main(["plan", "--sbatch", "trainer=multi_gpu"]) == 2
+    assert "local.devices=8" in capsys.readouterr().err
 
 
 def test_gpus_that_nobody_has_counted_are_asked_for() -> None:

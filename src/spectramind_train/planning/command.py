@@ -17,6 +17,7 @@ from spectramind_train.planning.memory import require_fit
 from spectramind_train.run.accelerators import foreseen
 from spectramind_train.run.hosts import host_of, save_host
 from spectramind_train.run.plan import plan
+from spectramind_train.run.slurm import Job
 
 
 def arguments(parser: Parser) -> None:
@@ -29,6 +30,9 @@ def arguments(parser: Parser) -> None:
     parser.add_argument("--probe", action="store_true", help="train a few steps on made-up planets here, and measure")
     about = "find the largest data.batch_size: by trial on a GPU, by what is left now on a CPU"
     parser.add_argument("--probe-batch-size", action="store_true", help=about)
+    parser.add_argument(
+        "--sbatch", action="store_true", help="write the batch script of a SLURM job that trains with it"
+    )
     add(parser, JSON)
 
 
@@ -43,6 +47,10 @@ def run(options: Namespace) -> int:
         raise ConfigError(Problem(what=what, hint="leave one of them out"))
     if options.planets is not None and options.planets < 3:
         raise ConfigError(Problem(what=f"--planets {options.planets}: a split takes at least 3"))
+    if options.sbatch:
+        job = Job.of(compose(options.overrides), host_of(options.host) if options.host else None)
+        out(job.script(options.overrides).rstrip("\n"))
+        return 0
     host = host_of(options.host) if options.host else Host.detect()
     if options.save_host:
         save_host(host, options.save_host)
