@@ -120,13 +120,11 @@ def test_every_difference_is_recorded_with_its_reason() -> None:
     assert all(reasons.values())
 
 
-def test_several_nodes_are_refused_with_who_asked_for_them() -> None:
-    """What a training would refuse the plan refuses; where the CPU stands in for all GPUs there is one node anyway."""
-    for host in (A100, T4, MAC, LAPTOP):
-        message = refused(host, "trainer.num_nodes=2")
-        assert "num_nodes=2: training over several nodes is not supported yet" in message
-        assert "command line" in message
-        assert "run instead: spectramind train trainer.num_nodes=1" in message
+def test_several_nodes_are_planned_as_one_of_them_sees_them() -> None:
+    """Where the CPU stands in for all GPUs there is one node anyway."""
+    found = planned(A100, "trainer.num_nodes=2", "trainer=multi_gpu")
+    assert (found.num_nodes, found.world_size) == (2, 2 * found.devices)
+    assert found.strategy == "ddp"
     assert planned(LAPTOP, "trainer.num_nodes=2", "local=hpc").num_nodes == 1
 
 
