@@ -11,6 +11,7 @@ from spectramind_train.v50.graph import (
     BANDS_UM,
     REGION_COLUMNS,
     RELATIONS,
+    Graph,
     GraphAttentionLayer,
     GraphEncoder,
     in_band,
@@ -93,14 +94,25 @@ def test_attention_follows_edges_only() -> None:
     assert (moved == linked).all()
 
 
-def test_heads_prefer_precise_neighbours() -> None:
+def test_many_neighbours_are_no_sparse_graph() -> None:
+    """Where a node is linked to most others, the encoder takes all pairs."""
+    sizes = {"width": 8, "layers": 1, "heads": 2, "dropout": 0.0}
+    few, many = (GraphEncoder(AIRS, neighbours=count, **sizes) for count in (4, 100))  # type: ignore[arg-type]
+    assert few.edges is not None
+    assert many.edges is None
+    assert many(torch.randn(1, 282, 8), torch.zeros(1, 282)).shape == (1, 282, 8)
+
+
+@pytest.mark.parametrize("by_edges", [True, False])
+def test_heads_prefer_precise_neighbours(by_edges: bool) -> None:
     """A node's precision raises its pull where the bias is positive."""
     torch.manual_seed(0)
     layer = GraphAttentionLayer(8, 1, dropout=0.0)
     with torch.no_grad():
         layer.precision_bias.fill_(1.0)
-    x = torch.randn(1, 3, 8)
-    zeros = torch.zeros(len(RELATIONS), 3, 3), torch.zeros(3, 3)
-    only = layer(x, zeros[0], torch.tensor([[-torch.inf, 0.0, -torch.inf]]).expand(3, 3), torch.zeros(1, 3))
-    pulled = layer(x, *zeros, torch.tensor([[0.0, 60.0, 0.0]]))
-    torch.testing.assert_close(pulled, only)
+    everything = Graph(np.ones((len(RELATIONS), 3, 3), dtype=np.bool_), 1, by_edges=by_edges)
+    x, precision = torch.randn(1, 3, 8), torch.tensor([[0.0, 60.0, 0.0]])
+    pulled = layer(x, everything, precision)
+    # Beside a neighbour whose precision is that much higher, others count for nothing.
+    mean = layer.attention.outlet(layer.attention.value(layer.norm(x[:, 1:2])))
+    torch.testing.assert_close(pulled, layer.feed_forward(x + mean))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spectramind_train.v50.attention import Attention, FeedForward
+from spectramind_train.v50.edges import Edges, edges_of, neighbours_of
 
 BANDS_UM: dict[str, tuple[tuple[float, float], ...]] = {
     "H2O": ((1.75, 2.05), (2.50, 2.95)),
@@ -31,6 +32,9 @@ extents at moderate resolution, rounded outwards.
 
 REGION_COLUMNS = 47
 """Detector columns of one region: six equal regions make up the 282 AIRS columns."""
+
+SPARSE = 0.5
+"""Largest share of all nodes that are neighbours of one where attention along the edges is the faster, on a CPU."""
 
 RELATIONS = ("proximity", *BANDS_UM, "region")
 
@@ -68,13 +72,40 @@ def wavelength_graph(wavelengths_um: NDArray[np.float64], neighbours: int) -> ND
     return relations
 
 
+class Graph(nn.Module):
+    """The graph as attention takes it: by its edges, or as all pairs of nodes with a ban on those that are not linked.
+
+    Args:
+        relations: (7, N, N), see :func:`wavelength_graph`; every node is linked to itself besides.
+        heads: attention heads.
+        by_edges: which of the two.
+    """
+
+    def __init__(self, relations: NDArray[np.bool_], heads: int, *, by_edges: bool) -> None:
+        super().__init__()
+        linked = relations.any(axis=0) | np.eye(relations.shape[1], dtype=np.bool_)
+        self.edges: Edges | None = None
+        if by_edges:
+            nodes, linked = neighbours_of(linked)
+            relations = np.take_along_axis(relations, nodes[None], axis=2) & linked
+            self.edges = edges_of(nodes, linked, heads)
+        self.relations: Tensor
+        self.forbidden: Tensor
+        self.register_buffer("relations", torch.tensor(relations, dtype=torch.float32), persistent=False)
+        self.register_buffer("forbidden", torch.where(torch.tensor(linked), 0.0, -torch.inf), persistent=False)
+
+    def bias(self, of_relations: Tensor) -> Tensor:
+        """What to add to logits, by the bias (heads, 7) of every relation: (heads, N, N), or (N, heads, K) of edges."""
+        bias = torch.einsum("hr,rij->ihj", of_relations, self.relations) + self.forbidden.unsqueeze(1)
+        return bias if self.edges else bias.transpose(0, 1)
+
+
 class GraphAttentionLayer(nn.Module):
     """Attention of every node over itself and its neighbours, then a feed-forward block; (B, N, width) throughout.
 
     The logit of an edge is the scaled product of query and key (Vaswani et al. 2017) plus one learned bias per head for
     each relation the edge belongs to, and a learned multiple of the neighbour's log precision, so that a head can
-    average noisy channels as a weighted mean would. Attention is computed densely and masked: with 282 nodes of about
-    30 edges that is faster than gathering neighbours.
+    average noisy channels as a weighted mean would.
     """
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
@@ -85,12 +116,15 @@ class GraphAttentionLayer(nn.Module):
         self.precision_bias = nn.Parameter(torch.linspace(0.0, 0.5, heads))
         self.feed_forward = FeedForward(width, dropout)
 
-    def forward(self, x: Tensor, relations: Tensor, forbidden: Tensor, log_precision: Tensor) -> Tensor:
-        """Update nodes, given adjacencies (7, N, N), 0 or -inf per pair (N, N), and log precisions (B, N)."""
-        bias = torch.einsum("hr,rij->hij", self.relation_bias, relations) + forbidden
-        key_bias = self.precision_bias[:, None] * log_precision.unsqueeze(1)
+    def forward(self, x: Tensor, graph: Graph, log_precision: Tensor) -> Tensor:
+        """Update nodes, given their log precisions (B, N)."""
+        bias = graph.bias(self.relation_bias)
+        key_bias = log_precision.unsqueeze(-1) * self.precision_bias
         normed = self.norm(x)
-        x = x + self.attention(normed, normed, bias, key_bias)
+        if graph.edges is None:
+            x = x + self.attention(normed, normed, bias, key_bias)
+        else:
+            x = x + self.attention.along(graph.edges, normed, bias, key_bias)
         result: Tensor = self.feed_forward(x)
         return result
 
@@ -119,16 +153,16 @@ class GraphEncoder(nn.Module):
     ) -> None:
         super().__init__()
         relations = wavelength_graph(wavelengths_um, neighbours)
-        linked = relations.any(axis=0) | np.eye(len(wavelengths_um), dtype=np.bool_)
-        forbidden = np.where(linked, 0.0, -np.inf)
-        self.relations: Tensor
-        self.forbidden: Tensor
-        self.register_buffer("relations", torch.tensor(relations, dtype=torch.float32), persistent=False)
-        self.register_buffer("forbidden", torch.tensor(forbidden, dtype=torch.float32), persistent=False)
+        self.pairs = Graph(relations, heads, by_edges=False)
+        most = int(relations.any(axis=0).sum(axis=1).max()) + 1
+        self.edges = Graph(relations, heads, by_edges=True) if most < SPARSE * len(wavelengths_um) else None
         self.layers = nn.ModuleList(GraphAttentionLayer(width, heads, dropout) for _ in range(layers))
 
     def forward(self, nodes: Tensor, log_precision: Tensor) -> Tensor:
         """Encode nodes (B, N, width), given their standardised log precisions (B, N)."""
+        # A tensor without memory, by which a model's room is counted, is as one of the CPU.
+        on_cpu = nodes.device.type in ("cpu", "meta")
+        graph = self.edges if on_cpu and self.edges is not None else self.pairs
         for layer in self.layers:
-            nodes = layer(nodes, self.relations, self.forbidden, log_precision)
+            nodes = layer(nodes, graph, log_precision)
         return nodes

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F  # noqa: N812
 
+from spectramind_train.v50.dropout import Dropout
 from spectramind_train.v50.precision import full_precision
 
 CONVOLUTION_WIDTH = 4
@@ -17,44 +18,118 @@ STEP_RANGE = (1e-3, 1e-1)
 """Initial step sizes are spread log-uniformly over this range, as in Mamba."""
 
 
-class _Recurrence(torch.autograd.Function):
-    """The scan with its adjoint, each one fused multiply-add per step instead of a graph node per step."""
+def recur(links: Tensor, states: Tensor, *, backwards: bool = False) -> None:
+    """Solve h[t + 1] = links[t] * h[t] + drive[t + 1] in place, or h[t] = links[t] * h[t + 1] + drive[t] backwards.
+
+    A scan over pairs (Blelloch 1990, CMU-CS-90-190): every second state takes in the one before it, these are solved as
+    a series of half the length, and those between follow from them. That is three operations a state, in a number of
+    kernels that grows with the logarithm of T. Links are multiplied and never divided by, so that nothing under- or
+    overflows, however long the series, as long as they lie in [0, 1].
+
+    Args:
+        links: (T - 1, ...) in [0, 1].
+        states: (T, ...), on entry the drives, on return the states.
+        backwards: from the last time to the first.
+    """
+    if len(states) < 2:
+        return
+    even, odd = states[::2], states[1::2]
+    # From an even time to the odd one after it, and from that one on.
+    upwards, onwards = links[::2], links[1::2]
+    count = len(onwards)
+    if backwards:
+        even[: len(odd)].addcmul_(upwards, odd)
+    else:
+        even[1:].addcmul_(onwards, odd[:count])
+    recur(upwards[:count] * onwards, even, backwards=backwards)
+    if backwards:
+        odd[:count].addcmul_(onwards, even[1:])
+    else:
+        odd.addcmul_(upwards, even[: len(odd)])
+
+
+class _SelectiveScan(torch.autograd.Function):
+    """The scan with its adjoint, which keeps two arrays of (T, N, B, C) for it instead of six."""
 
     @staticmethod
-    def forward(ctx: Any, decay: Tensor, drive: Tensor) -> Tensor:
-        states = torch.empty_like(drive)
-        state = torch.zeros_like(drive[0])
-        for t in range(len(drive)):
-            state = torch.addcmul(drive[t], decay[t], state, out=states[t])
-        ctx.save_for_backward(decay, states)
-        return states
+    def forward(ctx: Any, drive: Tensor, step: Tensor, rate: Tensor, inward: Tensor, outward: Tensor) -> Tensor:
+        inward, outward = inward.unsqueeze(3), outward.unsqueeze(3)
+        decay = (step.unsqueeze(1) * _each(-rate, step)).exp_()
+        states = drive.unsqueeze(1) * inward
+        recur(decay[1:], states)
+        ctx.save_for_backward(drive, step, rate, inward, outward, decay, states)
+        return (states * outward).sum(dim=1)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        decay, states = ctx.saved_tensors
-        adjoint = grads[0].clone(memory_format=torch.contiguous_format)
-        for t in range(len(adjoint) - 2, -1, -1):
-            adjoint[t].addcmul_(decay[t + 1], adjoint[t + 1])
-        decay_grad = torch.zeros_like(decay)
-        torch.mul(adjoint[1:], states[:-1], out=decay_grad[1:])
-        return decay_grad, adjoint
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        drive, step, rate, inward, outward, decay, states = ctx.saved_tensors
+        grad = grads[0].unsqueeze(1)
+        work = states * grad
+        outward_grad = work.sum(dim=3)
+        adjoint = grad * outward
+        recur(decay[1:], adjoint, backwards=True)
+        inward_grad = torch.mul(adjoint, drive.unsqueeze(1), out=work).sum(dim=3)
+        drive_grad = torch.mul(adjoint, inward, out=work).sum(dim=1)
+        # Of the exponent of each decay, but for the first, with which no state is multiplied.
+        exponent = torch.mul(adjoint[1:], states[:-1], out=work[1:]).mul_(decay[1:])
+        step_grad = torch.zeros_like(step)
+        torch.sum(exponent * _each(-rate, step), dim=1, out=step_grad[1:])
+        rate_grad = -exponent.mul_(step[1:].unsqueeze(1)).sum(dim=0).sum(dim=1)
+        return drive_grad, step_grad, rate_grad, inward_grad, outward_grad
 
 
-def selective_scan(decay: Tensor, drive: Tensor) -> Tensor:
-    """Solve h[t] = decay[t] * h[t - 1] + drive[t] with h[-1] = 0.
+def _each(rate: Tensor, step: Tensor) -> Tensor:
+    """Rates (N, C) for every series, (N, B, C) in memory: a kernel then works on B * C numbers at once, not on C."""
+    return rate.unsqueeze(1).expand(-1, step.shape[1], -1).contiguous()
 
-    A plain recurrence: unlike a division by cumulative products it neither under- nor overflows, however long the
-    series, as long as the decays lie in [0, 1].
+
+def selective_scan(drive: Tensor, step: Tensor, rate: Tensor, inward: Tensor, outward: Tensor) -> Tensor:
+    """The output of C systems of N states each over B series, (T, B, C).
+
+    y[t, b, c] = sum over n of outward[t, n, b] * h[t, n, b, c], where h[-1] = 0 and
+    h[t, n, b, c] = exp(-step[t, b, c] * rate[n, c]) * h[t - 1, n, b, c] + inward[t, n, b] * drive[t, b, c].
 
     Args:
-        decay: (T, ...) in [0, 1].
-        drive: (T, ...), the same shape and dtype.
-
-    Returns:
-        All states, (T, ...).
+        drive: (T, B, C).
+        step: (T, B, C), not negative.
+        rate: (N, C), not negative.
+        inward: (T, N, B).
+        outward: (T, N, B).
     """
-    result: Tensor = _Recurrence.apply(decay.contiguous(), drive.contiguous())  # type: ignore[no-untyped-call]
+    result: Tensor = _SelectiveScan.apply(drive, step, rate, inward, outward)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _CausalConvolution(torch.autograd.Function):
+    """A sum of a few delayed series, which takes half of the time of torch's convolution and its transpositions."""
+
+    @staticmethod
+    def forward(ctx: Any, series: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(series, weight)
+        result = torch.addcmul(bias, series, weight[:, -1])
+        for delay in range(1, weight.shape[1]):
+            result[delay:].addcmul_(series[:-delay], weight[:, -1 - delay])
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        (series, weight), (grad,) = ctx.saved_tensors, grads
+        series_grad = grad * weight[:, -1]
+        weight_grads = [(grad * series).sum(dim=(0, 1))]
+        for delay in range(1, weight.shape[1]):
+            series_grad[:-delay].addcmul_(grad[delay:], weight[:, -1 - delay])
+            weight_grads.append((grad[delay:] * series[:-delay]).sum(dim=(0, 1)))
+        return series_grad, torch.stack(weight_grads[::-1], dim=1), grad.sum(dim=(0, 1))
+
+
+def causal_convolution(series: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Convolve each channel of series (T, B, C) with its own kernel (C, W), which ends at the time it gives; (T, B, C).
+
+    Before the first time lie zeros, as in a padded ``torch.nn.Conv1d`` with a group for every channel.
+    """
+    result: Tensor = _CausalConvolution.apply(series, weight, bias)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -79,7 +154,7 @@ class StateSpaceLayer(nn.Module):
         self.log_rate = nn.Parameter(rates.unsqueeze(1).repeat(1, width))
         self.skip = nn.Parameter(torch.ones(width))
         self.outlet = nn.Linear(width, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         with torch.no_grad():
             low, high = (math.log(edge) for edge in STEP_RANGE)
             steps = torch.exp(low + (high - low) * torch.rand(width))
@@ -88,27 +163,26 @@ class StateSpaceLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Update a sequence (B, T, width)."""
         u, gate = self.inlet(self.norm(x)).chunk(2, dim=-1)
-        both = self._scan(torch.cat([u, u.flip(1)]))
-        forward, backward = both.chunk(2)
-        y = 0.5 * (forward + backward.flip(1))
+        u = u.transpose(0, 1)
+        both = self._scan(torch.cat([u, u.flip(0)], dim=1))
+        forward, backward = both.chunk(2, dim=1)
+        y = 0.5 * (forward + backward.flip(0)).transpose(0, 1)
         update: Tensor = self.dropout(self.outlet(y * F.silu(gate)))
         return x + update
 
     def _scan(self, u: Tensor) -> Tensor:
-        padded = F.pad(u.transpose(1, 2), (CONVOLUTION_WIDTH - 1, 0))
-        u = F.silu(self.convolution(padded)).transpose(1, 2)
+        """Scan series (T, B, width) from the first time to the last."""
+        weight, bias = (self.convolution.get_parameter(name) for name in ("weight", "bias"))
+        u = F.silu(causal_convolution(u, weight.squeeze(1), bias))
         sizes = [self.step_rank, self.state_size, self.state_size]
         low_rank, inward, outward = self.selection(u).split(sizes, dim=-1)
         step = self.step(low_rank)
         # Products of many decays need full precision, whatever autocast does to the layers around them.
         with full_precision(u.device):
-            u, inward, outward, step = (v.float().transpose(0, 1) for v in (u, inward, outward, step))
-            step = F.softplus(step)
-            decay = torch.exp(-step.unsqueeze(2) * self.log_rate.float().exp())
-            drive = (step * u).unsqueeze(2) * inward.unsqueeze(3)
-            states = selective_scan(decay, drive)
-            y = (states * outward.unsqueeze(3)).sum(dim=2) + self.skip.float() * u
-            return y.transpose(0, 1)
+            u, step = u.float(), F.softplus(step.float())
+            inward, outward = (v.float().transpose(1, 2).contiguous() for v in (inward, outward))
+            y = selective_scan(step * u, step, self.log_rate.float().exp(), inward, outward)
+            return y + self.skip.float() * u
 
 
 class StateSpaceEncoder(nn.Module):
