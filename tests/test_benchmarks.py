@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "compose.py"
-PLAN = BENCHMARK.with_name("plan.py")
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+PLAN = FOLDER / "plan.py"
 QUANTITIES = ["import", "first compose", "warm compose", "attribute read"]
 GROWTH = {"fields": (100, 600), "profiles": (10, 100), "roots": (1, 10), "overrides": (1, 10)}
 COMMANDS = ["--help", "config explain", "profiles list"]
@@ -16,7 +16,7 @@ COMMANDS = ["--help", "config explain", "profiles list"]
 def test_the_quick_run_measures_every_quantity(tmp_path: Path) -> None:
     """Every quantity has a positive median and a ratio, for this package and for Hydra."""
     file = tmp_path / "report.json"
-    command = [sys.executable, str(BENCHMARK), "--quick", "--json", str(file)]
+    command = [sys.executable, str(FOLDER / "compose.py"), "--quick", "--json", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     report = json.loads(file.read_text(encoding="utf-8"))
@@ -49,7 +49,7 @@ def test_a_peer_that_is_missing_is_named_with_the_command_that_installs_it() -> 
         "print('\\n'.join(compose.table(found)))\n"
     )
     command = [sys.executable, "-c", code]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=BENCHMARK.parent).stdout
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=FOLDER).stdout
     assert "chz: not installed (pip install -c constraints.txt chz)" in printed
     assert "| chz |" not in printed
 
@@ -69,3 +69,22 @@ def test_predictions_are_compared_with_a_run(tmp_path: Path) -> None:
         assert all(one > 0 for one in figures.values())
         assert f"| small | {quantity} |" in done.stdout
     assert 0.3 < found["memory"]["probed"] / found["memory"]["measured"] < 3
+
+
+def test_the_quick_run_of_the_loops_measures_every_loop(tmp_path: Path) -> None:
+    """Every loop has a speed and a memory for both models, the parts of a step are there, and the first step."""
+    file = tmp_path / "report.json"
+    command = [sys.executable, str(FOLDER / "train.py"), "--quick", "--rounds", "1", "--json", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(file.read_text(encoding="utf-8"))
+    for model in ("mlp", "v50"):
+        assert report[model]["loops"].keys() == {"bare", "Fabric", "Lightning", "ours"}
+        assert report[model]["loops"]["bare"]["speed"] == 1
+        for name, one in report[model]["loops"].items():
+            assert one["ms"] > 0
+            assert one["peak_mb"] > 100
+            assert f"| {name} |" in done.stdout
+        assert report[model]["parts"].keys() >= {"batch", "augmentation", "forward", "backward", "guard", "optimizer"}
+        assert all(ms >= 0 for ms in report[model]["parts"].values())
+    assert report["start"]["ratio"] > 0

@@ -107,6 +107,9 @@ def test_collated_samples_equal_the_batch(planets: list[Planet]) -> None:
     for name, values in to_batch([planets[4], planets[1]]).items():
         torch.testing.assert_close(batch[name], values, rtol=0.0, atol=0.0)
     assert batch["index"].tolist() == [4, 1]
+    at_once = collate(dataset.__getitems__([4, 1]))
+    assert at_once.keys() == batch.keys()
+    assert all(torch.equal(at_once[name], values) for name, values in batch.items())
 
 
 @given(st.integers(1, 11), st.integers(1, 6), st.integers(0, 2**31), st.integers(0, 50))

@@ -161,7 +161,7 @@ def test_what_is_counted_is_less_than_what_is_taken(planets: int, overrides: tup
 def test_a_training_that_does_not_fit_is_one_message(small: list[str], tmp_path: Path) -> None:
     """Nothing is left of the run; the limit is the job's, whatever the machine has."""
     more = ["data.batch_size=64", f"local.output_dir={tmp_path}/out"]
-    command = [sys.executable, "-m", "spectramind_train", *small, "model.width=8", "model.airs_layers=500"]
+    command = [sys.executable, "-m", "spectramind_train", *small, "model.width=64", "model.airs_layers=500"]
     done = subprocess.run(
         ["bash", "-c", 'ulimit -v 8000000; exec "$@"', "bash", *command, *more],
         capture_output=True,

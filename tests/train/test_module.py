@@ -171,6 +171,21 @@ def test_steps_that_are_not_finite_are_left_out_up_to_a_limit(make_batch: MakeBa
     assert all(p.isfinite().all() for p in net.parameters())
 
 
+@pytest.mark.parametrize("largest", [1e-3, 1e6])
+def test_clipping_is_torchs(make_batch: MakeBatch, largest: float) -> None:
+    """A gradient above the limit is scaled as torch scales it, one below is left alone, and the norm is that before."""
+    data = make_batch(4, 16)
+    ours, plain = module(data), module(data)
+    for net in (ours, plain):
+        net.eval()
+        net.loss(*net(data), data["target"])["loss"].backward()
+    norm = torch.nn.utils.clip_grad_norm_(plain.parameters(), largest)
+    ours.configure_gradient_clipping(None, largest)
+    torch.testing.assert_close(ours.gradient_norm(), norm)
+    for one, other in zip(ours.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad)
+
+
 def test_training_improves_the_score(make_batch: MakeBatch, make_loader: MakeLoader) -> None:
     """A few epochs raise the score on the planets trained on."""
     data = make_batch(8, 32)

@@ -65,8 +65,10 @@ def out_of_transit_noise(planet: Planet) -> FloatArray:
     return np.asarray(np.sqrt(np.mean(relative**2, axis=0)), dtype=np.float64)
 
 
-def collate(samples: Sequence[Batch]) -> Batch:
-    """Stack single planets' tensors into a batch."""
+def collate(samples: Sequence[Batch] | Batch) -> Batch:
+    """Stack single planets' tensors into a batch; one that the data set has made is left as it is."""
+    if isinstance(samples, dict):
+        return samples
     return {name: torch.stack([sample[name] for sample in samples]) for name in samples[0]}
 
 
@@ -85,6 +87,11 @@ class PlanetDataset(TorchDataset[Batch]):
 
     def __getitem__(self, index: int) -> Batch:
         return {name: values[index] for name, values in self.tensors.items()}
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """The batch of several planets, which a loader takes at once."""
+        rows = torch.tensor(indices)
+        return {name: values.index_select(0, rows) for name, values in self.tensors.items()}
 
 
 class EpochSampler(DistributedSampler[Any]):

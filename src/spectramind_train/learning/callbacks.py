@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
-from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from spectramind_train.learning.module import NonFiniteLossError, SpectrumModule
@@ -34,12 +32,8 @@ class GradientNorm(Callback):
     ) -> None:
         # The step is counted when it is done, and Lightning writes what was logged in every so-many-th.
         if (trainer.global_step + 1) % self.every_n_steps == 0:
-            pl_module.log("grad_norm", gradient_norm(pl_module))
-
-
-def gradient_norm(module: torch.nn.Module) -> Tensor:
-    """Euclidean norm of the gradient of all parameters, a scalar."""
-    return get_total_norm([parameter.grad for parameter in module.parameters() if parameter.grad is not None])
+            assert isinstance(pl_module, SpectrumModule)  # noqa: S101
+            pl_module.log("grad_norm", pl_module.gradient_norm())
 
 
 class FiniteSteps(Callback):
@@ -67,9 +61,9 @@ class FiniteSteps(Callback):
         self.skipped = state_dict["skipped"]
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        if torch.isfinite(gradient_norm(pl_module)):
-            return
         assert isinstance(pl_module, SpectrumModule)  # noqa: S101
+        if math.isfinite(pl_module.gradient_norm()):
+            return
         is_loss = trainer.strategy.reduce_boolean_decision(pl_module.forget_bad_losses(), all=False)
         if trainer.precision == "16-mixed" and not is_loss:
             return  # Half precision overflows now and then: its gradient scaler leaves the step out and scales less.
@@ -144,6 +138,20 @@ class Pruning(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.prunes(trainer.current_epoch, float(trainer.callback_metrics["val_score"])):
             self.pruned = trainer.should_stop = True
+
+
+PER_STEP = (
+    *("on_train_batch_start", "on_train_batch_end", "on_before_zero_grad"),
+    *("on_before_backward", "on_after_backward", "on_before_optimizer_step"),
+)
+
+
+def drop_idle_hooks(trainer: Trainer, module: LightningModule) -> None:
+    """Keep Lightning from calling, at every step, hooks that do nothing; with a dozen of them that adds up."""
+    for owner, base in (*((callback, Callback) for callback in trainer.callbacks), (module, LightningModule)):  # type: ignore[attr-defined]
+        for hook in PER_STEP:
+            if getattr(type(owner), hook) is getattr(base, hook):
+                setattr(owner, hook, None)
 
 
 def _floats(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import warnings
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +21,7 @@ from torch import distributed
 
 from spectramind_config import EffectiveConfig
 from spectramind_train.learning.batches import SpectraDataModule
-from spectramind_train.learning.callbacks import EpochReport, FiniteSteps, GradientNorm
+from spectramind_train.learning.callbacks import EpochReport, FiniteSteps, GradientNorm, drop_idle_hooks
 from spectramind_train.learning.display import Display
 from spectramind_train.learning.logger import JournalLogger
 from spectramind_train.learning.loss import build_loss
@@ -29,6 +30,7 @@ from spectramind_train.learning.progress import CheckpointIO, Position, Progress
 from spectramind_train.learning.stopping import Stop
 from spectramind_train.planets.splits import Splits
 from spectramind_train.run.checkpoints import Index, load_checkpoint, newest_whole
+from spectramind_train.run.memory import keep_freed
 from spectramind_train.run.plan import RunPlan
 from spectramind_train.run.terminal import Terminal
 from spectramind_train.v50.network import build_model
@@ -105,6 +107,7 @@ def learn(
     """
     _quieten()
     torch.set_num_threads(plan.threads)
+    keep_freed()
     pl.seed_everything(config.seed, workers=True, verbose=False)
     checkpoints = directory / "checkpoints"
     newest = newest_whole(checkpoints, terminal.warn)
@@ -192,7 +195,8 @@ def learn(
     if position is not None and position.ended:
         report.load_state_dict(states[report.state_key])
     else:
-        with stop, suppress(StoppedError):
+        drop_idle_hooks(trainer, module)
+        with stop, suppress(StoppedError), _uncollected():
             trainer.fit(module, datamodule=data, ckpt_path=file)
             progress.finish(trainer)
     if distributed.is_initialized():
@@ -211,6 +215,17 @@ def _whole_batches(cap: float | None, planets: int, together: int) -> float | No
     if not isinstance(cap, float) or cap == 0.0:
         return cap
     return max(1, int(cap * math.ceil(planets / together)))
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Spare the garbage collector what is there already: modules by the thousand, which it would look through again."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _quieten() -> None:

@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
+from torch.nn.utils import clip_grads_with_norm_
 
 from spectramind_config import Augmentation, OptimizerConfig
 from spectramind_train.ariel.metric import ariel_score
@@ -74,9 +75,18 @@ class SpectrumModule(LightningModule):
         self.naive_sigma = naive_sigma
         self.augmentation = augmentation
         self.log_every_n_steps = log_every_n_steps
+        self._trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self._norm: Tensor | None = None
         self._losses: list[tuple[Tensor, int]] = []
         self._loss_share = (0.0, 0.0)
         self._outputs: list[dict[str, Tensor]] = []
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; Lightning's note of where it is, twice for every hook, without torch's look at its kind."""
+        if name == "_current_fx_name":
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Predict (mu, sigma), each (B, 283) in (Rp/Rs)^2."""
@@ -86,7 +96,11 @@ class SpectrumModule(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch; one that is not finite makes every element of the gradient NaN."""
         seed = step_seed(self.seed, self.current_epoch, batch_idx, self.global_rank)
-        torch.manual_seed(seed)
+        if self.device.type == "cpu":
+            torch.default_generator.manual_seed(seed)  # Torch's own would look for every other kind of device first.
+        else:
+            torch.manual_seed(seed)
+        self._norm = None
         batch = augment(batch, self.augmentation, torch.Generator().manual_seed(seed))
         mu, sigma = self(batch)
         loss: Tensor = self.loss(mu, sigma, batch["target"])["loss"]
@@ -94,7 +108,29 @@ class SpectrumModule(LightningModule):
         if (self.trainer.global_step + 1) % self.log_every_n_steps == 0:
             self.log("train_loss_step", loss)
         # There are losses without a finite value whose gradient is finite; the optimizer must not take that either.
+        if loss.device.type == "cpu" and math.isfinite(loss.detach()):
+            return loss
         return loss * torch.where(loss.isfinite(), 1.0, math.nan)
+
+    def gradient_norm(self) -> Tensor:
+        """Euclidean norm of the gradient of all parameters before it is clipped, a scalar.
+
+        It is computed once in a step, by the first who asks when the gradient is complete.
+        """
+        if self._norm is None:
+            gradients = [parameter.grad for parameter in self._trained if parameter.grad is not None]
+            self._norm = torch.stack(torch._foreach_norm(gradients)).norm()  # pyright: ignore[reportPrivateImportUsage]
+        return self._norm
+
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Scale the gradient down to a norm, with the norm that is known by now."""
+        if not gradient_clip_val:
+            return
+        norm = self.gradient_norm()
+        if norm.device.type != "cpu" or norm > gradient_clip_val:
+            clip_grads_with_norm_(self._trained, gradient_clip_val, norm)
 
     def forget_bad_losses(self) -> bool:
         """Leave losses that are not finite out of the epoch's mean; returns whether there were any."""
