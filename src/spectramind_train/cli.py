@@ -342,7 +342,7 @@ PROGRAM = Program(
     commands=(
         _command("train", "train a model with the effective config of the overrides", _train, _of_train, is_run=True),
         _command("sweep", "search for good settings", functools.partial(sweep.run, train=train), sweep.of_run),
-        _command("sweep report", "what a sweep has found; starts nothing", sweep.report, sweep.of_report),
+        _command("trials", "what a sweep has found; starts nothing", sweep.report, sweep.of_report),
         _command("plan", "what a host would do with it, and what that takes", _plan, _of_plan),
         _command("predict", "spectra of binned light curves, with a trained run", _predict, _of_predict),
         _command("track sync", "deliver to MLflow what it has not received of a run", _sync, _of_sync),

@@ -1,4 +1,4 @@
-"""The commands ``sweep`` and ``sweep report``: what their words mean, before anything that takes long is imported."""
+"""The commands ``sweep`` and ``trials``: what their words mean, before anything that takes long is imported."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def of_run(parser: Parser) -> None:
 
 
 def of_report(parser: Parser) -> None:
-    """The arguments of ``sweep report``."""
+    """The arguments of ``trials``."""
     parser.add_argument("sweep", metavar="SWEEP", help="the sweep's folder, or its name")
     _of_storage(parser)
 

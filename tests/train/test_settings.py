@@ -16,6 +16,7 @@ from spectramind_train.run.terminal import Terminal
 from spectramind_train.training import train
 
 IDLE = {
+    "max_restarts": "where several processes train, whoever starts them",
     "max_time": "the command makes a deadline of it before the run begins",
     "name": "a profile's name is for people; runs go by the class",
 }

@@ -48,7 +48,7 @@ def report(trials: Trials, folder: Path, terminal: Terminal) -> None:
     except OSError as error:
         terminal.warn(f"{folder}: cannot be written ({error.strerror}): there is neither table nor picture")
     else:
-        terminal.say(f"all trials: {folder}/trials.csv, sweep.png; again: spectramind sweep report {folder}")
+        terminal.say(f"all trials: {folder}/trials.csv, sweep.png; again: spectramind trials {folder}")
 
 
 def _ranked(rows: Sequence[Row]) -> list[Row]:

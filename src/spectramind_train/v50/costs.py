@@ -17,16 +17,20 @@ CHANNELS = NODES + 1
 TOKENS, TIME_BINS, POSITION = 32, 8, 17
 """Time bins of the encoded FGS1 curve and of an AIRS node, and what encodes a node's wavelength."""
 
-SCAN_KEPT, SERIES_KEPT = 3.2, 22.5
+NEIGHBOURS = 26
+"""Most neighbours that a node has in the graph; on a CPU attention runs along its edges."""
+
+SCAN_KEPT, SERIES_KEPT = 2.085, 20.1
 """Copies that a state-space layer keeps of its states in both directions, and of its (bins, width) series."""
-MAPS_KEPT, NODES_KEPT, KEYS_KEPT = 1.0, 15.5, 6.0
-"""Copies that a graph layer keeps of its (heads, nodes, nodes) weights, (nodes, width) values and (nodes, heads)."""
-FUSION_KEPT = 16.0
+MAPS_KEPT, NODES_KEPT, KEYS_KEPT = 1.0, 13.3, 13.0
+"""Copies that a graph layer keeps of its (heads, nodes, neighbours) weights, (nodes, width) values, (nodes, heads)."""
+FUSION_KEPT = 20.8
 """Copies of (nodes, width) that the cross-attentions and heads keep."""
-SMOOTHER_KEPT, OTHERS_KEPT = 42_000, 48_000
-"""Numbers that the smoother keeps, and all that does not depend on the sizes."""
-SCAN_KERNELS, SERIES_KERNELS, GRAPH_KERNELS, OTHER_KERNELS = 2.0, 92, 72, 534
-"""Operations that a step starts: per time bin and per state-space layer, per graph layer, and all others."""
+SMOOTHER_KEPT, BINS_KEPT, OTHERS_KEPT = 58_600, 341, 29_000
+"""Numbers that the smoother keeps, those for each time bin, and all that does not depend on the sizes."""
+SCAN_KERNELS, SERIES_KERNELS, GRAPH_KERNELS, OTHER_KERNELS = 6, 112, 68, 518
+"""Operations that a step starts: for each doubling of the time bins and each state-space layer, each graph layer, and
+all others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,22 +75,22 @@ def _(config: V50Config, bins: int) -> ModelCosts:
     graph = 2 * width + attention + heads * (RELATIONS + 1) + forward
     parameters = 4 * width + config.fgs1_layers * series + width * (features + 1) + config.airs_layers * graph
     parameters += 2 * (2 * width + attention + forward) + 2 * hinted + hinted * width + width + 2 * (width + 1)
-    constants = (RELATIONS + 1) * NODES**2 + NODES * POSITION
+    constants = (RELATIONS + 1) * NODES * (NODES + NEIGHBOURS) + NODES * POSITION
     flops_of_series = 6 * width**2 + 4 * width * (4 + selected + rank)
-    flops_of_graph = 16 * NODES * width**2 + NODES**2 * (4 * width + 2 * heads)
+    flops_of_graph = 16 * NODES * width**2 + NODES * NEIGHBOURS * (4 * width + 2 * heads)
     fusion = (12 * NODES + 4 * TOKENS) * width**2 + 4 * NODES * TOKENS * width + 4 * NODES * width**2
     flops = config.fgs1_layers * bins * flops_of_series + float(config.airs_layers * flops_of_graph)
     flops += fusion + 2 * CHANNELS * hinted * width
     flops += 2 * NODES * (features * width + bins * TIME_BINS) + 2 * TOKENS * bins * width
     kept = config.fgs1_layers * bins * (SCAN_KEPT * 2 * width * states + SERIES_KEPT * width)
-    maps = config.airs_layers * MAPS_KEPT * heads * NODES**2
+    maps = config.airs_layers * MAPS_KEPT * heads * NODES * NEIGHBOURS
     kept += maps + config.airs_layers * NODES * (NODES_KEPT * width + KEYS_KEPT * heads)
-    kept += FUSION_KEPT * NODES * width + OTHERS_KEPT
+    kept += FUSION_KEPT * NODES * width + BINS_KEPT * bins + OTHERS_KEPT
     if config.residual:
         parameters += CHANNELS * COMPONENTS + (width + 1) * (COMPONENTS + 1)
         constants += COMPONENTS
         flops += 3 * CHANNELS * COMPONENTS**2 + COMPONENTS**3 / 3
         kept += SMOOTHER_KEPT
-    kernels = config.fgs1_layers * (SERIES_KERNELS + SCAN_KERNELS * bins)
+    kernels = config.fgs1_layers * (SERIES_KERNELS + SCAN_KERNELS * math.ceil(math.log2(bins)))
     kernels += OTHER_KERNELS + config.airs_layers * GRAPH_KERNELS
     return ModelCosts(parameters=parameters, constants=constants, flops=flops, kept=kept, maps=maps, kernels=kernels)

@@ -2,9 +2,9 @@
 
 Dense attention computes and keeps a weight for every pair of nodes, and most of them are zero. Here logits are computed
 where there is an edge, a sampled product of two matrices, and the mean of the neighbours is a weighted sum of gathered
-rows; torch has a kernel for either. On 282 nodes with 16 neighbours each that takes a fifth of the time and a tenth of
-the memory of dense attention. ``scaled_dot_product_attention`` takes as long as that, for its fused kernel computes no
-gradient of a bias. A GPU, which gathers slowly and multiplies fast, is left the dense products.
+rows; torch has a kernel for either. On V50's graph that takes a fifth of the time of dense attention.
+``scaled_dot_product_attention`` takes as long as that, for its fused kernel computes no gradient of a bias. A GPU,
+which gathers slowly and multiplies fast, is left the dense products.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from argparse import SUPPRESS
 from pathlib import Path
 
 import jsonschema
@@ -84,7 +85,7 @@ def test_the_help_of_a_command_says_what_it_is_for_and_names_its_flags(
     assert f"{command.help[0].upper()}{command.help[1:]}." in " ".join(out.split())
     for action in Parser("spectramind", command)._actions:
         assert action.help, action
-        assert all(flag in out for flag in action.option_strings)
+        assert action.help == SUPPRESS or all(flag in out for flag in action.option_strings)
 
 
 def test_the_help_of_train_lists_groups_profiles_experiments_and_every_setting(
