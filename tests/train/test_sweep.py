@@ -384,13 +384,13 @@ def test_reports_say_what_is_not_there(
 ) -> None:
     """A sweep that nobody began, and another name in a storage that has some."""
     monkeypatch.chdir(tmp_path)
-    assert main(["sweep", "report", "mine"]) == 2
+    assert main(["trials", "mine"]) == 2
     assert "there is no journal of a sweep here" in capsys.readouterr().err
     url = f"sqlite:///{tmp_path}/trials.db"
     Trials(url, "mine", a_space(), print)
-    assert main(["sweep", "report", "mien", "--storage", url]) == 2
+    assert main(["trials", "mien", "--storage", url]) == 2
     assert "nearest:  mine" in capsys.readouterr().err
-    assert main(["sweep", "report", "mine", "--storage", url]) == 0
+    assert main(["trials", "mine", "--storage", url]) == 0
     assert "trials: none has begun" in capsys.readouterr().out
 
 
