@@ -25,7 +25,7 @@ from spectramind_train import sweep
 from spectramind_train.run import clock, signals
 from spectramind_train.run.children import ProcessFailedError
 from spectramind_train.run.ranks import Ranks, here, require_starter
-from spectramind_train.run.slurm import is_launched, launching, requeue
+from spectramind_train.run.slurm import launching, requeue
 
 if TYPE_CHECKING:
     from spectramind_train.run.directory import Run
@@ -43,26 +43,19 @@ def _train(options: Namespace, root: type[EffectiveConfig]) -> int:
     if ranks.rank:
         return _follow(ranks)
     with ranks.leading():
-        if _sweeps(options):
+        if jobs.sweeps(options):
             what = f"{ranks.starter} has started {ranks.size} processes, and each would do the whole sweep"
             raise ConfigError(Problem(what=what, hint="start a sweep by itself: a launcher starts its jobs"))
         return _train_alone(options, root)
 
 
-def _sweeps(options: Namespace) -> bool:
-    return options.multirun or any(argument.startswith("hydra.mode=MULTIRUN") for argument in options.overrides)
-
-
 def _train_alone(options: Namespace, root: type[EffectiveConfig]) -> int:
-    if is_launched(options.overrides):
-        own = [argument for argument in options.overrides if not argument.lstrip("+~").startswith("hydra")]
-        options.overrides += launching(options.overrides, [compose(point) for point in jobs.points(own, root)])
     if options.resume in (None, _AUTO):
         # A sweep tells of the jobs that are done. Where joblib has started some, they are to save what they have first.
         heeds = signals.deferred if "hydra/launcher=joblib" in options.overrides else signals.raising
-        with heeds() if _sweeps(options) else nullcontext():
-            return jobs.run(options, root, functools.partial(train, resume=options.resume))
-    if _sweeps(options):
+        with heeds() if jobs.sweeps(options) else nullcontext():
+            return jobs.run(options, root, functools.partial(train, resume=options.resume), launching)
+    if jobs.sweeps(options):
         what = f"--resume {options.resume}: a sweep has a run for each of its points, and this is one run"
         raise ConfigError(Problem(what=what, hint="write --resume auto: each point goes on with its own"))
     task = functools.partial(train, resume=options.resume)

@@ -47,10 +47,23 @@ FLAGS: dict[str, dict[str, Any]] = {  # Hydra's own.
 }
 _SWEEPING = ("--multirun", "-m")
 Task = Callable[[Any], Any]
+Launching = Callable[[Sequence[str], Iterable[Any]], list[str]]
 
 
-def run(options: Namespace, root: type[Config], task: Task) -> int:
-    """Run a task with the config of a command line, once or as Hydra starts it; returns the largest exit code."""
+def sweeps(options: Namespace) -> bool:
+    """Whether a command line asks for a run for each point of a sweep."""
+    return bool(options.multirun) or any("hydra.mode=MULTIRUN" in argument for argument in options.overrides)
+
+
+def run(options: Namespace, root: type[Config], task: Task, launching: Launching | None = None) -> int:
+    """Run a task with the config of a command line, once or as Hydra starts it; returns the largest exit code.
+
+    Args:
+        options: The command line.
+        root: What it composes.
+        task: A function of a config.
+        launching: Given Hydra's own settings of the command line and the configs of a sweep, more such settings.
+    """
     hydras = [argument for argument in options.overrides if re.match(r"[+~]*hydra\b", argument)]
     overrides = [argument for argument in options.overrides if argument not in hydras]
     flags = list(_flags(options))
@@ -63,24 +76,26 @@ def run(options: Namespace, root: type[Config], task: Task) -> int:
         return _completed(lambda: by_hydra([*flags, *overrides]))
     if not (flags or hydras):
         return Finished.of(task(compose(overrides, root))).exit_code
-    sweeps = options.multirun or any("hydra.mode=MULTIRUN" in argument for argument in hydras)
-    found = list(points(overrides, root)) if sweeps else [overrides]
+    many = sweeps(options)
+    found = list(points(overrides, root)) if many else [overrides]
     if problems := mistakes(found, overrides, root):
         raise root._root.error(problems)
-    if sweeps and options.cfg:
+    if launching is not None:
+        hydras += launching(hydras, (compose(point, root) for point in found))
+    if many and options.cfg:
         flags, codes = [flag for flag in flags if flag != "--multirun"], [0]
         for point in found:
             out(f"# {' '.join(map(quoted, point))}")
             codes.append(by_hydra([*flags, *hydras, *(_written_out(one, root) for one in point)]))
         return max(codes)
-    if sweeps and not any("hydra/sweeper=" in argument for argument in hydras):
+    if many and not any("hydra/sweeper=" in argument for argument in hydras):
         unsampled = functools.partial(Problem, origin="command line", hint=_SAMPLE, see="--help")
         intervals = [argument for argument in overrides if argument.partition("=")[2].startswith("interval(")]
         what = "Hydra's basic sweeper takes lists, and no interval"
         if problems := [unsampled(what=f"{argument}: {what}", argument=argument) for argument in intervals]:
             raise root._root.error(problems)
     words = [*flags, *hydras, *(_written_out(one, root) for one in overrides)]
-    if not sweeps:
+    if not many:
         return by_hydra(words)
     whole = len(found) == math.prod(len(alternatives(one, root)) for one in overrides)
     is_product = whole and not any("hydra/sweeper=" in argument for argument in hydras)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -102,17 +102,16 @@ class Job:
         }
 
 
-def is_launched(overrides: Sequence[str]) -> bool:
-    """Whether a command line has Hydra start its runs as jobs of SLURM's."""
-    return _LAUNCHER in overrides
-
-
-def launching(overrides: Sequence[str], configs: Sequence[EffectiveConfig]) -> list[str]:
+def launching(overrides: Sequence[str], configs: Iterable[EffectiveConfig]) -> list[str]:
     """Overrides that have Hydra's launcher ask SLURM for what the runs of a sweep need, but for what is there already.
+
+    None where another launcher, or none, is chosen.
 
     Raises:
         ConfigError: They need different jobs; or a config does not say what it needs.
     """
+    if _LAUNCHER not in overrides:
+        return []
     jobs = {Job.of(config) for config in configs}
     if len(jobs) > 1:
         raise ConfigError(
