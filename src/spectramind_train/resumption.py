@@ -154,8 +154,11 @@ def chosen(run: Run | None, config: EffectiveConfig, plan: RunPlan, terminal: Te
 
 def _planets_a_step(run: Run) -> int:
     """How many planets the processes of a run see together in each step."""
-    before = run.manifest.plan
-    return int(run.manifest.config["data"]["batch_size"]) * int(before["devices"]) * int(before["num_nodes"])
+    return int(run.manifest.config["data"]["batch_size"]) * _processes(run)
+
+
+def _processes(run: Run) -> int:
+    return int(run.manifest.plan["devices"]) * int(run.manifest.plan["num_nodes"])
 
 
 def _is_same_training(before: EffectiveConfig, config: EffectiveConfig) -> bool:
@@ -185,8 +188,7 @@ def _is_candidate(run: Run, config: EffectiveConfig, plan: RunPlan) -> bool:
 
 def _compare_hosts(run: Run, plan: RunPlan, terminal: Terminal) -> None:
     """Warn where this host computes otherwise than the run's did."""
-    before = run.manifest.plan
-    processes = before["devices"] * before["num_nodes"]
+    before, processes = run.manifest.plan, _processes(run)
     if processes != plan.world_size:
         terminal.warn(
             f"{processes} process(es) trained the run, and now {plan.world_size} do: each draws random numbers of its "

@@ -14,12 +14,12 @@ def main(arguments: list[str]) -> int:
     parent, run, deadline = arguments
     children.follow(int(parent))
     from spectramind_train.learning.processes import train_as_one
-    from spectramind_train.run.ranks import Start, here
+    from spectramind_train.run.ranks import Start, here, talk_to
 
     ranks = here()
     if ranks is None:
         return 1  # No agent has started it.
-    ranks.meet()
+    talk_to(os.environ["MASTER_ADDR"])
     life = f"life/{os.environ['TORCHELASTIC_RESTART_COUNT']}"
     return train_as_one(ranks, Start(run, life, deadline=float(deadline) if deadline else None))
 

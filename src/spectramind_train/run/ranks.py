@@ -70,7 +70,8 @@ class Ranks:
     rank: int
     size: int
     starter: Literal["torchrun", "srun"]
-    _begun: bool = field(default=False, init=False)
+    _leads: bool = field(default=False, init=False)
+    _told: bool = field(default=False, init=False)
     _joined: bool = field(default=False, init=False)
 
     def meet(self) -> None:
@@ -91,13 +92,20 @@ class Ranks:
     def begin(self, run: Path, deadline: float | None) -> str:
         """Have the others, as the first process, train a run; returns the name under which all find each other."""
         start = Start(str(run.absolute()), uuid.uuid4().hex, deadline=deadline)
-        self._begun = True
+        self._told = True
         threading.Thread(target=self._answer, args=(start, threading.Event()), name="ranks", daemon=True).start()
         return start.group
 
     @contextmanager
     def leading(self) -> Iterator[None]:
-        """Inside, the first process prepares the run; where it cannot begin, the others are told to end as it does."""
+        """Inside, the first process prepares the run; where it cannot begin, the others are told to end as it does.
+
+        Within itself it does nothing: a launcher's job begins where a command line is already behind.
+        """
+        if self._leads:
+            yield
+            return
+        self._leads = True
         signals.once()
         self.meet()
         _ = self._store  # Who finds nothing there tries again ever more rarely.
@@ -113,7 +121,7 @@ class Ranks:
             raise
         finally:
             # Torch's agent ends the others by itself.
-            if not self._begun and (self.starter == "srun" or code == 0):
+            if self.size > 1 and not self._told and (self.starter == "srun" or code == 0):
                 late = threading.Event()
                 timer = threading.Timer(_TELLING_S, late.set)
                 timer.start()
