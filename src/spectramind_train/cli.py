@@ -96,7 +96,7 @@ def _lead(
     terminal = Terminal.of(config)
     host = usable(Host.detect(), terminal.warn)
     run_plan = plan(config, host)
-    require_starter(ranks, run_plan)
+    require_starter(ranks, config, run_plan)
     foresee_memory(config, run_plan, host, terminal.warn)
     _announce(config, run_plan, terminal)
     from spectramind_train.resumption import to_resume

@@ -17,9 +17,10 @@ READY = "print('ready', flush=True)"
 SLEEP = "time.sleep(600)"
 
 
-def ended(lines: list[str], *numbers: int, before: str = "") -> tuple[int, str]:
+def ended(lines: list[str], *numbers: int, before: str = "", installed: bool = True) -> tuple[int, str]:
     """Exit code and output of a program that gets signals, each after it has said that it is ready for one."""
-    head = ["import signal, sys, time", before, "from spectramind_train.run import signals", "signals.install()"]
+    head = ["import signal, sys, time", before, "from spectramind_train.run import signals"]
+    head += ["signals.install()"] if installed else []
     process = subprocess.Popen(
         [sys.executable, "-c", "\n".join([*head, *lines])],
         stdout=subprocess.PIPE,
@@ -140,6 +141,15 @@ def test_whoever_calls_us_from_python_goes_on() -> None:
     with pytest.raises(signals.Interrupted, match="stopped by SIGTERM") as caught, signals.raising():
         signal.raise_signal(signal.SIGTERM)
     assert caught.value.code == 143
+
+
+@pytest.mark.fault("SIGINT, SIGTERM, SIGHUP, SIGUSR1 to the parent, a rank or all, at any phase")
+def test_the_training_after_a_stopped_one_is_its_own() -> None:
+    """Whoever trains again after a signal, in a notebook for one, is not ended for the signal of the one before."""
+    lines = ["signals.REMINDERS_S, signals.PATIENCE_S = (0.2,), 0.2", "with signals.deferred():"]
+    lines += ["    signal.raise_signal(signal.SIGINT)", "    print(signals.received())"]
+    lines += ["with signals.deferred(): time.sleep(1.5)", "print(signals.received())"]
+    assert ended(lines, installed=False) == (0, "2\nNone\n")
 
 
 def test_a_process_starts_with_signals_blocked() -> None:

@@ -143,42 +143,51 @@ def _devices(config: EffectiveConfig, host: Host) -> tuple[Accelerator, int, boo
     asked = config.devices
     if config.cpu_processes > 1 and asked not in ("auto", "cpu"):
         what = f"trainer.cpu_processes={config.cpu_processes} trains on the CPU, and on nothing else"
-        raise _refusal(config, "devices", what, "local.devices=cpu")
+        raise refusal(config, "devices", what, "local.devices=cpu")
     if asked == "cpu" or config.cpu_processes > 1:
         return "cpu", config.cpu_processes, False
     if asked == "mps":
         if not host.mps:
-            raise _refusal(config, "devices", f"{host.name} has no Apple GPU (mps)", "local.devices=auto")
+            raise refusal(config, "devices", f"{host.name} has no Apple GPU (mps)", "local.devices=auto")
         return "mps", 1, False
     lost = "the scheduler gave this job GPUs, but none is visible; ask for them again, or train on the CPU"
     if host.unusable and not host.gpus and not host.mps:
         what = f"{host.name} has accelerators that cannot be used: {host.unusable}"
-        raise _refusal(config, "devices", what, "local.devices=cpu")
+        raise refusal(config, "devices", what, "local.devices=cpu")
     if asked == "auto":
         if host.gpus:
             return "cuda", len(host.gpus) if config.strategy == "ddp" else 1, False
         if host.allocated_gpus:
-            raise _refusal(config, "devices", f"{host.name}: {lost}", "local.devices=cpu")
+            raise refusal(config, "devices", f"{host.name}: {lost}", "local.devices=cpu")
         return ("mps" if host.mps else "cpu"), 1, False
     if len(host.gpus) >= asked:
         return "cuda", asked, False
     if host.gpus:
         what = f"{host.name} has {len(host.gpus)} GPU(s), not {asked}"
-        raise _refusal(config, "devices", what, f"local.devices={len(host.gpus)}")
+        raise refusal(config, "devices", what, f"local.devices={len(host.gpus)}")
     if host.mps:
         if asked == 1:
             return "mps", 1, False
-        raise _refusal(config, "devices", f"{host.name} has one Apple GPU, not {asked} GPUs", "local.devices=mps")
+        raise refusal(config, "devices", f"{host.name} has one Apple GPU, not {asked} GPUs", "local.devices=mps")
     if host.scheduler:
         what = lost if host.allocated_gpus else f"this {host.scheduler} job has no GPU, and {asked} are asked for"
-        raise _refusal(config, "devices", f"{host.name}: {what}", "local.devices=cpu")
+        raise refusal(config, "devices", f"{host.name}: {what}", "local.devices=cpu")
     return "cpu", 1, True
 
 
-def _refusal(config: EffectiveConfig, setting: str, what: str, instead: str) -> ConfigError:
+def refusal(config: EffectiveConfig, setting: str, what: str, instead: str, **more: str) -> ConfigError:
+    """The mistake of a setting that this host cannot follow.
+
+    Args:
+        config: What was asked for.
+        setting: The setting's name.
+        what: Why it cannot be.
+        instead: The override that can.
+        **more: Further fields of the ``Problem``.
+    """
     origin = config.origin(setting)
     problem = Problem(
-        what=f"{setting}={origin.value}: {what}", origin=origin.place, argument=origin.argument, instead=instead
+        what=f"{setting}={origin.value}: {what}", origin=origin.place, argument=origin.argument, instead=instead, **more
     )
     return ConfigError(problem, config.overrides)
 

@@ -16,15 +16,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
-from spectramind_config import ConfigError, Problem
+from spectramind_config import ConfigError, EffectiveConfig, Problem
 from spectramind_train.run import children, signals
-
-if TYPE_CHECKING:
-    from spectramind_train.run.plan import RunPlan
+from spectramind_train.run.plan import RunPlan, refusal
 
 _LOOK_EVERY_S: Final = 0.2
 _FIRST_PORT: Final = 15_000
@@ -212,30 +210,25 @@ def here() -> Ranks | None:
     return None
 
 
-def require_starter(ranks: Ranks | None, plan: RunPlan) -> None:
+def require_starter(ranks: Ranks | None, config: EffectiveConfig, run_plan: RunPlan) -> None:
     """Check that as many processes have been started as a plan has, or that it needs none to be.
 
     Raises:
         ConfigError: The message says how to start as many.
     """
-    size = ranks.size if ranks else plan.devices
-    if size == plan.world_size:
+    nodes, each = run_plan.num_nodes, run_plan.devices
+    if (ranks.size if ranks else each) == run_plan.world_size:
         return
-    nodes, each = plan.num_nodes, plan.devices
-    if ranks is None:
-        what = (
-            f"trainer.num_nodes={nodes}: the processes of several nodes have to be started there, and this one was not"
-        )
-    else:
-        what = f"{ranks.starter} has started {size} process(es), and the run has {plan.world_size}"
-    raise ConfigError(
-        Problem(
-            what=what,
-            expected=f"{nodes} node(s) with {each} process(es) each",
-            hint=f"start the command by srun --nodes={nodes} --ntasks-per-node={each}, or on each node by torchrun "
-            f"--nnodes={nodes} --nproc-per-node={each} -m spectramind_train; plan --sbatch writes a batch script",
-        )
+    expected = f"{nodes} node(s) with {each} process(es) each"
+    hint = (
+        f"start the command by srun --nodes={nodes} --ntasks-per-node={each}, or on each node by torchrun "
+        f"--nnodes={nodes} --nproc-per-node={each} -m spectramind_train; plan --sbatch writes a batch script"
     )
+    if ranks is None:
+        what = "the processes of several nodes have to be started there, and this one was not"
+        raise refusal(config, "num_nodes", what, "trainer.num_nodes=1", expected=expected, hint=hint)
+    what = f"{ranks.starter} has started {ranks.size} process(es), and the run has {run_plan.world_size}"
+    raise ConfigError(Problem(what=what, expected=expected, hint=hint))
 
 
 def talk_to(address: str) -> None:

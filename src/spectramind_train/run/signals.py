@@ -53,7 +53,7 @@ class Interrupted(SystemExit):
 
 @dataclass
 class _State:
-    """What this process knows of signals."""
+    """What a process knows of the signals that came since it took them."""
 
     way: Literal["leave", "raise", "wait"] = "leave"
     cleaning_s: float = CLEANING_S
@@ -66,7 +66,7 @@ class _State:
     bell: int | None = None
     bell_before: int = -1
     before: dict[int, Any] = field(default_factory=dict)
-    enforced: threading.Event = field(default_factory=threading.Event)
+    given_back: threading.Event = field(default_factory=threading.Event)
 
 
 _state = _State()
@@ -152,18 +152,19 @@ def of_rank() -> None:
 
 @contextmanager
 def _taken(way: Literal["raise", "wait"], cleaning_s: float) -> Iterator[None]:
-    before = _state.way, _state.cleaning_s
+    global _state
     temporary = not _state.before
-    if temporary:
-        _state.first, _state.enforced = None, threading.Event()
+    if temporary:  # What was begun for the signals of an earlier training may still wait, and must not meet this one.
+        _state = _State(once=_state.once)
         install()
+    before = _state.way, _state.cleaning_s
     _state.way, _state.cleaning_s = way, cleaning_s
     try:
         yield
     finally:
         _state.way, _state.cleaning_s = before
         if temporary:  # Whoever called us may go on, a notebook for one.
-            _state.enforced.set()
+            _state.given_back.set()
             for number, handler in _state.before.items():
                 signal.signal(number, handler)
             _state.before.clear()
@@ -188,7 +189,7 @@ def _remind() -> None:
     # It takes no signal itself, not even while the main thread lets them wait. Where no thread can be had, signals come
     # as they do anywhere.
     with blocked(), suppress(RuntimeError):
-        threading.Thread(target=_remind_of_each, args=(hears, main), name="reminders", daemon=True).start()
+        threading.Thread(target=_remind_of_each, args=(_state, hears, main), name="reminders", daemon=True).start()
 
 
 def _forget() -> None:
@@ -198,17 +199,17 @@ def _forget() -> None:
         _state.bell = None
 
 
-def _remind_of_each(hears: int, main: int) -> None:
+def _remind_of_each(state: _State, hears: int, main: int) -> None:
     while number := os.read(hears, 1):
         if number[0] not in SIGNALS:
             continue
         for seconds in REMINDERS_S:
-            time.sleep(seconds)
+            if state.given_back.wait(seconds):
+                break
             signal.pthread_kill(main, signal.SIGURG)
-        if _state.first is None:
-            time.sleep(PATIENCE_S if _state.way == "wait" else _state.cleaning_s)
-            if _state.first is None:
-                os._exit(SIGNALS[signal.Signals(number[0])])
+        patience = PATIENCE_S if state.way == "wait" else state.cleaning_s
+        if state.first is None and not state.given_back.wait(patience) and state.first is None:
+            os._exit(SIGNALS[signal.Signals(number[0])])
     os.close(hears)
 
 
@@ -238,24 +239,23 @@ def _receive(number: int, _: FrameType | None) -> None:
         os._exit(SIGNALS[signal.Signals(number)])
     waits = _state.way == "wait"
     busy(PATIENCE_S if waits else _state.cleaning_s)
-    threading.Thread(target=_enforce, args=(number,), name="signals", daemon=True).start()
+    threading.Thread(target=_enforce, args=(_state, number), name="signals", daemon=True).start()
     if not waits:
         raise Interrupted(number)
 
 
-def _enforce(number: int) -> None:
+def _enforce(state: _State, number: int) -> None:
     """See to it that a process that was told to stop does: an exception may get lost, or a worker hang."""
-    given_up = _state.enforced
-    if _overdue(given_up) and _state.way == "wait":
-        busy(_state.cleaning_s)
-        _state.way, _state.hung = "raise", True
+    if _overdue(state) and state.way == "wait":
+        state.due = time.monotonic() + state.cleaning_s
+        state.way, state.hung = "raise", True
         signal.pthread_kill(threading.main_thread().ident or 0, number)
-    if _overdue(given_up):
+    if _overdue(state):
         os._exit(SIGNALS[signal.Signals(number)])
 
 
-def _overdue(given_up: threading.Event) -> bool:
-    while (left := _state.due - time.monotonic()) > 0:
-        if given_up.wait(left):
+def _overdue(state: _State) -> bool:
+    while (left := state.due - time.monotonic()) > 0:
+        if state.given_back.wait(left):
             return False
-    return not given_up.is_set()
+    return not state.given_back.is_set()
