@@ -1,1 +1,1 @@
-"""What a run will take of a host: memory, time, room for a cache; the plan command."""
+"""What a run will take of a host: memory, time, room for a cache."""

@@ -6,18 +6,15 @@ import dataclasses
 import sys
 from argparse import Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from spectramind_config import ConfigError, Problem, compose
+from spectramind_config import ConfigError, EffectiveConfig, Problem, compose
 from spectramind_config.commands.command import JSON, Parser, add, out, out_json
 from spectramind_config.errors import write
 from spectramind_config.host import Host
-from spectramind_train.planning import report
-from spectramind_train.planning.estimate import Measured, estimate
-from spectramind_train.planning.memory import require_fit
-from spectramind_train.run.accelerators import foreseen
-from spectramind_train.run.hosts import host_of, save_host
-from spectramind_train.run.plan import plan
-from spectramind_train.run.slurm import Job
+
+if TYPE_CHECKING:
+    from spectramind_train.planning.estimate import Measured
 
 
 def arguments(parser: Parser) -> None:
@@ -36,12 +33,20 @@ def arguments(parser: Parser) -> None:
     add(parser, JSON)
 
 
-def run(options: Namespace) -> int:
+def run(options: Namespace, _: type[EffectiveConfig]) -> int:
     """Plan a run, and predict what it takes; starts nothing but a probe that is asked for.
 
     Raises:
         ConfigError: The host cannot run the config, or nothing of that size.
     """
+    from spectramind_train.planning import report
+    from spectramind_train.planning.estimate import estimate
+    from spectramind_train.planning.memory import require_fit
+    from spectramind_train.run.accelerators import foreseen
+    from spectramind_train.run.hosts import host_of, save_host
+    from spectramind_train.run.plan import plan
+    from spectramind_train.run.slurm import Job
+
     if (options.probe or options.probe_batch_size) and options.host:
         what = "a probe measures this machine, and --host names another"
         raise ConfigError(Problem(what=what, hint="leave one of them out"))

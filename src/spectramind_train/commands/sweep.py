@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import sys
 from argparse import SUPPRESS, ArgumentTypeError, Namespace
-from typing import TYPE_CHECKING
 
 from spectramind_config import ConfigError, EffectiveConfig, Problem
 from spectramind_config.commands.command import Parser
 from spectramind_config.commands.space import read, space
+from spectramind_train.commands.train import train
 from spectramind_train.run.ranks import here
-
-if TYPE_CHECKING:
-    from spectramind_train.search import Objective
 
 _SPACE = (
     "what varies, SETTING=interval(LOW,HIGH), range(LOW,END,STEP), choice(A,B) or tag(log,interval(LOW,HIGH)), "
@@ -20,7 +17,7 @@ _SPACE = (
 )
 
 
-def run(options: Namespace, root: type[EffectiveConfig], train: Objective) -> int:
+def run(options: Namespace, root: type[EffectiveConfig]) -> int:
     """Check the space, and search it; returns the exit code.
 
     Raises:
@@ -54,7 +51,7 @@ def report(options: Namespace, _: type[EffectiveConfig]) -> int:
     return look(options.sweep, options.storage, Terminal())
 
 
-def of_run(parser: Parser) -> None:
+def arguments(parser: Parser) -> None:
     """The arguments of ``sweep``."""
     parser.add_argument("words", nargs="+", metavar="SPACE", help=_SPACE)
     parser.add_argument("--trials", type=_count, default=20, metavar="N", help="trials in all (20)")
