@@ -13,7 +13,7 @@ from spectramind_config import ConfigError, EffectiveConfig
 from spectramind_config.commands.command import Command, Parser, out
 from spectramind_config.commands.program import Program
 from spectramind_config.errors import silence
-from spectramind_train.commands import data, plan, predict, runs, sweep, train
+from spectramind_train.commands import data, plan, predict, runs, score, sweep, train
 from spectramind_train.run import signals
 from spectramind_train.run.children import ProcessFailedError
 
@@ -55,6 +55,17 @@ PROGRAM = Program(
         _command("trials", "what a sweep has found; starts nothing", sweep.report, sweep.of_report),
         _command("plan", "what a host would do with it, and what that takes", plan.run, plan.arguments),
         _command("predict", "spectra of binned light curves, with a trained run", predict.run, predict.arguments),
+        _command(
+            "evaluate", "the score of a run's planets, with its best checkpoint", score.evaluate, score.of_evaluate
+        ),
+        _command("score", "the score of any table of predicted spectra", score.score, score.of_score),
+        _command(
+            "export", "a run's weights as safetensors, with all that is needed to use them", runs.export, runs.of_export
+        ),
+        _command("runs list", "the runs of a folder, the newest first", runs.listing, runs.of_listing),
+        _command("runs show", "what a run's manifest says", runs.show, runs.of_show),
+        _command("runs best", "the completed run with the best validation score", runs.best, runs.of_best),
+        _command("runs compare", "what differs between runs, and their scores", runs.compare, runs.of_compare),
         _command("track sync", "deliver to MLflow what it has not received of a run", runs.sync, runs.of_sync),
         _command("reproduce", "train a run's config again, and compare", train.reproduce, train.of_reproduce),
         _command(

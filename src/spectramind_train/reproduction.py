@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -14,31 +13,12 @@ from spectramind_config import ConfigError, EffectiveConfig, NominalData, Proble
 from spectramind_config.host import Host
 from spectramind_train.ariel.dataset import Dataset
 from spectramind_train.planets.splits import fingerprint
+from spectramind_train.run.comparison import Difference, Part, differing, recorded
 from spectramind_train.run.directory import Run
-from spectramind_train.run.manifest import Manifest, code_digests, git_state, host_record, package_versions
+from spectramind_train.run.manifest import Manifest
 from spectramind_train.run.plan import RunPlan
 from spectramind_train.run.terminal import Terminal
 from spectramind_train.training import Outcome
-
-Part = Literal["code", "packages", "data", "host", "plan"]
-_DECIDE = ("accelerator", "devices", "num_nodes", "strategy", "precision", "sync_batchnorm", "threads")
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Something that was otherwise when the run was made.
-
-    Attributes:
-        part: Where it belongs.
-        name: What it is.
-        then: What the manifest says; ``-`` where it says nothing.
-        now: What is here; ``-`` where nothing is.
-    """
-
-    part: Part
-    name: str
-    then: str
-    now: str
 
 
 def rebuild(run: Run, overrides: Sequence[str] = ()) -> EffectiveConfig:
@@ -79,22 +59,11 @@ def as_then(plan: RunPlan, manifest: Manifest) -> RunPlan:
 
 def differences(manifest: Manifest, config: EffectiveConfig, plan: RunPlan, host: Host) -> list[Difference]:
     """What differs between a run and the same config here and now, all that may change its result."""
-    git = git_state(Path.cwd())
-    then_git, now_git = (
-        {} if state is None else {"git commit": state.commit[:12] + (", files changed" if state.dirty else "")}
-        for state in (manifest.git, git)
-    )
-    plan_then, plan_now = (
-        {name: one.get(name) for name in _DECIDE} for one in (manifest.plan, dataclasses.asdict(plan))
-    )
-    parts: dict[Part, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
-        "code": ({**_short(manifest.code), **then_git}, {**_short(code_digests(config)), **now_git}),
-        "packages": (manifest.packages, package_versions()),
-        "data": _data(manifest, config),
-        "host": (manifest.host, host_record(host)),
-        "plan": (plan_then, plan_now),
-    }
-    return [one for part, (then, now) in parts.items() for one in _differing(part, then, now)]
+    then, now = recorded(manifest), recorded(Manifest.of("", config, plan, host))
+    sides = {part: (then[part], now[part]) for part in then}
+    order: tuple[Part, ...] = ("code", "packages", "data", "host", "plan")
+    sides["data"] = _data(manifest, config)
+    return [one for part in order for one in differing(part, sides[part])]
 
 
 def report(found: Sequence[Difference], run: Run, terminal: Terminal) -> None:
@@ -104,7 +73,7 @@ def report(found: Sequence[Difference], run: Run, terminal: Terminal) -> None:
         return
     terminal.say(f"what differs from {run.path}:")
     for one in found:
-        terminal.say(f"  {one.part}: {one.name}: {one.then} -> {one.now}")
+        terminal.say(f"  {one.part}: {one.name}: {' -> '.join(one.values)}")
 
 
 def require_completed(run: Run) -> None:
@@ -131,15 +100,15 @@ def compare(run: Run, outcome: Outcome, found: Sequence[Difference], terminal: T
         terminal.warn(f"{outcome.run.path} did not come to its end; there is nothing to compare")
         return outcome.exit_code
     then, now = run.manifest.metrics, outcome.run.manifest.metrics
-    differing = list(_differing("data", then, now))
-    if not differing:
+    changed = list(differing("scores", (then, now)))
+    if not changed:
         terminal.say(f"reproduced: the {len(now)} metrics of {run.path} and {outcome.run.path} are equal bit for bit")
         return 0
-    for one in differing:
-        terminal.say(f"  {one.name}: {one.then} -> {one.now}")
+    for one in changed:
+        terminal.say(f"  {one.name}: {' -> '.join(one.values)}")
     parts = ", ".join(dict.fromkeys(one.part for one in found))
     reason = f"these differ as well: {parts}" if parts else "though nothing else that is recorded differs"
-    terminal.warn(f"not reproduced: {len(differing)} of {len(then)} metrics differ; {reason}")
+    terminal.warn(f"not reproduced: {len(changed)} of {len(then)} metrics differ; {reason}")
     return 1
 
 
@@ -156,22 +125,3 @@ def _data(manifest: Manifest, config: EffectiveConfig) -> tuple[Mapping[str, Any
     except (ConfigError, OSError) as error:
         here = str(error).partition("\n")[0]
     return {"labels, names and sizes": manifest.data.fingerprint[:12]}, {"labels, names and sizes": here}
-
-
-def _differing(part: Part, then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Difference]:
-    then, now = ({name: msgspec.to_builtins(value) for name, value in side.items()} for side in (then, now))
-    for name in dict.fromkeys((*then, *now)):
-        texts = tuple(_text(side.get(name)) for side in (then, now))
-        if texts[0] != texts[1]:
-            yield Difference(part, name, *texts)
-
-
-def _text(value: Any) -> str:
-    """A value as it is compared and shown; of a number, every bit counts."""
-    if value in (None, [], ()):
-        return "-"
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-
-
-def _short(digests: Mapping[str, str]) -> dict[str, str]:
-    return {name: digest[:12] for name, digest in digests.items()}

@@ -11,6 +11,7 @@ from spectramind_config import ConfigError, EffectiveConfig, Problem, compose, f
 from spectramind_config.commands.command import shown
 from spectramind_config.commands.configs import differences, report
 from spectramind_config.errors import quoted
+from spectramind_train.run.catalogue import run_at, runs_in
 from spectramind_train.run.directory import Run, path_of
 from spectramind_train.run.liveness import Process
 from spectramind_train.run.manifest import read_manifest
@@ -45,7 +46,7 @@ def config_of(run: Run, warn: Callable[[str], None]) -> EffectiveConfig:
         f"to use it all the same, resume the run with its overrides: spectramind train OVERRIDE... --resume {run.path}"
     )
     cache = path_of(config, "cache_dir")
-    if not (_is_within(run, cache) or cache == path_of(own, "cache_dir") or _is_cache(cache)):
+    if cache_of(run, config) != cache:
         values["paths"]["cache_dir"] = own.paths.cache_dir
         warn(f"{file}: paths.cache_dir={cache} holds no cache; {own.paths.cache_dir} is used. {how}")
     newest = path_of(config, "run_manifest")
@@ -62,6 +63,12 @@ def config_of(run: Run, warn: Callable[[str], None]) -> EffectiveConfig:
             f"tracked; spectramind track sync {run.path} --uri URI does that later. {how}"
         )
     return config if values == config.to_dict() else from_dict(values, file)
+
+
+def cache_of(run: Run, config: EffectiveConfig) -> Path:
+    """The cache of a run's config; this user's own where that lies outside of the run and nothing shows it is one."""
+    cache, own = path_of(config, "cache_dir"), path_of(compose([]), "cache_dir")
+    return cache if _is_within(run, cache) or cache == own or _is_cache(cache) else own
 
 
 def _is_within(run: Run, path: Path) -> bool:
@@ -113,7 +120,7 @@ def to_resume(
         return chosen(run, config, plan, terminal)
     if resume is None:
         return None
-    return chosen(None if resume == AUTO else Run.open(Path(resume)), config, plan, terminal)
+    return chosen(None if resume == AUTO else run_at(Path(resume)), config, plan, terminal)
 
 
 def chosen(run: Run | None, config: EffectiveConfig, plan: RunPlan, terminal: Terminal) -> Run | None:
@@ -215,8 +222,8 @@ def _changes(run: Run, config: EffectiveConfig) -> Iterator[str]:
             f"to train a new run:   {_command(config.overrides)}",
         )
         raise ConfigError(Problem(what=f"{run.path}: the run was trained with another config", more="\n".join(lines)))
-    for path, ours, theirs in found:
-        yield f"{path}: {' -> '.join(shown(one.value) if one else 'not set' for one in (ours, theirs))}"
+    for path, sides in found:
+        yield f"{path}: {' -> '.join(shown(one.value) if one else 'not set' for one in sides)}"
 
 
 def _command(overrides: Sequence[str]) -> str:
@@ -234,11 +241,7 @@ def newest(config: EffectiveConfig, plan: RunPlan, warn: Callable[[str], None], 
         warn: Where runs that may still run are named.
         job: Only the runs of this job, of whose earlier life nothing runs any more.
     """
-    found: list[Run] = []
-    for file in path_of(config, "output_dir").glob("*/manifest.json"):
-        with suppress(ConfigError):
-            found.append(Run.open(file.parent))
-    for run in sorted(found, key=lambda one: (one.manifest.started, one.manifest.run_id), reverse=True):
+    for run in runs_in(path_of(config, "output_dir"), lambda _: None):
         process = run.manifest.process
         if (job and not (process and process.job == job)) or not _is_candidate(run, config, plan):
             continue

@@ -55,12 +55,13 @@ def test_configs_come_through_the_front_door() -> None:
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("spectramind_config"):
                 allowed = {"spectramind_config", "spectramind_config.host", "spectramind_config.errors"}
                 names = {
-                    "cli.py": ("", ".jobs", ".command", ".program", ".ranking"),
+                    "cli.py": (".command", ".program"),
+                    "listing.py": (".command",),
                     "resumption.py": (".command", ".configs"),
-                    "command.py": (".command",),
-                    "sweep.py": (".command", ".space"),
                     "search.py": (".ranking", ".space"),
                     "trials.py": (".ranking", ".space"),
                 }
                 allowed |= {f"spectramind_config.commands{name}" for name in names.get(path.name, ())}
+                if path.parent.name == "commands":  # They are commands themselves.
+                    allowed |= {name for name in (node.module or "",) if name.startswith("spectramind_config.commands")}
                 assert node.module in allowed, path

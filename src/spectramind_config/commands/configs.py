@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import string
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -22,6 +23,8 @@ from spectramind_config.errors import ConfigError, Problem, quoted
 from spectramind_config.schema.registry import REGISTRY
 from spectramind_config.schema.values import plain, same
 
+SIDES = string.ascii_uppercase
+"""What configs that are compared are called."""
 _SIDES = "overrides in quotes, a file of config show, or a run's directory or manifest"
 
 
@@ -153,7 +156,7 @@ def _diff(options: Namespace, root: type[Config]) -> int:
     left, right = configs
     found = differences(left, right)
     if options.json:
-        out_json([{"path": path, "a": a and a.to_dict(), "b": b and b.to_dict()} for path, a, b in found])
+        out_json([{"path": path, "a": a and a.to_dict(), "b": b and b.to_dict()} for path, (a, b) in found])
     elif found:
         out(f"A: {options.sides[0]}\nB: {options.sides[1]}", *report(found))
     else:
@@ -177,20 +180,26 @@ def _overrides(text: str) -> list[str]:
     return words
 
 
-def differences(left: Config, right: Config) -> list[tuple[str, Origin | None, Origin | None]]:
+def differences(*configs: Config) -> list[tuple[str, tuple[Origin | None, ...]]]:
     """The paths that differ, each with its origins, if any: chosen profiles first, then as in ``to_dict``."""
-    ours, theirs = ({origin.path: origin for origin in config.origins()} for config in (left, right))
-    paths = sorted(ours | theirs, key=lambda path: not _is_name(left, path))
-    found = ((path, ours.get(path), theirs.get(path)) for path in paths)
-    return [(path, a, b) for path, a, b in found if not (a and b and same(plain(a.value), plain(b.value)))]
+    sides = [{origin.path: origin for origin in config.origins()} for config in configs]
+    known = dict.fromkeys(path for side in sides for path in side)
+    paths = sorted(known, key=lambda path: not _is_name(configs[0], path))
+    found = ((path, tuple(side.get(path) for side in sides)) for path in paths)
+    return [(path, origins) for path, origins in found if not _alike(origins)]
 
 
-def report(found: Sequence[tuple[str, Origin | None, Origin | None]]) -> Iterator[str]:
-    """The lines that tell what ``differences`` has found."""
-    size = min(40, max((len(shown(one.value)) for _, *both in found for one in both if one), default=0))
-    for path, *both in found:
+def _alike(origins: Sequence[Origin | None]) -> bool:
+    first = origins[0]
+    return first is not None and all(one and same(plain(first.value), plain(one.value)) for one in origins[1:])
+
+
+def report(found: Sequence[tuple[str, Sequence[Origin | None]]]) -> Iterator[str]:
+    """The lines that tell what ``differences`` has found, A for the first config, B for the next and so on."""
+    size = min(40, max((len(shown(one.value)) for _, sides in found for one in sides if one), default=0))
+    for path, sides in found:
         yield path
-        for name, one in zip("AB", both, strict=True):
+        for name, one in zip(SIDES, sides, strict=False):
             who = _setter(one) if one and not path.endswith(".name") else ""
             yield f"  {name}: {shown(one.value):<{size}}  {who}".rstrip() if one else f"  {name}: no such setting"
 

@@ -21,6 +21,9 @@ AIRS_TRUE_SIGMA = 1e-5
 """Uncertainty of the ideal prediction of an AIRS channel, (Rp/Rs)^2."""
 SMALLEST_SIGMA = 1e-15
 """Predicted uncertainties are clipped to this from below."""
+WEIGHTS: FloatArray = np.concatenate([[FGS1_WEIGHT], np.ones(N_CHANNELS - 1)])
+"""Weight of each channel (283,)."""
+_TRUE_SIGMA: FloatArray = np.concatenate([[FGS1_TRUE_SIGMA], np.full(N_CHANNELS - 1, AIRS_TRUE_SIGMA)])
 
 
 def ariel_score(
@@ -31,11 +34,9 @@ def ariel_score(
     naive_mean: float,
     naive_sigma: float,
 ) -> float:
-    """Score a prediction as the organisers do.
+    """Score a prediction as the organisers do: the weighted mean of ``score_by_element``, clipped to [0, 1].
 
-    With g(m, s) = -(ln 2 pi + ln s^2 + (y - m)^2 / s^2) / 2 per element,
-    r = (g(mu, sigma) - g_naive) / (g_ideal - g_naive), and the score is the weighted mean of r clipped to [0, 1]
-    (https://www.kaggle.com/competitions/ariel-data-challenge-2025/overview/evaluation).
+    See https://www.kaggle.com/competitions/ariel-data-challenge-2025/overview/evaluation.
 
     Args:
         mu: predicted spectra, (N, 283), (Rp/Rs)^2; column 0 is FGS1.
@@ -48,8 +49,37 @@ def ariel_score(
         The score, from 0 (no better than the naive prediction) to 1 (ideal); higher is better.
 
     Raises:
+        ValueError: as ``score_by_element`` does.
+    """
+    ratio = score_by_element(mu, sigma, target, naive_mean=naive_mean, naive_sigma=naive_sigma)
+    return float(np.clip(np.average(ratio, weights=np.broadcast_to(WEIGHTS, ratio.shape)), 0.0, 1.0))
+
+
+def score_by_element(
+    mu: NDArray[Any],
+    sigma: NDArray[Any],
+    target: NDArray[Any],
+    *,
+    naive_mean: float,
+    naive_sigma: float,
+) -> FloatArray:
+    """What each predicted value adds to the score, before weights and clipping.
+
+    With g(m, s) = -(ln 2 pi + ln s^2 + (y - m)^2 / s^2) / 2 it is (g(mu, sigma) - g_naive) / (g_ideal - g_naive).
+
+    Args:
+        mu: predicted spectra, (N, 283), (Rp/Rs)^2; column 0 is FGS1.
+        sigma: their uncertainties, (N, 283), not negative.
+        target: true spectra, (N, 283).
+        naive_mean: mean of all training labels.
+        naive_sigma: standard deviation of all training labels, positive.
+
+    Returns:
+        The ratios (N, 283): 0 as good as the naive prediction, 1 ideal, and without a lower limit.
+
+    Raises:
         ValueError: on unequal or wrong shapes, values that are not finite, negative predictions or uncertainties, or a
-            naive sigma that is not positive.
+            naive sigma that is not positive or below the ideal one.
     """
     y = _spectra("target", target)
     m = _spectra("mu", mu)
@@ -64,17 +94,13 @@ def ariel_score(
             f"the naive prediction must be finite with a positive sigma, not {naive_mean} +- {naive_sigma}"
         )
 
-    true_sigma = np.full(N_CHANNELS, AIRS_TRUE_SIGMA)
-    true_sigma[0] = FGS1_TRUE_SIGMA
-    weights = np.ones(N_CHANNELS)
-    weights[0] = FGS1_WEIGHT
-
     predicted = _log_likelihood(y, m, np.maximum(s, SMALLEST_SIGMA))
-    ideal = _log_likelihood(y, y, true_sigma)
+    ideal = _log_likelihood(y, y, _TRUE_SIGMA)
     naive = _log_likelihood(y, np.float64(naive_mean), np.float64(naive_sigma))
-    ratio = (predicted - naive) / (ideal - naive)
-    mean = np.average(ratio, weights=np.broadcast_to(weights, ratio.shape))
-    return float(np.clip(mean, 0.0, 1.0))
+    if not (ideal > naive).all():
+        raise ValueError(f"a naive sigma of {naive_sigma:g} is beyond the ideal one: no score can lie between them")
+    ratio: FloatArray = (predicted - naive) / (ideal - naive)
+    return ratio
 
 
 def naive_statistics(train_labels: NDArray[Any]) -> tuple[float, float]:

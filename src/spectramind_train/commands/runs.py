@@ -1,13 +1,17 @@
-"""The command ``track sync``, and what every command about a run begins with."""
+"""The commands ``runs …``, ``export`` and ``track sync``, and what every command about a run begins with."""
 
 from __future__ import annotations
 
+import dataclasses
+import sys
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spectramind_config import EffectiveConfig
-from spectramind_config.commands.command import Parser
+from spectramind_config import ConfigError, EffectiveConfig, Problem
+from spectramind_config.commands.command import JSON, Parser, add, out, out_json
+from spectramind_config.errors import quoted, write
 
 if TYPE_CHECKING:
     from spectramind_train.run.directory import Run
@@ -16,7 +20,8 @@ if TYPE_CHECKING:
 
 def of_one(parser: Parser) -> None:
     """The argument that names a run."""
-    parser.add_argument("run", type=Path, metavar="RUN", help="the run's directory or its manifest")
+    about = "the run's directory or its manifest, or its name below the default paths.output_dir"
+    parser.add_argument("run", type=Path, metavar="RUN", help=about)
 
 
 def opened(options: Namespace, terminal: Terminal) -> Run:
@@ -25,9 +30,9 @@ def opened(options: Namespace, terminal: Terminal) -> Run:
     Raises:
         ConfigError: It cannot be read.
     """
-    from spectramind_train.run.directory import Run
+    from spectramind_train.run.catalogue import run_at
 
-    run = Run.open(options.run)
+    run = run_at(options.run)
     if run.manifest.status == "running":
         terminal.warn(f"{run.path} is {run.manifest.describe()}")
     return run
@@ -47,3 +52,178 @@ def of_sync(parser: Parser) -> None:
     """The arguments of ``track sync``."""
     of_one(parser)
     parser.add_argument("--uri", metavar="URI", help="the server (default: that of the run)")
+
+
+def listing(options: Namespace, _: type[EffectiveConfig]) -> int:
+    """List the runs of a folder, the newest first; returns the exit code.
+
+    Raises:
+        ConfigError: There is no such folder, or it is a run.
+    """
+    from spectramind_train.results.listing import table
+    from spectramind_train.run.catalogue import Summary
+
+    folder, runs = _found(options)
+    found = [Summary.of(run) for run in runs]
+    if options.json:
+        out_json([dataclasses.asdict(one) for one in found])
+    elif found:
+        out(f"{folder}: {len(found)} run{'s' if len(found) > 1 else ''}, the newest first", *table(found))
+    else:
+        out(f"{folder}: no runs; spectramind train makes one")
+    return 0
+
+
+def best(options: Namespace, _: type[EffectiveConfig]) -> int:
+    """Name the completed run with the best validation score; returns the exit code.
+
+    The test score does not choose: a run that was chosen for it would look better than it is.
+
+    Raises:
+        ConfigError: There is no such folder, or no completed run in it.
+    """
+    from spectramind_train.results.listing import table
+    from spectramind_train.run.catalogue import Summary
+
+    folder, runs = _found(options)
+    scored = [run for run in runs if run.manifest.status == "completed" and "val_score_best" in run.manifest.metrics]
+    if not scored:
+        what = f"{folder}: none of its {len(runs)} runs is completed and has a validation score"
+        raise ConfigError(Problem(what=what, see=f"runs list {quoted(str(folder))}"))
+    # Of equal ones the oldest.
+    chosen = max(reversed(scored), key=lambda run: run.manifest.metrics["val_score_best"])
+    if len({_planets(run, "val") for run in scored}) > 1:
+        _warn(f"{folder}: its runs were validated on different planets, so their scores are no fair comparison")
+    if options.json:
+        out_json(dataclasses.asdict(Summary.of(chosen)))
+    elif options.path:
+        out(str(chosen.path))
+    else:
+        out(f"the best of {len(scored)} completed, by the validation score alone", *table([Summary.of(chosen)]))
+        out(str(chosen.path))
+    return 0
+
+
+def show(options: Namespace, _: type[EffectiveConfig]) -> int:
+    """Tell what a run's manifest says; returns the exit code.
+
+    Raises:
+        ConfigError: The run cannot be read.
+    """
+    import msgspec
+
+    from spectramind_train.results.listing import story
+    from spectramind_train.run.catalogue import run_at
+
+    run = run_at(options.run)
+    if options.json:
+        out_json({"state": run.manifest.state(), **msgspec.to_builtins(run.manifest)})
+    else:
+        out(*story(run))
+    return 0
+
+
+def compare(options: Namespace, _: type[EffectiveConfig]) -> int:
+    """Tell what differs between runs, and their scores; returns the exit code.
+
+    Raises:
+        ConfigError: One of them cannot be read, or there are too few or too many.
+    """
+    from spectramind_config import from_dict
+    from spectramind_config.commands.configs import SIDES, differences, report
+    from spectramind_train.results.listing import Compared, lines_of
+    from spectramind_train.run.catalogue import run_at
+
+    if not 2 <= len(options.runs) <= len(SIDES):
+        what = f"runs compare takes 2 to {len(SIDES)} runs, not {len(options.runs)}"
+        raise ConfigError(Problem(what=what, see="runs list"))
+    runs = [run_at(path) for path in options.runs]
+    try:
+        settings = differences(*(from_dict(run.manifest.config, f"{run.path}/manifest.json") for run in runs))
+        found = Compared.of(runs)
+    except ConfigError as error:  # Of another version, or with a site's profile that is not here.
+        _warn(f"{error.problems[0].what}; so configs are compared as they stand, without who set what")
+        settings, found = [], Compared.of(runs, config=True)
+    if len({_planets(run, "test") for run in runs}) > 1:
+        _warn("the runs have other test planets than each other, so their test scores are no fair comparison")
+    if options.json:
+        of_settings = [{"path": path, "values": [one and one.to_dict() for one in sides]} for path, sides in settings]
+        out_json({"config": of_settings, **found.to_dict()})
+    else:
+        out(*lines_of(found, list(report(settings)), SIDES))
+    return 0
+
+
+def export(options: Namespace, _: type[EffectiveConfig]) -> int:
+    """Write the best checkpoint's weights and what they mean into a folder; returns the exit code.
+
+    Raises:
+        ConfigError: The run has no checkpoint of its model, or the folder cannot be made.
+    """
+    from spectramind_config import from_dict
+    from spectramind_train.run.terminal import Terminal
+
+    terminal = Terminal()
+    run = opened(options, terminal)
+    config = from_dict(run.manifest.config, f"{run.path}/manifest.json")
+    checkpoint = run.checkpoint(terminal.warn)
+    folder: Path = options.out or run.path / "export"
+    from spectramind_train.results import export
+
+    export.export(run, config, checkpoint, folder)
+    terminal.say(f"written: {folder}/{export.WEIGHTS}, {export.DESCRIPTION}")
+    return 0
+
+
+def of_export(parser: Parser) -> None:
+    """The arguments of ``export``."""
+    of_one(parser)
+    about = "the folder to make (default: export in the run's directory)"
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help=about)
+
+
+def of_listing(parser: Parser) -> None:
+    """The arguments of ``runs list``."""
+    about = "the folder of runs (default: paths.output_dir of the default config)"
+    parser.add_argument("folder", type=Path, nargs="?", metavar="FOLDER", help=about)
+    add(parser, JSON)
+
+
+def of_best(parser: Parser) -> None:
+    """The arguments of ``runs best``."""
+    of_listing(parser)
+    about = "print its path alone, as for spectramind predict $(spectramind runs best --path)"
+    parser.add_argument("--path", action="store_true", help=about)
+
+
+def of_show(parser: Parser) -> None:
+    """The arguments of ``runs show``."""
+    of_one(parser)
+    add(parser, JSON)
+
+
+def of_compare(parser: Parser) -> None:
+    """The arguments of ``runs compare``."""
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="directories, manifests or names of runs")
+    add(parser, JSON)
+
+
+def _found(options: Namespace) -> tuple[Path, Sequence[Run]]:
+    """The folder that is meant, and its runs; damaged ones are told aside."""
+    from spectramind_train.run.catalogue import default_folder, require_folder, runs_in
+
+    folder: Path = default_folder() if options.folder is None else options.folder
+    if options.folder is not None:
+        require_folder(folder)
+    runs = runs_in(folder, _warn)
+    return folder, runs
+
+
+def _warn(line: str) -> None:
+    write(f"warning: {line}", sys.stderr)
+
+
+def _planets(run: Run, part: str) -> tuple[str, ...]:
+    """What tells the planets of a split from those of another run."""
+    data = run.manifest.data
+    return () if data is None else (data.fingerprint, *data.planets.get(part, ()))

@@ -63,10 +63,10 @@ def _train_alone(options: Namespace, root: type[EffectiveConfig]) -> int:
     if options.overrides:
         return jobs.run(options, root, task)
     from spectramind_train.resumption import config_of
-    from spectramind_train.run.directory import Run
+    from spectramind_train.run.catalogue import run_at
     from spectramind_train.run.terminal import Terminal
 
-    return task(config_of(Run.open(Path(options.resume)), Terminal().warn)).exit_code
+    return task(config_of(run_at(Path(options.resume)), Terminal().warn)).exit_code
 
 
 def train(config: EffectiveConfig, *, resume: str | None = None, prunes: Prunes = None) -> Finished:

@@ -2,12 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
 
-from spectramind_train.planets.preparation import Planet
-from spectramind_train.results.prediction import Prediction
+from spectramind_train.results.assessment import Assessment, Part
 from spectramind_train.run.directory import Run
 from spectramind_train.run.terminal import Terminal
+
+if TYPE_CHECKING:  # What is scored may come from a file, without a model.
+    from spectramind_train.planets.preparation import Planet
+    from spectramind_train.results.prediction import Prediction
+
+MOST_PLANETS: Final = 20
+_FIGURES: Final[dict[str, Callable[[Part], str]]] = {
+    "score, {}": lambda part: f"{part.score:.4f}",
+    "rms error, {} (ppm)": lambda part: f"{part.rmse_ppm:.0f}",
+    "within 68 %, {}": lambda part: f"{100 * part.coverage_68:.1f} %",
+    "within 95 %, {}": lambda part: f"{100 * part.coverage_95:.1f} %",
+    "sd of error / sigma, {}": lambda part: f"{part.residual_std:.2f}",
+}
+
+
+def report_assessments(title: str, found: Mapping[str, Assessment], terminal: Terminal) -> None:
+    """What predictions of the same planets are worth, each in a column."""
+    rows = [("score", *(f"{one.score:.4f}" for one in found.values()))]
+    for words, figure in _FIGURES.items():
+        rows.append((words.format("FGS1"), *(figure(one.fgs1) for one in found.values())))
+        rows.append((words.format("AIRS"), *(figure(one.airs) for one in found.values())))
+    terminal.table(title, ("", *found), rows)
+
+
+def report_planets(found: Assessment, terminal: Terminal) -> None:
+    """The planets that a prediction is worst at."""
+    shown = found.planets[:MOST_PLANETS]
+    rows = [
+        (one.planet_id, f"{one.score:.4f}", f"{one.rmse_fgs1_ppm:.0f}", f"{one.rmse_airs_ppm:.0f}", f"{one.chi2:.0f}")
+        for one in shown
+    ]
+    more = f" ({len(shown)} of {len(found.planets)})" if len(shown) < len(found.planets) else ""
+    columns = ("planet", "score", "FGS1 rms (ppm)", "AIRS rms (ppm)", "chi² of 283")
+    terminal.table(f"Planets, the worst first{more}", columns, rows)
 
 
 def report_scores(run: Run, terminal: Terminal) -> None:

@@ -98,11 +98,12 @@ class Forecast:
         if (telling and now + seconds > self.deadline) or (slow and now > self.deadline):
             ends = datetime.fromtimestamp(self.deadline).astimezone().strftime("%H:%M:%S")
             raise ConfigError(
-                f"{self.task}: {done} of {total} are done, and the rest needs about {_words(seconds)}, but by "
-                f"trainer.max_time the run ends in {_words(self.deadline - now)}, at {ends}. Those done are kept: "
+                f"{self.task}: {done} of {total} are done, and the rest needs about {words(seconds)}, but by "
+                f"trainer.max_time the run ends in {words(self.deadline - now)}, at {ends}. Those done are kept: "
                 "start again with a longer trainer.max_time, on more CPU cores, or with fewer planets"
             )
 
 
-def _words(seconds: float) -> str:
+def words(seconds: float) -> str:
+    """A span of time, as in 1:30:00."""
     return str(timedelta(seconds=round(max(seconds, 0.0))))

@@ -31,7 +31,8 @@ from spectramind_train.run.manifest import (
 )
 from spectramind_train.run.plan import RunPlan
 
-_RESUMABLE = ("walltime", "interrupted", "failed", "lost")
+RESUMABLE = ("walltime", "interrupted", "failed", "lost")
+"""What a run is that can go on, once it has a checkpoint."""
 _RESERVE = ".end"
 _RESERVE_BYTES = 4096
 
@@ -203,7 +204,7 @@ class Run:
         state = self.manifest.state()
         if state == "unknown":
             warn(f"{self.path} is {self.manifest.describe()}")
-        elif state not in _RESUMABLE:
+        elif state not in RESUMABLE:
             raise ConfigError(f"{self.path}: the run cannot be resumed: it is {self.manifest.describe()}")
         newest = newest_whole(self.checkpoints, warn)
         if newest is None:

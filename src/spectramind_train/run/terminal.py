@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO, Any, cast
+from typing import IO, Any, Literal, TextIO, cast
 
 from rich.console import Console, RenderableType
 from rich.markup import escape
@@ -21,25 +21,33 @@ Progressed = Callable[[int, int], None]
 
 
 class _Output:
-    """The standard output for as long as it takes anything; then what is said goes nowhere, and the run goes on."""
+    """An output for as long as it takes anything; then what is said goes nowhere, and the run goes on."""
+
+    def __init__(self, name: Literal["stdout", "stderr"]) -> None:
+        self._name = name
+
+    @property
+    def _stream(self) -> TextIO:
+        stream: TextIO = getattr(sys, self._name)
+        return stream
 
     def write(self, text: str) -> int:
-        encoding = sys.stdout.encoding or "utf-8"
-        self._attempt(lambda: sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding)))
+        encoding = self._stream.encoding or "utf-8"
+        self._attempt(lambda: self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding)))
         return len(text)
 
     def flush(self) -> None:
-        self._attempt(sys.stdout.flush)
+        self._attempt(self._stream.flush)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(sys.stdout, name)
+        return getattr(self._stream, name)
 
-    @staticmethod
-    def _attempt(action: Callable[[], object]) -> None:
+    def _attempt(self, action: Callable[[], object]) -> None:
         try:
             action()
         except (OSError, ValueError):  # Full, gone or closed.
-            silence()
+            if self._name == "stdout":
+                silence()
 
 
 class TrainingBar(Progress):
@@ -69,6 +77,7 @@ class Terminal:
         bars: Whether progress bars are wanted at all, or the lines that stand for them.
         throttled: Whether bars are redrawn once a second instead of ten times.
         silent: Write nothing, as every process but the first of several does.
+        aside: Write to the standard error, where the output is a program's to read.
 
     Attributes:
         shows: Whether the progress of a training is shown.
@@ -76,10 +85,16 @@ class Terminal:
     """
 
     def __init__(
-        self, *, style: str = "rich", bars: bool = True, throttled: bool = False, silent: bool = False
+        self,
+        *,
+        style: str = "rich",
+        bars: bool = True,
+        throttled: bool = False,
+        silent: bool = False,
+        aside: bool = False,
     ) -> None:
         self.rich = Console(
-            file=cast("IO[str]", _Output()),
+            file=cast("IO[str]", _Output("stderr" if aside else "stdout")),
             quiet=silent,
             highlight=False,
             no_color=style == "plain" or None,

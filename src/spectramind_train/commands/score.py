@@ -1,0 +1,141 @@
+"""The commands ``score`` and ``evaluate``: what predictions are worth, those of a file and those of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from spectramind_config import ConfigError, EffectiveConfig, NominalData, Problem, from_dict
+from spectramind_config.commands.command import JSON, Parser, add, out_json
+from spectramind_config.host import Host
+from spectramind_train.commands.runs import of_one, opened
+from spectramind_train.run import signals
+
+if TYPE_CHECKING:
+    from spectramind_train.ariel.spectra import Spectra
+
+_RIVALS = {"fit": "classical transit fit", "mean": "training mean"}
+
+
+def score(options: Namespace, _: type[EffectiveConfig]) -> int:
+    """Score a submission; returns the exit code.
+
+    Raises:
+        ConfigError: A table is at fault, or they are not of the same planets.
+    """
+    from spectramind_train.ariel.metric import naive_statistics
+    from spectramind_train.ariel.spectra import read_spectra, require_same_planets
+    from spectramind_train.results.assessment import assess
+    from spectramind_train.results.report import report_assessments
+    from spectramind_train.run.terminal import Terminal
+
+    submission = read_spectra(options.submission, ("wl", "sigma"), negative=False)
+    truth = read_spectra(options.truth, ("wl",))
+    require_same_planets(submission, truth)
+    labels: Spectra = truth if options.labels is None else read_spectra(options.labels, ("wl",))
+    names = truth.planet_ids
+    try:
+        mean, sigma = naive_statistics(labels.values["wl"])
+        found = assess(
+            names,
+            submission.of(names, "wl"),
+            submission.of(names, "sigma"),
+            truth.values["wl"],
+            naive_mean=mean,
+            naive_sigma=sigma,
+        )
+    except ValueError as error:
+        raise ConfigError(
+            Problem(what=f"{labels.path}: {error}", hint="name the challenge's training labels with --labels train.csv")
+        ) from error
+    if options.json:
+        naive = {"mean": mean, "sigma": sigma, "labels": str(labels.path), "planets": len(labels.planet_ids)}
+        out_json({**dataclasses.asdict(found), "naive": naive})
+        return 0
+    terminal = Terminal()
+    report_assessments(f"{options.submission}, {len(names)} planets", {"prediction": found}, terminal)
+    whose = f"the {len(labels.planet_ids)} planets of {labels.path}"
+    if options.labels is None:
+        whose += ", the truth's own; the challenge takes those of the training labels, as --labels train.csv does"
+    terminal.say(f"naive mean {mean:.6g} and sigma {sigma:.6g}: {whose}")
+    return 0
+
+
+def of_score(parser: Parser) -> None:
+    """The arguments of ``score``."""
+    about = "a table of planet_id, wl_1 … wl_283 and sigma_1 … sigma_283"
+    parser.add_argument("submission", type=Path, metavar="SUBMISSION", help=about)
+    about = "a table of planet_id and wl_1 … wl_283 of the same planets, such as train.csv"
+    parser.add_argument("truth", type=Path, metavar="TRUTH", help=about)
+    about = "the training labels, whose mean and sigma are the naive prediction (default: those of TRUTH)"
+    parser.add_argument("--labels", type=Path, metavar="FILE", help=about)
+    add(parser, JSON)
+
+
+def evaluate(options: Namespace, _: type[EffectiveConfig]) -> int:
+    """Predict planets of a run that have labels, and score that; returns the exit code.
+
+    Raises:
+        ConfigError: The run or its planets are at fault.
+    """
+    from spectramind_train.run.terminal import Terminal
+
+    terminal = Terminal(aside=options.json)
+    run = opened(options, terminal)
+    config = from_dict(run.manifest.config, f"{run.path}/manifest.json")
+    if run.manifest.data is None or not isinstance(config.data, NominalData):
+        raise ConfigError(f"{run.path}: its manifest names no planets that could be found again")
+    checkpoint = run.checkpoint(terminal.warn)
+    from spectramind_train.ariel.tables import write_csv
+    from spectramind_train.learning.batches import PlanetDataset, loader
+    from spectramind_train.planets.recovery import recover
+    from spectramind_train.results.assessment import PlanetScore
+    from spectramind_train.results.evaluation import assessed
+    from spectramind_train.results.prediction import load_model, predict
+    from spectramind_train.results.report import report_assessments, report_planets
+    from spectramind_train.resumption import cache_of
+
+    part, cache, cores = options.split, cache_of(run, config), Host.detect().cores
+    settings = config.data.calibration
+    with signals.raising():
+        known = recover(run.manifest.data, part, settings, cache, terminal, root=options.data, workers=cores)
+        batches = loader(PlanetDataset(known.planets), batch_size=config.data.batch_size)
+        prediction = predict(load_model(config, checkpoint), known.planets, batches)
+    try:
+        found = assessed(known.planets, prediction, known.naive_mean, known.naive_sigma)
+    except ValueError as error:
+        raise ConfigError(f"{run.path}: its planets have no score: {error}") from error
+    own, file = found["test"], run.path / f"evaluation_{part}.csv"
+    words = {"test": run.manifest.profiles.get("model", "model"), **_RIVALS}
+    if options.json:
+        rivals = {name: dataclasses.asdict(dataclasses.replace(one, planets=())) for name, one in found.items()}
+        naive = {"mean": known.naive_mean, "sigma": known.naive_sigma}
+        told = {"run": str(run.path), "split": part, "checkpoint": checkpoint.name, "naive": naive}
+        out_json({**told, "model": dataclasses.asdict(own), "fit": rivals["fit"], "mean": rivals["mean"]})
+    else:
+        title = f"{run.path}, {len(known.planets)} planets of {part}"
+        report_assessments(title, {words[name]: one for name, one in found.items()}, terminal)
+        report_planets(own, terminal)
+    columns = {
+        field.name: [getattr(one, field.name) for one in own.planets] for field in dataclasses.fields(PlanetScore)
+    }
+    try:
+        write_csv(file, columns)
+    except OSError as error:
+        raise ConfigError(
+            f"{file}: cannot be written ({error.strerror}), so the table of planets is not kept"
+        ) from error
+    terminal.say(f"written: {file}")
+    return 0
+
+
+def of_evaluate(parser: Parser) -> None:
+    """The arguments of ``evaluate``."""
+    of_one(parser)
+    about = "which planets of the run: test (default), val, or train, which it has learnt"
+    parser.add_argument("--split", choices=("test", "val", "train"), default="test", help=about)
+    about = "the data set's folder (default: where the run had it)"
+    parser.add_argument("--data", type=Path, metavar="DIR", help=about)
+    add(parser, JSON)
