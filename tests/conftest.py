@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from collections import Counter
 from collections.abc import Generator
 from pathlib import Path
@@ -25,7 +26,8 @@ def kinds() -> list[str]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the mark."""
+    """Declare the mark, and take signals as a terminal sends them, also where the tests were started by nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     config.addinivalue_line("markers", "fault(kind): tries a fault, named as in the table of docs/reliability.md")
 
 
