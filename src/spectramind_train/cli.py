@@ -13,7 +13,7 @@ from spectramind_config import ConfigError, EffectiveConfig
 from spectramind_config.commands.command import Command, Parser, out
 from spectramind_config.commands.program import Program
 from spectramind_config.errors import silence
-from spectramind_train.commands import data, plan, predict, runs, score, sweep, train
+from spectramind_train.commands import data, plan, predict, report, runs, score, sweep, train
 from spectramind_train.run import signals
 from spectramind_train.run.children import ProcessFailedError
 
@@ -59,6 +59,7 @@ PROGRAM = Program(
             "evaluate", "the score of a run's planets, with its best checkpoint", score.evaluate, score.of_evaluate
         ),
         _command("score", "the score of any table of predicted spectra", score.score, score.of_score),
+        _command("report", "a run on one page: scores, pictures, planets, settings", report.run, report.arguments),
         _command(
             "export", "a run's weights as safetensors, with all that is needed to use them", runs.export, runs.of_export
         ),

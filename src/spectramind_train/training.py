@@ -18,12 +18,14 @@ from spectramind_train.learning.learner import Learned, learn
 from spectramind_train.learning.module import NonFiniteLossError
 from spectramind_train.learning.processes import learn_in_processes
 from spectramind_train.planets.splits import Splits, build_splits
-from spectramind_train.results.evaluation import evaluate
+from spectramind_train.results.evaluation import evaluate, fit_score
 from spectramind_train.results.figures import draw_learning, draw_spectra
 from spectramind_train.results.prediction import load_model
 from spectramind_train.results.report import report_scores
 from spectramind_train.run import clock, signals
+from spectramind_train.run.checkpoints import Index
 from spectramind_train.run.directory import Run
+from spectramind_train.run.journal import JOURNAL, rows
 from spectramind_train.run.plan import RunPlan
 from spectramind_train.run.ranks import Ranks
 from spectramind_train.run.terminal import Terminal
@@ -122,11 +124,20 @@ def _train(
             terminal.say(f"pruned after {len(learned.validations)} validations: see {run.path}")
             return _outcome(run, learned)
         best = run.checkpoint(terminal.warn)
-        planets, prediction, run.manifest.metrics = evaluate(config, plan, splits, load_model(config, best))
+        found = evaluate(config, plan, splits, load_model(config, best))
+        run.manifest.metrics = found.metrics
+        prediction = found.prediction
         write_submission(run.path / "test_predictions.csv", prediction.planet_ids, prediction.mu, prediction.sigma)
-        draw_spectra(planets, prediction, run.path / "test_spectra.png")
+        scores = {one.planet_id: one.score for one in found.worth["test"].planets}
+        draw_spectra(found.planets, prediction, run.path / "test_spectra.png", scores=scores)
         if learned.validations:
-            draw_learning(learned.validations, run.manifest.metrics["fit_score"], run.path / "learning.png")
+            run.manifest.metrics["fit_val_score"] = fit_score(splits.val, splits.naive_mean, splits.naive_sigma)
+            draw_learning(
+                rows(run.path / JOURNAL),
+                run.path / "learning.png",
+                chosen=Index.read(run.checkpoints).epochs(best.name),
+                fit_score=run.manifest.metrics["fit_val_score"],
+            )
         run.manifest.metrics |= _validation_metrics(learned)
         run.finish(learned.status)
     except BaseException as error:

@@ -44,11 +44,11 @@ def test_test_planets_are_loaded_by_the_workers_asked_for(monkeypatch: pytest.Mo
         found.append((model, evaluate(config, decided, splits, model)))
     assert [(one["planets"], one["batch_size"], one["num_workers"]) for one in seen] == [(5, 2, 0), (5, 2, 2)]
     assert [one.get("prefetch_factor") for one in seen] == [None, 3]
-    (_, (_, alone, scores)), (_, (_, helped, same)) = found
-    np.testing.assert_array_equal(alone.mu, helped.mu)
-    np.testing.assert_array_equal(alone.sigma, helped.sigma)
-    assert scores == same
-    assert set(scores) == {
+    (_, alone), (_, helped) = found
+    np.testing.assert_array_equal(alone.prediction.mu, helped.prediction.mu)
+    np.testing.assert_array_equal(alone.prediction.sigma, helped.prediction.sigma)
+    assert alone.metrics == helped.metrics
+    assert set(alone.metrics) == {
         f"{who}_{what}" for who in ("test", "fit", "mean") for what in ("score", "rmse_fgs1_ppm", "rmse_airs_ppm")
     }
 

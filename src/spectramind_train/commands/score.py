@@ -15,6 +15,11 @@ from spectramind_train.run import signals
 
 if TYPE_CHECKING:
     from spectramind_train.ariel.spectra import Spectra
+    from spectramind_train.planets.recovery import Part
+    from spectramind_train.results.assessment import Assessment
+    from spectramind_train.results.evaluation import Evaluation
+    from spectramind_train.run.directory import Run
+    from spectramind_train.run.terminal import Terminal
 
 _RIVALS = {"fit": "classical transit fit", "mean": "training mean"}
 
@@ -80,43 +85,25 @@ def evaluate(options: Namespace, _: type[EffectiveConfig]) -> int:
     Raises:
         ConfigError: The run or its planets are at fault.
     """
+    from spectramind_train.ariel.tables import write_csv
+    from spectramind_train.results.assessment import PlanetScore
+    from spectramind_train.results.report import report_assessments, report_planets
     from spectramind_train.run.terminal import Terminal
 
-    terminal = Terminal(aside=options.json)
+    terminal, part = Terminal(aside=options.json), options.split
     run = opened(options, terminal)
-    config = from_dict(run.manifest.config, f"{run.path}/manifest.json")
-    if run.manifest.data is None or not isinstance(config.data, NominalData):
-        raise ConfigError(f"{run.path}: its manifest names no planets that could be found again")
-    checkpoint = run.checkpoint(terminal.warn)
-    from spectramind_train.ariel.tables import write_csv
-    from spectramind_train.learning.batches import PlanetDataset, loader
-    from spectramind_train.planets.recovery import recover
-    from spectramind_train.results.assessment import PlanetScore
-    from spectramind_train.results.evaluation import assessed
-    from spectramind_train.results.prediction import load_model, predict
-    from spectramind_train.results.report import report_assessments, report_planets
-    from spectramind_train.resumption import cache_of
-
-    part, cache, cores = options.split, cache_of(run, config), Host.detect().cores
-    settings = config.data.calibration
-    with signals.raising():
-        known = recover(run.manifest.data, part, settings, cache, terminal, root=options.data, workers=cores)
-        batches = loader(PlanetDataset(known.planets), batch_size=config.data.batch_size)
-        prediction = predict(load_model(config, checkpoint), known.planets, batches)
-    try:
-        found = assessed(known.planets, prediction, known.naive_mean, known.naive_sigma)
-    except ValueError as error:
-        raise ConfigError(f"{run.path}: its planets have no score: {error}") from error
-    own, file = found["test"], run.path / f"evaluation_{part}.csv"
-    words = {"test": run.manifest.profiles.get("model", "model"), **_RIVALS}
+    known = evaluated(run, part, options.data, terminal)
+    own, file = known.found.worth["test"], run.path / f"evaluation_{part}.csv"
     if options.json:
-        rivals = {name: dataclasses.asdict(dataclasses.replace(one, planets=())) for name, one in found.items()}
+        rivals = {
+            name: dataclasses.asdict(dataclasses.replace(one, planets=())) for name, one in known.found.worth.items()
+        }
         naive = {"mean": known.naive_mean, "sigma": known.naive_sigma}
-        told = {"run": str(run.path), "split": part, "checkpoint": checkpoint.name, "naive": naive}
+        told = {"run": str(run.path), "split": part, "checkpoint": known.checkpoint.name, "naive": naive}
         out_json({**told, "model": dataclasses.asdict(own), "fit": rivals["fit"], "mean": rivals["mean"]})
     else:
-        title = f"{run.path}, {len(known.planets)} planets of {part}"
-        report_assessments(title, {words[name]: one for name, one in found.items()}, terminal)
+        title = f"{run.path}, {len(own.planets)} planets of {part}"
+        report_assessments(title, known.named, terminal)
         report_planets(own, terminal)
     columns = {
         field.name: [getattr(one, field.name) for one in own.planets] for field in dataclasses.fields(PlanetScore)
@@ -129,6 +116,63 @@ def evaluate(options: Namespace, _: type[EffectiveConfig]) -> int:
         ) from error
     terminal.say(f"written: {file}")
     return 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluated:
+    """A run on planets of one of its splits.
+
+    Attributes:
+        config: The run's config.
+        checkpoint: The weights that predict.
+        found: What they predict, and what that is worth.
+        named: What it is worth, and its rivals, by names that a user knows.
+        naive_mean: Mean of the run's training labels, in (Rp/Rs)^2.
+        naive_sigma: Their standard deviation.
+    """
+
+    config: EffectiveConfig
+    checkpoint: Path
+    found: Evaluation
+    named: dict[str, Assessment]
+    naive_mean: float
+    naive_sigma: float
+
+
+def evaluated(run: Run, part: Part, root: Path | None, terminal: Terminal) -> Evaluated:
+    """Predict the planets of one split of a run with its best checkpoint.
+
+    Args:
+        run: The run.
+        part: The split.
+        root: The data set's folder; None for where the run had it.
+        terminal: Where to report.
+
+    Raises:
+        ConfigError: The run or its planets are at fault.
+    """
+    config = from_dict(run.manifest.config, f"{run.path}/manifest.json")
+    if run.manifest.data is None or not isinstance(config.data, NominalData):
+        raise ConfigError(f"{run.path}: its manifest names no planets that could be found again")
+    checkpoint = run.checkpoint(terminal.warn)
+    from spectramind_train.learning.batches import PlanetDataset, loader
+    from spectramind_train.planets.recovery import recover
+    from spectramind_train.results import evaluation
+    from spectramind_train.results.prediction import load_model
+    from spectramind_train.resumption import cache_of
+
+    cache, cores, settings = cache_of(run, config), Host.detect().cores, config.data.calibration
+    with signals.raising():
+        known = recover(run.manifest.data, part, settings, cache, terminal, root=root, workers=cores)
+        batches = loader(PlanetDataset(known.planets), batch_size=config.data.batch_size)
+        naive = known.naive_mean, known.naive_sigma
+        try:
+            found = evaluation.evaluate_planets(load_model(config, checkpoint), known.planets, batches, *naive)
+        except ValueError as error:
+            raise ConfigError(f"{run.path}: its planets have no score: {error}") from error
+    words = {"test": run.manifest.profiles.get("model", "model"), **_RIVALS}
+    named = {words[name]: one for name, one in found.worth.items()}
+    return Evaluated(config, checkpoint, found, named, *naive)
 
 
 def of_evaluate(parser: Parser) -> None:

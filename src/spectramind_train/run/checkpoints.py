@@ -92,6 +92,10 @@ class Index:
         """The checkpoint with the best score, of several the oldest; None where none is kept for its score."""
         return max((one for one in self.entries if "best" in one.kept), key=_score, default=None)
 
+    def epochs(self, file: str) -> int | None:
+        """Epochs that were done when a checkpoint was saved; None where the index does not list it."""
+        return next((one.epoch for one in self.entries if one.file == file), None)
+
     def is_whole(self, saved: Saved) -> bool:
         """Whether a checkpoint's file is there with the content that was written."""
         try:
