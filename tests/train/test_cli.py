@@ -91,6 +91,15 @@ def test_a_sweep_trains_every_point(home: Path) -> None:
     assert [row.split()[2:] for row in rows] == [["completed", f"outputs/{run}"] for _, run in best]
 
 
+def test_a_job_of_joblib_loads_by_workers(home: Path) -> None:
+    """Joblib makes its own way of starting processes the default of its jobs."""
+    loading = ["local.num_workers={train: 1, val: 0, test: 0}", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    done = run("train", "-m", "local=debug", "local.seed=1,2", *SMALL, *loading, f"hydra.sweep.dir={home}/sweep")
+    assert done.returncode == 0, done.stderr
+    manifests = [json.loads(path.read_text()) for path in (home / "outputs").glob("*/manifest.json")]
+    assert [(one["status"], one["plan"]["num_workers"][0]) for one in manifests] == [("completed", 1)] * 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

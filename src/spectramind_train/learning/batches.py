@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -155,6 +156,10 @@ def loader(
     if num_workers:
         options = {"persistent_workers": persistent_workers, "prefetch_factor": prefetch_factor}
         options["worker_init_fn"] = load
+        if multiprocessing.get_start_method() == "loky":
+            # A launcher's job: joblib makes its own way of starting processes the default there, which pickles what
+            # cannot be pickled.
+            options["multiprocessing_context"] = multiprocessing.get_all_start_methods()[0]
         keep_tracker()
     return DataLoader(
         planets,
