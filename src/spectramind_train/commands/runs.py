@@ -88,7 +88,7 @@ def best(options: Namespace, _: type[EffectiveConfig]) -> int:
     folder, runs = _found(options)
     scored = [run for run in runs if run.manifest.status == "completed" and "val_score_best" in run.manifest.metrics]
     if not scored:
-        what = f"{folder}: none of its {len(runs)} runs is completed and has a validation score"
+        what = f"{folder}: no completed run with a validation score, of {len(runs)} in all"
         raise ConfigError(Problem(what=what, see=f"runs list {quoted(str(folder))}"))
     # Of equal ones the oldest.
     chosen = max(reversed(scored), key=lambda run: run.manifest.metrics["val_score_best"])

@@ -52,7 +52,7 @@ def recover(
         record: What the run's manifest says of its data, which may be a stranger's.
         part: Which split.
         settings: How the run calibrated.
-        cache_dir: Where prepared planets are kept.
+        cache_dir: The cache, where prepared planets are kept.
         terminal: Where progress is shown, and said where the data are not those of the run.
         root: The folder of the data set; by default the one that the run had.
         workers: Processes that calibrate.
@@ -89,7 +89,7 @@ def recover(
     if fingerprint(dataset, everything) != record.fingerprint:
         terminal.warn(f"{folder}: labels, names or sizes of files are not those that the run had")
     with terminal.progress("calibrating planets") as progress:
-        planets = prepare(dataset, wanted, settings, cache_dir, progress=progress, workers=workers)
+        planets = prepare(dataset, wanted, settings, cache_dir / "planets", progress=progress, workers=workers)
     try:
         mean, sigma = naive_statistics(np.stack([labels[name] for name in trained]))
     except ValueError as error:
