@@ -143,6 +143,20 @@ def test_damaged_manifests_are_named_and_do_not_stop_the_list(
     assert all(any(f"{outputs / name}" in line for line in lines) for name in ("empty", "cut", "other"))
 
 
+def test_a_strangers_manifest_forges_no_line(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a terminal would obey is written out, and no value makes the table too wide to read."""
+    run = make("completed", 0.61, 0.59)
+    profiles = {"model": "x\nerror: forged\x1b[31m" + "y" * 5000}
+    change(run, profiles=profiles, started="never", metrics={"val_score_best": 1e308}, host={"name": {"a\n": [1]}})
+    assert main(["runs", "list"]) == 0
+    assert main(["runs", "show", str(run)]) == 0
+    assert main(["runs", "compare", str(run), str(run)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert not any(line.startswith("error:") or "\x1b" in line for line in lines)
+    assert "x\\nerror: forged" in lines[4]
+    assert max(map(len, lines[:5])) < 200
+
+
 def test_many_runs_are_listed_without_a_framework(make: Make, outputs: Path) -> None:
     """Neither torch nor numpy nor pyarrow is imported to look at manifests."""
     manifest = json.loads((make("completed", 0.61, 0.59) / "manifest.json").read_text())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from spectramind_config import ConfigError, EffectiveConfig, Problem
 from spectramind_config.commands.command import JSON, Parser, add, out, out_json
-from spectramind_config.errors import quoted, write
+from spectramind_config.errors import quoted, visible, write
 
 if TYPE_CHECKING:
     from spectramind_train.run.directory import Run
@@ -97,10 +97,10 @@ def best(options: Namespace, _: type[EffectiveConfig]) -> int:
     if options.json:
         out_json(dataclasses.asdict(Summary.of(chosen)))
     elif options.path:
-        out(str(chosen.path))
+        out(visible(str(chosen.path)))
     else:
         out(f"the best of {len(scored)} completed, by the validation score alone", *table([Summary.of(chosen)]))
-        out(str(chosen.path))
+        out(visible(str(chosen.path)))
     return 0
 
 
