@@ -165,7 +165,7 @@ def test_a_run_without_planets_has_no_score(run: Path, capsys: pytest.CaptureFix
     manifest = json.loads((run / "manifest.json").read_text())
     edited(run, data={**manifest["data"], "planets": {**manifest["data"]["planets"], "val": []}})
     assert main(["evaluate", str(run), "--split", "val"]) == 2
-    assert "names no planets to val" in capsys.readouterr().err
+    assert "names no validation planets" in capsys.readouterr().err
     edited(run, data=None)
     assert main(["evaluate", str(run)]) == 2
     assert "names no planets that could be found again" in capsys.readouterr().err

@@ -90,7 +90,7 @@ def evaluate(options: Namespace, _: type[EffectiveConfig]) -> int:
     checkpoint = run.checkpoint(terminal.warn)
     from spectramind_train.ariel.tables import write_csv
     from spectramind_train.learning.batches import PlanetDataset, loader
-    from spectramind_train.planets.recovery import recover
+    from spectramind_train.planets.recovery import WORDS, recover
     from spectramind_train.results.assessment import PlanetScore
     from spectramind_train.results.evaluation import assessed
     from spectramind_train.results.prediction import load_model, predict
@@ -115,7 +115,7 @@ def evaluate(options: Namespace, _: type[EffectiveConfig]) -> int:
         told = {"run": str(run.path), "split": part, "checkpoint": checkpoint.name, "naive": naive}
         out_json({**told, "model": dataclasses.asdict(own), "fit": rivals["fit"], "mean": rivals["mean"]})
     else:
-        title = f"{run.path}, {len(known.planets)} planets of {part}"
+        title = f"{run.path}, {len(known.planets)} {WORDS[part]} planets"
         report_assessments(title, {words[name]: one for name, one in found.items()}, terminal)
         report_planets(own, terminal)
     columns = {
