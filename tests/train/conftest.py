@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from spectramind_train.cli import main
 from spectramind_train.v50.network import Batch
 
 
@@ -87,3 +89,12 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         "local.devices=cpu",
         f"local.paths.cache_dir='{cache}'",
     ]
+
+
+@pytest.fixture(scope="session")
+def trained(small: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A completed run of three steps, for tests that leave it as it is."""
+    outputs = tmp_path_factory.mktemp("trained")
+    paths = [f"local.output_dir='{outputs}'", f"local.paths.run_manifest='{outputs / 'run_manifest.json'}'"]
+    assert main(["train", "trainer=ci_fast", "trainer.max_steps=3", *small, *paths]) == 0
+    return next(outputs.glob("*/manifest.json")).parent

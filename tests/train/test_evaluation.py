@@ -1,7 +1,11 @@
-"""The evaluation of test planets goes through a loader of their own."""
+"""What a run is worth: at its end, and whenever somebody asks again."""
 
 from __future__ import annotations
 
+import csv
+import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +14,11 @@ import torch
 
 from spectramind_config import compose
 from spectramind_config.host import Host
+from spectramind_train.cli import main
 from spectramind_train.learning import batches
 from spectramind_train.planets.splits import Splits
 from spectramind_train.results.evaluation import evaluate, within_caps
-from spectramind_train.run.manifest import DataRecord
+from spectramind_train.run.manifest import DataRecord, read_manifest
 from spectramind_train.run.plan import plan
 from spectramind_train.v50.network import build_model
 
@@ -60,3 +65,107 @@ def test_caps_leave_whole_batches(cap: str, left: int) -> None:
     planets = [planet(1)] * 20
     assert len(within_caps(config, planets)) == left
     assert len(within_caps(config.with_overrides(["local.dev.fast_dev_run=true"]), planets)) == 8
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    """A copy of a completed run, to write to."""
+    return shutil.copytree(trained, tmp_path / "run")
+
+
+def edited(run: Path, **values: Any) -> None:
+    """Change entries of a run's manifest."""
+    file = run / "manifest.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
+
+
+def evaluated(run: Path, capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+    """What ``spectramind evaluate RUN --json`` prints, and nothing else."""
+    capsys.readouterr()
+    assert main(["evaluate", str(run), "--json", *words]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_a_run_has_the_scores_that_its_end_told(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of its test planets those of the manifest, rivals included; of the others that of the best validation."""
+    metrics, data = read_manifest(run).metrics, read_manifest(run).data
+    assert data is not None
+    cache = Path(read_manifest(run).config["paths"]["cache_dir"])
+    before = sorted(cache.rglob("*"))
+    found = evaluated(run, capsys)
+    for name, who in (("test", "model"), ("fit", "fit"), ("mean", "mean")):
+        assert found[who]["score"] == pytest.approx(metrics[f"{name}_score"], rel=1e-6)
+        assert found[who]["fgs1"]["rmse_ppm"] == pytest.approx(metrics[f"{name}_rmse_fgs1_ppm"], rel=1e-6)
+        assert found[who]["airs"]["rmse_ppm"] == pytest.approx(metrics[f"{name}_rmse_airs_ppm"], rel=1e-6)
+    found = evaluated(run, capsys, "--split", "val")
+    assert found["model"]["score"] == pytest.approx(metrics["val_score_best"], rel=1e-5)
+    found = evaluated(run, capsys, "--split", "train")
+    assert {one["planet_id"] for one in found["model"]["planets"]} == set(data.planets["train"])
+    assert sorted(cache.rglob("*")) == before  # The run has prepared them all.
+
+
+def test_planets_are_told_from_the_worst_and_kept(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the terminal and in a table of the run's directory; their mean is the score."""
+    assert main(["evaluate", str(run)]) == 0
+    output = capsys.readouterr().out
+    for words in ("classical transit fit", "training mean", "within 95 %, AIRS", "Planets, the worst first"):
+        assert words in output
+    assert max(map(len, output.split("written:")[0].splitlines()[1:])) <= 80
+    with (run / "evaluation_test.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    scores = [float(row["score"]) for row in rows]
+    assert list(rows[0]) == ["planet_id", "score", "rmse_fgs1_ppm", "rmse_airs_ppm", "chi2"]
+    assert scores == sorted(scores)
+    assert np.mean(scores) == pytest.approx(read_manifest(run).metrics["test_score"], rel=1e-6)
+
+
+def test_data_are_found_where_they_are_now(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder that is gone is named; ``--data`` names another, and other data are told."""
+    data = json.loads((run / "manifest.json").read_text())["data"]
+    copy = shutil.copytree(data["root"], tmp_path / "data")
+    edited(run, data={**data, "root": str(tmp_path / "gone")})
+    assert main(["evaluate", str(run)]) == 2
+    told = capsys.readouterr().err
+    assert f"{tmp_path / 'gone'}: no data set here" in told
+    assert "--data DIR" in told
+    expected = evaluated(run, capsys, "--data", data["root"])
+    assert evaluated(run, capsys, "--data", str(copy)) == expected
+    assert main(["evaluate", str(run), "--data", str(copy)]) == 0
+    assert "not those that the run had" not in capsys.readouterr().out
+    with (copy / "train" / data["planets"]["train"][0] / "FGS1_signal_0.parquet").open("ab") as file:
+        file.write(b"x")
+    assert main(["evaluate", str(run), "--data", str(copy)]) == 0
+    assert f"{copy}: labels, names or sizes of files are not those that the run had" in " ".join(
+        capsys.readouterr().out.split()
+    )
+    shutil.rmtree(copy / "train" / data["planets"]["test"][0])
+    assert main(["evaluate", str(run), "--data", str(copy)]) == 2
+    assert f"lacks 1 labelled planets of the run: {data['planets']['test'][0]}" in capsys.readouterr().err
+
+
+def test_a_strangers_manifest_leads_nowhere(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names of planets are names in the data set, and a cache that only the manifest names is not written."""
+    manifest = json.loads((run / "manifest.json").read_text())
+    monkeypatch.setenv("SM_CACHE_DIR", manifest["config"]["paths"]["cache_dir"])
+    planets = {**manifest["data"]["planets"], "test": ["../train/1000001"]}
+    edited(run, data={**manifest["data"], "planets": planets})
+    assert main(["evaluate", str(run)]) == 2
+    assert "lacks 1 labelled planets of the run: ../train/1000001" in capsys.readouterr().err
+    config = {**manifest["config"], "paths": {**manifest["config"]["paths"], "cache_dir": str(tmp_path / "theirs")}}
+    edited(run, data=manifest["data"], config=config)
+    assert evaluated(run, capsys)["model"]["score"] > 0
+    assert not (tmp_path / "theirs").exists()
+
+
+def test_a_run_without_planets_has_no_score(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A manifest that names none, or none of the split."""
+    manifest = json.loads((run / "manifest.json").read_text())
+    edited(run, data={**manifest["data"], "planets": {**manifest["data"]["planets"], "val": []}})
+    assert main(["evaluate", str(run), "--split", "val"]) == 2
+    assert "names no validation planets" in capsys.readouterr().err
+    edited(run, data=None)
+    assert main(["evaluate", str(run)]) == 2
+    assert "names no planets that could be found again" in capsys.readouterr().err

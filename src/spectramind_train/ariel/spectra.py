@@ -120,6 +120,8 @@ def _of_header(path: Path, content: bytes, wanted: Sequence[str], expected: str)
         names = []
     if not names:
         return [Problem(what=f"{path}: its first line is no header", expected=expected)]
+    if not content[len(line) :].strip():
+        return [Problem(what=f"{path}: no planet is in it", expected="a row for each planet")]
     counts = Counter(names)
     problems = [
         Problem(what=f"{path}: column {name} is there {counts[name]} times", expected="each column once")
@@ -136,8 +138,6 @@ def _of_header(path: Path, content: bytes, wanted: Sequence[str], expected: str)
 
 
 def _of_planets(path: Path, planet_ids: Sequence[str]) -> list[Problem]:
-    if not planet_ids:
-        return [Problem(what=f"{path}: no planet is in it", expected="a row for each planet")]
     counts = Counter(planet_ids)
     twice = [name for name, count in counts.items() if count > 1]
     problems = []

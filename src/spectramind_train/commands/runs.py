@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from spectramind_config import ConfigError, EffectiveConfig, Problem
 from spectramind_config.commands.command import JSON, Parser, add, out, out_json
-from spectramind_config.errors import quoted, write
+from spectramind_config.errors import quoted, visible, write
 
 if TYPE_CHECKING:
     from spectramind_train.run.directory import Run
@@ -88,7 +88,7 @@ def best(options: Namespace, _: type[EffectiveConfig]) -> int:
     folder, runs = _found(options)
     scored = [run for run in runs if run.manifest.status == "completed" and "val_score_best" in run.manifest.metrics]
     if not scored:
-        what = f"{folder}: none of its {len(runs)} runs is completed and has a validation score"
+        what = f"{folder}: no completed run with a validation score, of {len(runs)} in all"
         raise ConfigError(Problem(what=what, see=f"runs list {quoted(str(folder))}"))
     # Of equal ones the oldest.
     chosen = max(reversed(scored), key=lambda run: run.manifest.metrics["val_score_best"])
@@ -97,10 +97,10 @@ def best(options: Namespace, _: type[EffectiveConfig]) -> int:
     if options.json:
         out_json(dataclasses.asdict(Summary.of(chosen)))
     elif options.path:
-        out(str(chosen.path))
+        out(visible(str(chosen.path)))
     else:
         out(f"the best of {len(scored)} completed, by the validation score alone", *table([Summary.of(chosen)]))
-        out(str(chosen.path))
+        out(visible(str(chosen.path)))
     return 0
 
 

@@ -86,6 +86,7 @@ def evaluate(options: Namespace, _: type[EffectiveConfig]) -> int:
         ConfigError: The run or its planets are at fault.
     """
     from spectramind_train.ariel.tables import write_csv
+    from spectramind_train.planets.recovery import WORDS
     from spectramind_train.results.assessment import PlanetScore
     from spectramind_train.results.report import report_assessments, report_planets
     from spectramind_train.run.terminal import Terminal
@@ -102,7 +103,7 @@ def evaluate(options: Namespace, _: type[EffectiveConfig]) -> int:
         told = {"run": str(run.path), "split": part, "checkpoint": known.checkpoint.name, "naive": naive}
         out_json({**told, "model": dataclasses.asdict(own), "fit": rivals["fit"], "mean": rivals["mean"]})
     else:
-        title = f"{run.path}, {len(own.planets)} planets of {part}"
+        title = f"{run.path}, {len(own.planets)} {WORDS[part]} planets"
         report_assessments(title, known.named, terminal)
         report_planets(own, terminal)
     columns = {

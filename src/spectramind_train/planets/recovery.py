@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from spectramind_train.run.manifest import DataRecord
 from spectramind_train.run.terminal import Terminal
 
 Part = Literal["train", "val", "test"]
+WORDS: Final[dict[Part, str]] = {"train": "training", "val": "validation", "test": "test"}
 _NAMED = 5
 
 
@@ -52,7 +53,7 @@ def recover(
         record: What the run's manifest says of its data, which may be a stranger's.
         part: Which split.
         settings: How the run calibrated.
-        cache_dir: Where prepared planets are kept.
+        cache_dir: The cache, where prepared planets are kept.
         terminal: Where progress is shown, and said where the data are not those of the run.
         root: The folder of the data set; by default the one that the run had.
         workers: Processes that calibrate.
@@ -74,7 +75,9 @@ def recover(
     here, labels = set(dataset.planet_ids("train")), dataset.labels()
     wanted, trained = record.planets.get(part, []), record.planets.get("train", [])
     if not wanted or not trained:
-        raise ConfigError(f"the manifest names no planets to {'train on' if wanted else part}, so there is no score")
+        raise ConfigError(
+            f"the run's manifest names no {WORDS['train' if wanted else part]} planets: there is no score"
+        )
     missing = [name for name in wanted if name not in here] + [name for name in trained if name not in labels]
     if missing := list(dict.fromkeys(missing)):
         more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
@@ -89,7 +92,15 @@ def recover(
     if fingerprint(dataset, everything) != record.fingerprint:
         terminal.warn(f"{folder}: labels, names or sizes of files are not those that the run had")
     with terminal.progress("calibrating planets") as progress:
-        planets = prepare(dataset, wanted, settings, cache_dir, progress=progress, workers=workers)
+        planets = prepare(
+            dataset,
+            wanted,
+            settings,
+            cache_dir / "planets",
+            progress=progress,
+            waiting=lambda: terminal.say("another run calibrates these planets; waiting for it"),
+            workers=workers,
+        )
     try:
         mean, sigma = naive_statistics(np.stack([labels[name] for name in trained]))
     except ValueError as error:

@@ -46,13 +46,20 @@ def export(run: Run, config: EffectiveConfig, checkpoint: Path, folder: Path) ->
     described = _description(run, type(model), checkpoint, content)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    try:
         with making(folder) as unfinished:
             write_atomically(unfinished / WEIGHTS, content)
             write_atomically(unfinished / DESCRIPTION, msgspec.json.format(msgspec.json.encode(described)) + b"\n")
     except FileExistsError:
         raise _exists(folder) from None
     except OSError as error:
-        raise ConfigError(f"{folder}: cannot be written ({error.strerror}); name another with --out") from error
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(folder: Path, error: OSError) -> ConfigError:
+    return ConfigError(f"{folder}: cannot be written ({error.strerror}); name another with --out")
 
 
 def _exists(folder: Path) -> ConfigError:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spectramind_config.commands.command import fitted, width
+from spectramind_config.errors import quoted, visible
 from spectramind_train.run.catalogue import Summary
 from spectramind_train.run.clock import words
 from spectramind_train.run.comparison import NOTHING, PARTS, Difference, differing, of_config, of_data, recorded
@@ -17,6 +18,8 @@ from spectramind_train.run.manifest import Choice
 _COLUMNS = ("run", "status", "val", "test", "epochs", "model", "took")
 _RIGHT = ("val", "test", "epochs")
 _RESUMABLE = "*"
+_LONGEST = 30
+"""Characters of a model's name in a table."""
 _FIRST = ("val_score_best", "test_score")
 
 
@@ -24,7 +27,7 @@ def table(found: Sequence[Summary]) -> Iterator[str]:
     """Runs in a line each, or in two where the terminal is narrow; validation and test scores."""
     if not found:
         return
-    rows = [_COLUMNS, *map(_row, found)]
+    rows = [_COLUMNS, *(tuple(map(visible, _row(one))) for one in found)]
     sizes = [max(map(len, column)) for column in zip(*rows, strict=True)]
     is_wide = sum(sizes) + 2 * len(sizes) - 5 <= width()
     for row in rows:
@@ -45,19 +48,21 @@ def _row(one: Summary) -> tuple[str, ...]:
         _score(one.val_score),
         _score(one.test_score),
         NOTHING if one.epochs is None else str(one.epochs),
-        one.model,
+        one.model if len(one.model) <= _LONGEST else f"{one.model[:_LONGEST]}…",
         NOTHING if one.took_s is None else words(one.took_s),
     )
 
 
 def _score(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:.4f}"
+    if value is None:
+        return NOTHING
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:.0e}"  # No score, but a stranger's manifest may say so.
 
 
 def story(run: Run) -> Iterator[str]:
     """What the manifest of a run says, a line each, and what can be done with the run."""
     manifest, one, path = run.manifest, Summary.of(run), str(run.path)
-    yield path
+    yield visible(path)
     host, plan = manifest.host, manifest.plan
     git = manifest.git
     choices = " ".join(f"{group}={name}" for group, name in manifest.profiles.items())
@@ -83,12 +88,12 @@ def story(run: Run) -> Iterator[str]:
     ]
     before = ""
     for label, text in rows:
-        yield fitted(f"  {label + ':' if label != before else '':<12}", text)
+        yield fitted(f"  {label + ':' if label != before else '':<12}", visible(text))
         before = label
     if one.resumable:
-        yield f"to go on:  spectramind train --resume {path}"
+        yield f"to go on:  spectramind train --resume {quoted(path)}"
     elif manifest.status == "completed":
-        yield f"to use it: spectramind evaluate, predict, reproduce or export {path}"
+        yield f"to use it: spectramind evaluate, predict, reproduce or export {quoted(path)}"
 
 
 def _choice(one: Choice) -> str:
@@ -139,7 +144,7 @@ def lines_of(found: Compared, settings: Sequence[str], letters: Sequence[str]) -
     """
     letters = letters[: len(found.runs)]
     for letter, run in zip(letters, found.runs, strict=True):
-        yield f"{letter}: {run.path} ({run.status})"
+        yield visible(f"{letter}: {run.path} ({run.status})")
     if settings:
         yield from ("", "config", *(f"  {line}" for line in settings))
     part = ""
@@ -147,8 +152,8 @@ def lines_of(found: Compared, settings: Sequence[str], letters: Sequence[str]) -
         if one.part != part:
             yield from ("", one.part)
             part = one.part
-        yield f"  {one.name}"
-        yield from (f"    {letter}: {text}" for letter, text in zip(letters, one.values, strict=True))
+        yield visible(f"  {one.name}")
+        yield from (visible(f"    {letter}: {text}") for letter, text in zip(letters, one.values, strict=True))
     alike = [name for name in PARTS if name not in {one.part for one in found.differences}]
     alike = alike[bool(settings) :] if alike[:1] == ["config"] else alike
     if alike:
@@ -156,4 +161,5 @@ def lines_of(found: Compared, settings: Sequence[str], letters: Sequence[str]) -
     size = max(map(len, ("scores", *found.scores)))
     yield from ("", f"{'scores':<{size}}  {' '.join(letter.rjust(10) for letter in letters)}")
     for name, values in found.scores.items():
-        yield f"{name:<{size}}  {' '.join((NOTHING if one is None else f'{one:.6g}').rjust(10) for one in values)}"
+        figures = " ".join((NOTHING if one is None else f"{one:.6g}").rjust(10) for one in values)
+        yield visible(f"{name:<{size}}  {figures}")

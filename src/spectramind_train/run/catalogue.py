@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from spectramind_config import ConfigError, Problem, compose
-from spectramind_config.errors import nearest
+from spectramind_config.errors import nearest, quoted
 from spectramind_train.run.checkpoints import Index
 from spectramind_train.run.directory import RESUMABLE, Run, path_of
 from spectramind_train.run.manifest import State
@@ -86,7 +86,9 @@ def require_folder(folder: Path) -> None:
         ConfigError: It is not there or no folder, or a run itself, or its runs lie in a folder of it.
     """
     if os.path.isfile(folder / _MANIFEST):  # noqa: PTH113 - Path.is_file raises where a text is no path.
-        raise ConfigError(Problem(what=f"{folder}: this is a run, not a folder of runs", see=f"runs show {folder}"))
+        raise ConfigError(
+            Problem(what=f"{folder}: this is a run, not a folder of runs", see=f"runs show {quoted(str(folder))}")
+        )
     if not os.path.isdir(folder):  # noqa: PTH112 - likewise.
         is_file = os.path.exists(folder)  # noqa: PTH110 - likewise.
         what = f"{folder}: {'not a folder' if is_file else 'there is no such folder'}"

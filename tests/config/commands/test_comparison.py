@@ -115,4 +115,4 @@ def test_no_difference_means_one_fingerprint(
     pair = [sc.compose(data.draw(valid_choices) + data.draw(valid_settings)) for _ in range(2)]
     assert (differences(*pair) == []) == (pair[0] == pair[1])
     assert differences(pair[0], pair[0]) == []
-    assert [(path, b, a) for path, a, b in differences(*pair)] == differences(*reversed(pair))
+    assert [(path, (b, a)) for path, (a, b) in differences(*pair)] == differences(*reversed(pair))
