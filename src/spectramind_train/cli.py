@@ -54,12 +54,18 @@ PROGRAM = Program(
         _command("sweep", "search for good settings", sweep.run, sweep.arguments),
         _command("trials", "what a sweep has found; starts nothing", sweep.report, sweep.of_report),
         _command("plan", "what a host would do with it, and what that takes", plan.run, plan.arguments),
-        _command("predict", "spectra of binned light curves, with a trained run", predict.run, predict.arguments),
+        _command(
+            "predict",
+            "spectra of raw frames or light curves, with a trained run",
+            predict.run,
+            predict.arguments,
+        ),
         _command("track sync", "deliver to MLflow what it has not received of a run", runs.sync, runs.of_sync),
         _command("reproduce", "train a run's config again, and compare", train.reproduce, train.of_reproduce),
         _command(
             "data simulate", "write a simulated data set in the challenge's layout", data.simulate, data.of_simulate
         ),
+        _command("data prepare", "calibrate all planets of a data set into the cache", data.prepare, data.of_prepare),
         _command("data check", "look for damage in a data set", data.check, data.of_check),
     ),
     about="Typed training profiles, and a training package for exoplanet spectra.",

@@ -64,6 +64,24 @@ def config_of(run: Run, warn: Callable[[str], None]) -> EffectiveConfig:
     return config if values == config.to_dict() else from_dict(values, file)
 
 
+def cache_dir_of(run: Run, config: EffectiveConfig, warn: Callable[[str], None]) -> Path:
+    """The cache of a run's config, to use without resuming the run; this user's own where ``config_of`` would take it.
+
+    Args:
+        run: The run.
+        config: Its config.
+        warn: Where a place that is not used is named.
+
+    Raises:
+        ConfigError: There is no such place.
+    """
+    cache, own = path_of(config, "cache_dir"), path_of(compose([]), "cache_dir")
+    if _is_within(run, cache) or cache == own or _is_cache(cache):
+        return cache
+    warn(f"{run.path}/manifest.json: paths.cache_dir={cache} holds no cache; {own} is used, SM_CACHE_DIR names another")
+    return own
+
+
 def _is_within(run: Run, path: Path) -> bool:
     return run.path.resolve() in path.resolve().parents
 
