@@ -94,6 +94,7 @@ def test_prepared_planets_are_complete_and_a_second_call_reads_the_cache(dataset
     assert calls[4:] == calls[:4]
 
 
+@pytest.mark.fault("several jobs that fill one cache")
 def test_processes_that_fill_a_cache_share_the_work(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +135,7 @@ def test_a_planet_that_another_process_has_begun_is_waited_for(dataset: Dataset,
     assert all(name.endswith(".npz") for name in entries(cache))
 
 
+@pytest.mark.fault("several jobs that fill one cache")
 def test_a_planet_whose_process_died_is_made(dataset: Dataset, tmp_path: Path) -> None:
     """A lock without its process and half an entry are nothing to wait for; both are gone afterwards."""
     cache, ids = tmp_path / "cache", dataset.planet_ids("train")[:1]

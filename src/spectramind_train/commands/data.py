@@ -97,7 +97,7 @@ def prepare(options: Namespace, _: type[EffectiveConfig]) -> int:
     if failures and options.strict:
         raise refusal(failures, "--strict: planets cannot be prepared")
     if failures:
-        report_failures(failures, "are not in the cache, and would end a training", terminal)
+        report_failures(failures, "are not in the cache", terminal)
     part = f"share {share} of {shares}: " if shares > 1 else ""
     terminal.say(f"{part}{len(planet_ids) - len(failures)} of {len(planet_ids)} planets are in {cache}")
     return 0

@@ -299,7 +299,8 @@ def _visits(dataset: Dataset, settings: Calibration, planet_id: str) -> Iterator
     star = dataset.star(planet_id)
     for number in dataset.visits(planet_id):
         visit = dataset.read_visit(planet_id, number, settings)
-        curves = LightCurves(planet_id, *calibrate(visit, dataset.axis, dataset.adc, settings))
+        with np.errstate(over="ignore", invalid="ignore"):  # The fit refuses what is not finite.
+            curves = LightCurves(planet_id, *calibrate(visit, dataset.axis, dataset.adc, settings))
         yield curves, fit_transit(curves, star)
 
 
