@@ -54,7 +54,12 @@ PROGRAM = Program(
         _command("sweep", "search for good settings", sweep.run, sweep.arguments),
         _command("trials", "what a sweep has found; starts nothing", sweep.report, sweep.of_report),
         _command("plan", "what a host would do with it, and what that takes", plan.run, plan.arguments),
-        _command("predict", "spectra of binned light curves, with a trained run", predict.run, predict.arguments),
+        _command(
+            "predict",
+            "spectra of raw frames or light curves, with a trained run",
+            predict.run,
+            predict.arguments,
+        ),
         _command(
             "evaluate", "the score of a run's planets, with its best checkpoint", score.evaluate, score.of_evaluate
         ),
@@ -72,6 +77,7 @@ PROGRAM = Program(
         _command(
             "data simulate", "write a simulated data set in the challenge's layout", data.simulate, data.of_simulate
         ),
+        _command("data prepare", "calibrate all planets of a data set into the cache", data.prepare, data.of_prepare),
         _command("data check", "look for damage in a data set", data.check, data.of_check),
     ),
     about="Typed training profiles, and a training package for exoplanet spectra.",

@@ -65,10 +65,19 @@ def config_of(run: Run, warn: Callable[[str], None]) -> EffectiveConfig:
     return config if values == config.to_dict() else from_dict(values, file)
 
 
-def cache_of(run: Run, config: EffectiveConfig) -> Path:
-    """The cache of a run's config; this user's own where that lies outside of the run and nothing shows it is one."""
+def cache_of(run: Run, config: EffectiveConfig, warn: Callable[[str], None] = lambda _: None) -> Path:
+    """The cache of a run's config; this user's own where that lies outside of the run and nothing shows that it is one.
+
+    Args:
+        run: The run.
+        config: Its config.
+        warn: Where a place that is not used is named.
+    """
     cache, own = path_of(config, "cache_dir"), path_of(compose([]), "cache_dir")
-    return cache if _is_within(run, cache) or cache == own or _is_cache(cache) else own
+    if _is_within(run, cache) or cache == own or _is_cache(cache):
+        return cache
+    warn(f"{run.path}/manifest.json: paths.cache_dir={cache} holds no cache; {own} is used, SM_CACHE_DIR names another")
+    return own
 
 
 def _is_within(run: Run, path: Path) -> bool:

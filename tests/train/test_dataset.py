@@ -299,7 +299,7 @@ def test_check_lists_every_problem(copy: Path) -> None:
     assert [Path(problem.split(": ")[0]).name for problem in problems] == [
         "AIRS-CH0_signal_0.parquet",
         "flat.parquet",
-        "9000002",
+        "AIRS-CH0_signal_0.parquet",
     ]
     (copy / "adc_info.csv").unlink()
     assert len(check(copy)) == 1

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from spectramind_config import Calibration, ConfigError, Simulation
-from spectramind_train.ariel.dataset import Dataset
-from spectramind_train.planets.preparation import Planet, average_visits, lock_file, prepare
+from spectramind_train.ariel.calibration import calibrate
+from spectramind_train.ariel.dataset import Dataset, Visit
+from spectramind_train.planets.preparation import (
+    Failure,
+    Filling,
+    Planet,
+    average_visits,
+    entry_path,
+    lock_file,
+    prepare,
+)
 from spectramind_train.run.turns import alone
 from spectramind_train.simulated.data_set import simulate
 from spectramind_train.transit.spectrum_fit import fit_transit
@@ -22,6 +34,16 @@ from spectramind_train.transit.spectrum_fit import fit_transit
 from .synthetic import visit
 
 SETTINGS = Calibration()
+HALF = """
+import sys
+from pathlib import Path
+from spectramind_train.run.atomic_files import replacing
+from spectramind_train.run.turns import alone
+with alone(Path(sys.argv[2]), None), replacing(Path(sys.argv[1])) as file:
+    file.write(b"half")
+    print("half", flush=True)
+    sys.stdin.read()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -72,22 +94,89 @@ def test_prepared_planets_are_complete_and_a_second_call_reads_the_cache(dataset
     assert calls[4:] == calls[:4]
 
 
-def test_a_process_waits_for_another_that_prepares_the_same(
+@pytest.mark.fault("several jobs that fill one cache")
+def test_processes_that_fill_a_cache_share_the_work(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It says so once, and takes what the other has made instead of making it again."""
+    """Each planet is made once, and all have the same planets, though all begin with the same one."""
+    calls: list[str] = []
+
+    def spied(visit: Visit, *arguments: Any) -> Any:
+        calls.append(visit.planet_id)
+        return calibrate(visit, *arguments)
+
+    monkeypatch.setattr("spectramind_train.planets.preparation.calibrate", spied)
+    ids, cache = dataset.planet_ids("train"), tmp_path / "cache"
+    with ThreadPoolExecutor(3) as pool:
+        found = [pool.submit(prepare, dataset, ids, SETTINGS, cache) for _ in range(3)]
+        for one in found[1:]:
+            assert_same(found[0].result(), one.result())
+    visits = [planet_id for planet_id in ids for _ in dataset.visits(planet_id)]
+    assert sorted(calls) == sorted(visits)
+    assert all(name.endswith(".npz") for name in entries(cache))
+
+
+def test_a_planet_that_another_process_has_begun_is_waited_for(dataset: Dataset, tmp_path: Path) -> None:
+    """The others are made in the meantime; it says that it waits once, and takes what the other has made."""
     cache, made, ids = tmp_path / "cache", tmp_path / "made", dataset.planet_ids("train")
     planets = prepare(dataset, ids, SETTINGS, made)
     cache.mkdir()
     waits = threading.Event()
-    monkeypatch.setattr("spectramind_train.planets.preparation._prepare_planet", lambda *_: pytest.fail("made again"))
+    begun = entry_path(dataset, ids[0], SETTINGS, cache)
     with ThreadPoolExecutor(1) as pool:
-        with alone(lock_file(dataset, SETTINGS, cache), lambda: pytest.fail("it waited for nobody")):
+        with alone(lock_file(begun), lambda: pytest.fail("it waited for nobody")):
             other = pool.submit(prepare, dataset, ids, SETTINGS, cache, waiting=waits.set)
             assert waits.wait(60)
-            shutil.copytree(made, cache, dirs_exist_ok=True)
+            assert {path.name for path in cache.glob("*.npz")} == {path.name for path in made.iterdir()} - {begun.name}
+            shutil.copy2(made / begun.name, begun)
+            time = begun.stat().st_mtime_ns
         assert_same(planets, other.result())
+    assert begun.stat().st_mtime_ns == time
     assert all(name.endswith(".npz") for name in entries(cache))
+
+
+@pytest.mark.fault("several jobs that fill one cache")
+def test_a_planet_whose_process_died_is_made(dataset: Dataset, tmp_path: Path) -> None:
+    """A lock without its process and half an entry are nothing to wait for; both are gone afterwards."""
+    cache, ids = tmp_path / "cache", dataset.planet_ids("train")[:1]
+    expected = prepare(dataset, ids, SETTINGS, tmp_path / "made")
+    cache.mkdir()
+    entry = entry_path(dataset, ids[0], SETTINGS, cache)
+    with subprocess.Popen([sys.executable, "-c", HALF, str(entry), str(lock_file(entry))], stdout=-1, stdin=-1) as dead:
+        assert dead.stdout is not None
+        dead.stdout.readline()
+        assert len(entries(cache)) == 2
+        dead.kill()
+    assert len(entries(cache)) == 2
+    assert_same(expected, prepare(dataset, ids, SETTINGS, cache, waiting=lambda: pytest.fail("it waited")))
+    assert list(entries(cache)) == [entry.name]
+
+
+def test_entries_are_the_same_bytes_whoever_makes_them(dataset: Dataset, tmp_path: Path) -> None:
+    """At another time, in other processes, beside other planets: caches can be compared and merged."""
+    ids = [*dataset.planet_ids("train"), *dataset.planet_ids("test")]
+    list(Filling(dataset, ids, SETTINGS, tmp_path / "once"))
+    list(Filling(dataset, ids[::-1], SETTINGS, tmp_path / "again", workers=2))
+    once, again = ({path.name: path.read_bytes() for path in (tmp_path / one).iterdir()} for one in ("once", "again"))
+    assert len(once) == len(ids)
+    assert once == again
+
+
+def test_a_planet_that_fails_is_an_outcome_among_others(dataset: Dataset, tmp_path: Path) -> None:
+    """Each planet has one outcome, in time or not; a failure says why, and is counted as done."""
+    ids = dataset.planet_ids("train")
+    dataset.raw_files(ids[1])[0].write_bytes(b"damaged")
+    dataset.raw_files(ids[2])[-1].unlink()
+    filling = Filling(dataset, [*ids, "77"], SETTINGS, tmp_path / "cache")
+    found = {one.planet_id: one for one in filling}
+    reasons = {name: one.reason for name, one in found.items() if isinstance(one, Failure)}
+    assert found.keys() == {*ids, "77"}
+    assert reasons.keys() == {ids[1], ids[2], "77"}
+    assert "not a readable parquet file" in reasons[ids[1]]
+    assert "linear_corr.parquet" in reasons[ids[2]]
+    assert "no folder train/77 or test/77" in reasons["77"]
+    assert (filling.done, filling.planets, filling.read) == (5, 5, filling.size)
+    assert len(entries(tmp_path / "cache")) == 2
 
 
 def test_unlabelled_planets_have_no_label(dataset: Dataset, tmp_path: Path) -> None:

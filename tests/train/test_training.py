@@ -186,7 +186,7 @@ def test_a_damaged_checkpoint_is_refused(config: EffectiveConfig, tmp_path: Path
 
 def predicted(outcome: Outcome, data: Path, output: Path) -> np.ndarray:
     """The spectra that ``spectramind predict`` writes."""
-    assert main(["predict", str(outcome.run.path), "--data", str(data), "--output", str(output)]) == 0
+    assert main(["predict", str(outcome.run.path), "--data", str(data), "--out", str(output)]) == 0
     with output.open() as file:
         return np.array([row[1:284] for row in list(csv.reader(file))[1:]], dtype=float)
 
@@ -207,7 +207,7 @@ def test_predictions_that_cannot_be_written_are_one_message(
 ) -> None:
     """An output that is a folder is named, with the option that changes it."""
     np.save(tmp_path / "curves.npy", 1e5 * (1.0 + 1e-3 * np.random.default_rng(0).normal(size=(1, 40, 283))))
-    arguments = ["--data", str(tmp_path / "curves.npy"), "--output", str(tmp_path)]
+    arguments = ["--data", str(tmp_path / "curves.npy"), "--out", str(tmp_path)]
     assert main(["predict", str(outcome.run.path), *arguments]) == 2
     assert f"{tmp_path}: cannot be written" in capsys.readouterr().err
 

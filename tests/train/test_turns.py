@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from spectramind_train.run.turns import alone
+from spectramind_train.run.turns import alone, claimed
 
 HOLD = """
 import sys
@@ -72,6 +72,8 @@ def test_without_locks_all_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         with alone(path, lambda: pytest.fail("it waited for nobody")):
             worked = True
         assert worked
+        with claimed(path) as ours:
+            assert ours
 
 
 def test_a_failure_gives_the_turn_up(tmp_path: Path) -> None:
@@ -80,3 +82,17 @@ def test_a_failure_gives_the_turn_up(tmp_path: Path) -> None:
         raise ZeroDivisionError
     with alone(tmp_path / "lock", lambda: pytest.fail("it waited")):
         pass
+
+
+def test_what_is_claimed_is_not_waited_for(tmp_path: Path) -> None:
+    """A lock that another process holds is told at once; it can be had when that one is done or dead."""
+    with started(tmp_path) as other:
+        assert said(other) == "holds"
+        with claimed(tmp_path / "lock") as ours:
+            assert not ours
+        assert (tmp_path / "lock").exists()
+        other.kill()
+    with claimed(tmp_path / "lock") as ours, claimed(tmp_path / "lock") as again:
+        assert ours
+        assert not again
+    assert list(tmp_path.iterdir()) == []

@@ -24,7 +24,7 @@ TRAIN_TABLE: Final = "train.csv"
 AXIS_TABLE: Final = "axis_info.parquet"
 ADC_TABLE: Final = "adc_info.csv"
 WAVELENGTH_COLUMNS: Final = tuple(f"wl_{i}" for i in range(1, N_CHANNELS + 1))
-_SIGNAL_FILE: Final = re.compile(r"AIRS-CH0_signal_(\d+)\.parquet")
+_SIGNAL_FILE: Final = re.compile(rf"(?:{AIRS.name}|{FGS1.name})_signal_(\d+)\.parquet")
 
 
 @dataclass(frozen=True)
@@ -146,10 +146,10 @@ class Dataset:
         raise ConfigError(f"{self.root}: no folder train/{planet_id} or test/{planet_id}; is the download complete?")
 
     def visits(self, planet_id: str) -> list[int]:
-        """The numbers of the planet's visits, ascending; most planets have one."""
+        """The numbers of the planet's visits, ascending, by the frames of either instrument; most planets have one."""
         folder = self.folder(planet_id)
         matches = (_SIGNAL_FILE.fullmatch(path.name) for path in folder.iterdir())
-        visits = sorted(int(match[1]) for match in matches if match)
+        visits = sorted({int(match[1]) for match in matches if match})
         if not visits:
             raise ConfigError(f"{folder}: no AIRS-CH0_signal_<k>.parquet; download this planet again")
         return visits

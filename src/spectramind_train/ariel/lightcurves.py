@@ -96,7 +96,9 @@ def _read_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
     try:
         return read_arrays(path, ("flux", "time", "planet_id"), alone="flux")
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file; give a .npy or .npz file of binned light curves") from None
+        raise ConfigError(
+            f"{path}: no such file; give a data set's folder, or a .npy or .npz file of binned light curves"
+        ) from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror or error}); {_LAYOUT}") from error
     except Exception as error:  # What numpy raises depends on which bytes are damaged.

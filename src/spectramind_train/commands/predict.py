@@ -2,24 +2,50 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from argparse import Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from spectramind_config import ConfigError, EffectiveConfig, from_dict
+from spectramind_config import ConfigError, EffectiveConfig, NominalData, Problem, from_dict
 from spectramind_config.commands.command import Parser
+from spectramind_config.host import Host
+from spectramind_train.commands.data import calibrated, of_strict, refusal, report_failures, some
 from spectramind_train.commands.runs import of_one, opened
+from spectramind_train.run import signals
+
+if TYPE_CHECKING:
+    from spectramind_train.ariel.dataset import Dataset, Split
+    from spectramind_train.ariel.submission import Layout
+    from spectramind_train.run.directory import Run
+    from spectramind_train.run.terminal import Terminal
 
 
 def run(options: Namespace, _: type[EffectiveConfig]) -> int:
-    """Predict the spectra of binned light curves with a trained run; returns the exit code.
+    """Predict spectra with a trained run; returns the exit code.
 
     Raises:
-        ConfigError: The run, the light curves or the table to write are at fault.
+        ConfigError: The run, the data or the table to write are at fault.
     """
     from spectramind_train.run.terminal import Terminal
 
     terminal = Terminal()
     trained = opened(options, terminal)
+    if os.path.isdir(options.data):  # noqa: PTH112 - Path.is_dir raises for no path.
+        return _predict_folder(options, trained, terminal)
+    if options.split is not None:
+        raise ConfigError(
+            Problem(
+                what=f"--split {options.split}: {options.data} is not a folder, and only data sets have splits",
+                expected="--data FOLDER, in the challenge's layout, or no --split",
+            )
+        )
+    return _predict_file(options, trained, terminal)
+
+
+def _predict_file(options: Namespace, trained: Run, terminal: Terminal) -> int:
+    """Predict the spectra of binned light curves."""
     from spectramind_train.ariel.lightcurves import read_binned
     from spectramind_train.ariel.tables import write_submission
     from spectramind_train.learning.batches import PlanetDataset, loader
@@ -34,20 +60,132 @@ def run(options: Namespace, _: type[EffectiveConfig]) -> int:
     planets = [Planet(one.planet_id, one, fit_transit(one, None), None) for one in curves]
     batches = loader(PlanetDataset(planets), batch_size=config.data.batch_size)
     prediction = predict(load_model(config, checkpoint), planets, batches)
-    output = options.output or trained.path / f"predictions_{options.data.stem}.csv"
+    table = options.out or trained.path / f"predictions_{options.data.stem}.csv"
     try:
-        write_submission(output, prediction.planet_ids, prediction.mu, prediction.sigma)
+        write_submission(table, prediction.planet_ids, prediction.mu, prediction.sigma)
     except OSError as error:
-        raise ConfigError(f"{output}: cannot be written ({error.strerror}); name another file with --output") from error
+        raise _unwritable(table, error) from error
     report_spectra(planets, prediction, terminal)
-    terminal.say(f"written: {output}")
+    terminal.say(f"written: {table}")
     return 0
+
+
+def _predict_folder(options: Namespace, trained: Run, terminal: Terminal) -> int:
+    """Calibrate the planets of a data set and predict them all."""
+    from spectramind_train.ariel.dataset import Dataset
+    from spectramind_train.ariel.submission import layout_of
+    from spectramind_train.planets.preparation import Entry, Failure, Filling
+    from spectramind_train.results.prediction import load_model
+    from spectramind_train.results.submission import Spectrum, naive_of, predict_entries, write_table
+    from spectramind_train.resumption import cache_of
+
+    config = from_dict(trained.manifest.config, f"{trained.path}/manifest.json")
+    if not isinstance(config.data, NominalData):
+        raise ConfigError(f"{trained.path}: data={config.data.name} says nothing of how to calibrate raw frames")
+    split: Split = options.split or "test"
+    name = "submission.csv" if split == "test" else f"predictions_{split}.csv"
+    table = options.out or trained.path / name
+    _require_writable(table)
+    model = load_model(config, trained.checkpoint(terminal.warn))
+    dataset, layout = Dataset(options.data), layout_of(options.data)
+    planet_ids = _rows(dataset, split, layout, terminal)
+    naive = naive_of(trained)
+
+    def require(failures: list[Failure]) -> None:
+        if failures and options.strict:
+            raise refusal(failures, "--strict: planets cannot be predicted")
+        if failures and naive is None:
+            what = f"{trained.path}: the run does not record the mean of its training labels, which planets need that"
+            raise refusal(failures, f"{what} cannot be predicted: mend these, or train again with this version")
+
+    with signals.raising():
+        filling = Filling(
+            dataset,
+            planet_ids,
+            config.data.calibration,
+            cache_of(trained, config, terminal.warn) / "planets",
+            waiting=lambda: terminal.say("another process calibrates the last of these planets; waiting for it"),
+            workers=Host.detect().cores,
+        )
+        outcomes = calibrated(filling, dataset, terminal)
+        failures = [one for one in outcomes.values() if isinstance(one, Failure)]
+        require(failures)
+        entries = [one for planet_id in planet_ids if isinstance(one := outcomes[planet_id], Entry)]
+        spectra: dict[str, Spectrum] = {}
+        with terminal.progress("predicting planets") as progress:
+            size = config.data.batch_size
+            for found in predict_entries(model, entries, batch_size=size, progress=progress):
+                if isinstance(found, Failure):
+                    terminal.warn(f"planet {found.planet_id} is left out: {found.reason}")
+                    failures.append(found)
+                else:
+                    spectra |= zip(found.planet_ids, zip(found.mu, found.sigma, strict=True), strict=True)
+        require(failures)
+        if not spectra:
+            raise refusal(failures, "none of the planets can be predicted")
+    try:
+        write_table(table, layout, planet_ids, spectra, naive)
+    except OSError as error:
+        raise _unwritable(table, error) from error
+    if failures and naive is not None:
+        report_failures(failures, f"have the training mean, {naive[0]:.6f}, with sigma {naive[1]:.6f}", terminal)
+    terminal.say(f"written: {table}, {len(planet_ids)} planets of which {len(spectra)} are predicted")
+    return 0
+
+
+def _rows(dataset: Dataset, split: Split, layout: Layout, terminal: Terminal) -> list[str]:
+    """The planets of the table, in its order: those that the data set's own table lists, or whose folders are there."""
+    from spectramind_train.ariel.submission import SAMPLE_TABLE
+
+    here = dataset.planet_ids(split)
+    if not here:
+        other: Split = "train" if split == "test" else "test"
+        more = f"; --split {other} takes those of {other}/" if dataset.planet_ids(other) else ""
+        raise ConfigError(f"{dataset.root / split}: no planet to predict{more}")
+    if split == "train" or layout.planet_ids is None:
+        return here
+    listed = set(layout.planet_ids)
+    if others := [planet_id for planet_id in here if planet_id not in listed]:
+        terminal.warn(
+            f"{dataset.root / SAMPLE_TABLE} does not list {len(others)} planets of {split}/, which get no row: "
+            f"{some(others)}"
+        )
+    return list(layout.planet_ids)
+
+
+def _require_writable(table: Path) -> None:
+    """Find out before any work whether the table can be written.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    try:
+        if table.exists() and not table.is_file():
+            raise FileExistsError(0, "it is there, and it is no file")
+        folder = next(parent for parent in table.absolute().parents if parent.exists())
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except (OSError, ValueError) as error:
+        raise _unwritable(table, error) from error
+
+
+def _unwritable(table: Path, error: OSError | ValueError) -> ConfigError:
+    reason = getattr(error, "strerror", None) or error
+    return ConfigError(f"{table}: cannot be written ({reason}); name another file with --out")
 
 
 def arguments(parser: Parser) -> None:
     """The arguments of ``predict``."""
     of_one(parser)
-    parser.add_argument("--data", type=Path, required=True, metavar="FILE", help="binned light curves, .npy or .npz")
     parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="the table to write (default: in the run's directory)"
+        "--data",
+        type=Path,
+        required=True,
+        metavar="DATA",
+        help="a data set in the challenge's layout, or binned light curves, .npy or .npz",
     )
+    parser.add_argument("--split", choices=("test", "train"), help="of a data set, which planets (default: test)")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="the table to write (default: submission.csv in the run's directory)"
+    )
+    of_strict(parser)

@@ -162,7 +162,7 @@ def evaluated(run: Run, part: Part, root: Path | None, terminal: Terminal) -> Ev
     from spectramind_train.results.prediction import load_model
     from spectramind_train.resumption import cache_of
 
-    cache, cores, settings = cache_of(run, config), Host.detect().cores, config.data.calibration
+    cache, cores, settings = cache_of(run, config, terminal.warn), Host.detect().cores, config.data.calibration
     with signals.raising():
         known = recover(run.manifest.data, part, settings, cache, terminal, root=root, workers=cores)
         batches = loader(PlanetDataset(known.planets), batch_size=config.data.batch_size)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -19,8 +21,10 @@ from spectramind_train.planets.cache import entry_key, read_entry, write_entry
 from spectramind_train.run.atomic_files import sweep
 from spectramind_train.run.pools import spread
 from spectramind_train.run.sources import source_digest
-from spectramind_train.run.turns import alone
+from spectramind_train.run.turns import alone, claimed
 from spectramind_train.transit.spectrum_fit import TransitFit, fit_transit
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,146 @@ class Planet:
     label: FloatArray | None
 
 
+@dataclass(frozen=True)
+class Failure:
+    """A planet that cannot be used.
+
+    Attributes:
+        planet_id: Its name in the data set.
+        error: What is wrong with it: a ConfigError, or what its numbers have led to in a calibration or a fit.
+    """
+
+    planet_id: str
+    error: Exception
+
+    @property
+    def reason(self) -> str:
+        """What is wrong, in words."""
+        text = str(self.error) if isinstance(self.error, ConfigError) else f"{type(self.error).__name__}: {self.error}"
+        return text.removeprefix(f"planet {self.planet_id}: ")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A planet that is in the cache.
+
+    Attributes:
+        planet_id: Its name in the data set.
+        path: Its entry.
+    """
+
+    planet_id: str
+    path: Path
+
+    def read(self, label: FloatArray | None = None) -> Planet | Failure:
+        """The planet; a failure where the entry has gone or been damaged since."""
+        found = read_entry(self.path, self.planet_id)
+        if found is None:
+            return Failure(self.planet_id, ConfigError(f"{self.path}: the entry is gone or damaged; start again"))
+        return Planet(self.planet_id, *found, label)
+
+
+class Filling:
+    """Planets on their way into the cache: whoever iterates does the work, and gets each one's outcome once.
+
+    The cache holds one entry per planet and state of what it depends on: the calibration settings, size and time of
+    modification of every raw file, the star, and the code from here down to the detectors. An entry that cannot be
+    read is made anew. Processes that fill a cache at the same time, on one machine or on several, share the work:
+    whoever begins a planet locks it, and the others take the next. Where a process dies, its lock is free.
+
+    Args:
+        dataset: Where the raw files are.
+        planet_ids: Which planets.
+        settings: How to calibrate.
+        cache_dir: Folder of the cache, made where absent.
+        waiting: Called, once, where all planets left are those that other processes have begun.
+        workers: Processes to use. With more than one, a script must guard its entry point by
+            ``if __name__ == "__main__"``, as always with spawned processes.
+
+    Attributes:
+        planets: How many planets there are.
+        done: How many of them have an outcome.
+        size: Bytes of raw files of all planets that can be found.
+        read: Bytes of those whose planets are done.
+
+    Raises:
+        ConfigError: The cache cannot be written, or a table of the data set is damaged. What is wrong with one planet
+            is its outcome.
+        ProcessFailedError: A worker process died.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        planet_ids: Sequence[str],
+        settings: Calibration,
+        cache_dir: Path,
+        *,
+        waiting: Callable[[], None] | None = None,
+        workers: int = 1,
+    ) -> None:
+        _make(cache_dir)
+        self.cache_dir, self.waiting, self.workers = cache_dir, waiting, workers
+        self.planets, self.done, self.size, self.read = len(planet_ids), 0, 0, 0
+        self._job = (dataset, settings)
+        self._entries: list[Entry] = []
+        self._sizes: dict[str, int] = {}
+        self._failures: list[Failure] = []
+        self._began, self._found = time.monotonic(), 0
+        code = source_digest(__name__)
+        for planet_id in planet_ids:
+            dataset.star(planet_id)  # A damaged table is no fault of the planet's.
+            try:
+                path = entry_path(dataset, planet_id, settings, cache_dir, code)
+                self._sizes[planet_id] = sum(file.stat().st_size for file in dataset.raw_files(planet_id))
+                self._entries.append(Entry(planet_id, path))
+            except (ConfigError, OSError) as error:
+                self._failures.append(Failure(planet_id, error))
+        self.size = sum(self._sizes.values())
+
+    def __iter__(self) -> Generator[Entry | Failure]:
+        """Entries that are there come first, then the others as they are made."""
+        for failure in self._failures:
+            yield self._counted(failure)
+        missing = []
+        for entry in self._entries:
+            if read_entry(entry.path, entry.planet_id) is None:
+                missing.append(entry)
+            else:
+                yield self._counted(entry)
+        self._began, self._found = time.monotonic(), self.read
+        sweep(self.cache_dir)
+        begun: list[Entry] = []
+        for entry, outcome in self._spread(missing, _make_entry):
+            if outcome is None:
+                begun.append(entry)
+            else:
+                yield self._counted(outcome)
+        if begun and self.waiting:
+            self.waiting()
+        for _, outcome in self._spread(begun, _await_entry):
+            yield self._counted(outcome)
+
+    def words(self) -> str:
+        """How much has been read, and how long the rest will take at this pace."""
+        amount = f"{self.read / 1e9:.2f} of {self.size / 1e9:.2f} GB"
+        if (made := self.read - self._found) <= 0 or self.done == self.planets:
+            return amount
+        seconds = (self.size - self.read) * (time.monotonic() - self._began) / made
+        return f"{amount}, {timedelta(seconds=round(seconds))} left"
+
+    def _spread(self, entries: Sequence[Entry], task: Callable[..., T]) -> Iterator[tuple[Entry, T]]:
+        jobs = [(*self._job, entry) for entry in entries]
+        with closing(spread(task, jobs, self.workers, purpose="prepares")) as made:
+            for number, outcome in made:
+                yield entries[number], outcome
+
+    def _counted(self, outcome: Entry | Failure) -> Entry | Failure:
+        self.done += 1
+        self.read += self._sizes.get(outcome.planet_id, 0)
+        return outcome
+
+
 def prepare(
     dataset: Dataset,
     planet_ids: Sequence[str],
@@ -50,63 +194,49 @@ def prepare(
     waiting: Callable[[], None] | None = None,
     workers: int = 1,
 ) -> list[Planet]:
-    """Calibrate and fit planets, or read them from the cache.
-
-    The cache holds one entry per planet and state of what it depends on: the calibration settings, size and time of
-    modification of every raw file, the star, and the code from here down to the detectors. An entry that cannot be
-    read is made anew. Of several processes that lack entries of the same data set one makes them, and the others wait
-    for it.
+    """Calibrate and fit planets, or read them from the cache: all of them, in the order given.
 
     Args:
         dataset: Where the raw files are.
-        planet_ids: Which planets, in the order of the result.
+        planet_ids: Which planets.
         settings: How to calibrate.
-        cache_dir: Folder of the cache, made where absent.
+        cache_dir: Folder of the cache, see :class:`Filling`, made where absent.
         progress: Called with (planets done, planets in all) whenever a planet is done.
-        waiting: Called where another process prepares planets of the data set and this one waits for it.
-        workers: Processes to use. With more than one, a script must guard its entry point by
-            ``if __name__ == "__main__"``, as always with spawned processes.
+        waiting: As for :class:`Filling`.
+        workers: Likewise.
 
     Raises:
-        ConfigError: A raw file is missing or damaged, or the cache cannot be written.
+        ConfigError: What is wrong with the first planet that cannot be used, or with the cache.
+        Exception: What the numbers of such a planet have led to.
         ProcessFailedError: A worker process died.
     """
-    try:
-        cache_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"{cache_dir}: the cache folder cannot be made ({error.strerror or error}); set paths.cache_dir to another"
-        ) from error
     labels = dataset.labels() if (dataset.root / TRAIN_TABLE).is_file() else {}
-    code = source_digest(__name__)
-    paths = {one: cache_dir / f"{one}-{entry_key(dataset, one, settings, code)}.npz" for one in planet_ids}
-    ready: dict[str, tuple[LightCurves, TransitFit]] = {}
-
-    def done(planet_id: str, result: tuple[LightCurves, TransitFit] | None) -> None:
-        if result is not None:
-            ready[planet_id] = result
+    ready: dict[str, Planet] = {}
+    filling = Filling(dataset, planet_ids, settings, cache_dir, waiting=waiting, workers=workers)
+    with closing(iter(filling)) as outcomes:
+        for outcome in outcomes:
+            planet = outcome.read(labels.get(outcome.planet_id)) if isinstance(outcome, Entry) else outcome
+            if isinstance(planet, Failure):
+                raise planet.error
+            ready[planet.planet_id] = planet
             if progress:
-                progress(len(ready), len(planet_ids))
-
-    for planet_id, path in paths.items():
-        done(planet_id, read_entry(path, planet_id))
-    if len(ready) < len(paths):
-        with alone(lock_file(dataset, settings, cache_dir), waiting):
-            sweep(cache_dir)
-            for planet_id in paths.keys() - ready:
-                done(planet_id, read_entry(paths[planet_id], planet_id))
-            missing = [planet_id for planet_id in paths if planet_id not in ready]
-            jobs = [(dataset, planet_id, settings, paths[planet_id]) for planet_id in missing]
-            with closing(spread(_prepare_planet, jobs, workers, purpose="prepares")) as prepared:
-                for number, result in prepared:
-                    done(missing[number], result)
-    return [Planet(planet_id, *ready[planet_id], labels.get(planet_id)) for planet_id in planet_ids]
+                progress(filling.done, filling.planets)
+    return [ready[planet_id] for planet_id in planet_ids]
 
 
-def lock_file(dataset: Dataset, settings: Calibration, cache_dir: Path) -> Path:
-    """The file that a process locks while it prepares planets of a data set with these settings."""
-    subject = f"{dataset.root.resolve()} {settings} {source_digest(__name__)}"
-    return cache_dir / f".lock-{hashlib.sha256(subject.encode()).hexdigest()[:8]}"
+def entry_path(dataset: Dataset, planet_id: str, settings: Calibration, cache_dir: Path, code: str = "") -> Path:
+    """The file of a planet's entry in a cache.
+
+    Raises:
+        ConfigError: A raw file cannot be read.
+    """
+    key = entry_key(dataset, planet_id, settings, code or source_digest(__name__))
+    return cache_dir / f"{planet_id}-{key}.npz"
+
+
+def lock_file(entry: Path) -> Path:
+    """The file that a process locks while it makes an entry of a cache."""
+    return entry.with_name(f".{entry.stem}.lock")
 
 
 def average_visits(visits: Sequence[tuple[LightCurves, TransitFit]]) -> tuple[LightCurves, TransitFit]:
@@ -140,16 +270,50 @@ def average_visits(visits: Sequence[tuple[LightCurves, TransitFit]]) -> tuple[Li
     return LightCurves(first_curves.planet_id, first_curves.time, flux_sum / weight_sum * first.baseline), fit
 
 
-def _prepare_planet(
-    dataset: Dataset, planet_id: str, settings: Calibration, path: Path
-) -> tuple[LightCurves, TransitFit]:
-    """Calibrate, fit and store one planet."""
+def _make_entry(dataset: Dataset, settings: Calibration, entry: Entry) -> Entry | Failure | None:
+    """Make the entry of a planet; None where another process is about it."""
+    with claimed(lock_file(entry.path)) as ours:
+        return _prepare_planet(dataset, settings, entry) if ours else None
+
+
+def _await_entry(dataset: Dataset, settings: Calibration, entry: Entry) -> Entry | Failure:
+    """Wait for the process that makes the entry of a planet; make it where that one has not."""
+    with alone(lock_file(entry.path), None):
+        return _prepare_planet(dataset, settings, entry)
+
+
+def _prepare_planet(dataset: Dataset, settings: Calibration, entry: Entry) -> Entry | Failure:
+    """Calibrate, fit and store one planet, unless another process has by now."""
+    if read_entry(entry.path, entry.planet_id) is not None:
+        return entry
+    try:
+        curves, fit = average_visits(list(_visits(dataset, settings, entry.planet_id)))
+        _require_finite(curves, fit)
+    except Exception as error:  # noqa: BLE001 - what a fit raises depends on the numbers in the files.
+        return Failure(entry.planet_id, error)
+    write_entry(entry.path, curves, fit)
+    return entry
+
+
+def _visits(dataset: Dataset, settings: Calibration, planet_id: str) -> Iterator[tuple[LightCurves, TransitFit]]:
     star = dataset.star(planet_id)
-    visits = []
     for number in dataset.visits(planet_id):
         visit = dataset.read_visit(planet_id, number, settings)
-        curves = LightCurves(planet_id, *calibrate(visit, dataset.axis, dataset.adc, settings))
-        visits.append((curves, fit_transit(curves, star)))
-    curves, fit = average_visits(visits)
-    write_entry(path, curves, fit)
-    return curves, fit
+        with np.errstate(over="ignore", invalid="ignore"):  # The fit refuses what is not finite.
+            curves = LightCurves(planet_id, *calibrate(visit, dataset.axis, dataset.adc, settings))
+        yield curves, fit_transit(curves, star)
+
+
+def _require_finite(curves: LightCurves, fit: TransitFit) -> None:
+    numbers = (curves.flux, fit.depth, fit.sigma, fit.baseline, fit.shape, fit.white_depth, fit.mid_time)
+    if not all(np.isfinite(one).all() for one in numbers):
+        raise ConfigError(f"planet {curves.planet_id}: its transit fit is not finite; check its raw files")
+
+
+def _make(cache_dir: Path) -> None:
+    try:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"{cache_dir}: the cache folder cannot be made ({error.strerror or error}); set paths.cache_dir to another"
+        ) from error

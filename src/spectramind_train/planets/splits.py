@@ -137,7 +137,7 @@ def _(data: NominalData, config: EffectiveConfig, plan: RunPlan, terminal: Termi
             data.calibration,
             cache / "planets",
             progress=forecast,
-            waiting=lambda: terminal.say("another run calibrates these planets; waiting for it"),
+            waiting=lambda: terminal.say("another process calibrates the last of these planets; waiting for it"),
             workers=workers,
         )
     return _split(prepared, dataset, data, config.seed, simulated=simulated)
@@ -193,6 +193,8 @@ def _split(planets: list[Planet], dataset: Dataset, data: DataConfig, seed: int,
         simulated=simulated,
         fingerprint=fingerprint(dataset, list(by_id)),
         planets=dict(zip(("train", "val", "test"), parts, strict=True)),
+        naive_mean=mean,
+        naive_sigma=sigma,
     )
     return Splits(train, val, test, mean, sigma, record)
 

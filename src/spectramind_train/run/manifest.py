@@ -61,12 +61,18 @@ class CheckpointRecord(msgspec.Struct, frozen=True):
 
 
 class DataRecord(msgspec.Struct, frozen=True):
-    """The data set: where it is, whether it was simulated, its sha256, and the planets of each split."""
+    """The data set: where it is, whether it was simulated, its sha256, and the planets of each split.
+
+    ``naive_mean`` and ``naive_sigma`` are those of the training labels, in (Rp/Rs)^2; None where an earlier version has
+    not recorded them.
+    """
 
     root: str
     simulated: bool
     fingerprint: str
     planets: dict[str, list[str]]
+    naive_mean: float | None = None
+    naive_sigma: float | None = None
 
 
 class GitState(msgspec.Struct, frozen=True):

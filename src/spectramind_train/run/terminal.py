@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO, Any, Literal, TextIO, cast
+from typing import IO, Any, Literal, Protocol, TextIO, cast
 
 from rich.console import Console, RenderableType
 from rich.markup import escape
@@ -17,7 +17,12 @@ from rich.text import Text
 from spectramind_config import EffectiveConfig
 from spectramind_config.errors import silence, visible
 
-Progressed = Callable[[int, int], None]
+
+class Progressed(Protocol):
+    """Is told how far a long task is."""
+
+    def __call__(self, done: int, total: int, words: str = "") -> None:
+        """So many are done of so many; ``words`` say more about it."""
 
 
 class _Output:
@@ -124,17 +129,23 @@ class Terminal:
 
     @contextmanager
     def progress(self, task: str) -> Iterator[Progressed]:
-        """Show how far a long task is: a bar in a terminal, else a line at each quarter unless it is quick.
+        """Show how far a long task is: a bar in a terminal, else lines unless it is quick.
+
+        There is a line at each quarter, and one whenever a training would write one, too.
 
         Yields:
-            A function of (done, all) to call as the work goes on.
+            A function of (done, all), and of words that say more, to call as the work goes on.
         """
         if not self.live:
-            yield self._quarters(task)
+            yield self._lines(task)
             return
         with self.bar() as bar:
             number = bar.add_task(task, total=None)
-            yield lambda done, total: bar.update(number, completed=done, total=total)
+
+            def report(done: int, total: int, words: str = "") -> None:
+                bar.update(number, completed=done, total=total, description=f"{task}, {words}" if words else task)
+
+            yield report
 
     def bar(self) -> Progress:
         """A progress bar at the bottom of the terminal, gone when it stops."""
@@ -154,16 +165,16 @@ class Terminal:
         # Redrawn when there is something new only: a thread that does it takes time from the training.
         return TrainingBar(*columns, console=self.rich, transient=True, auto_refresh=False)
 
-    def _quarters(self, task: str) -> Progressed:
+    def _lines(self, task: str) -> Progressed:
         said = 0
-        began = time.monotonic()
+        began = spoke = time.monotonic()
 
-        def report(done: int, total: int) -> None:
-            nonlocal said
-            quarter = 4 * done // max(total, 1)
-            if quarter > said and time.monotonic() - began > 1.0:
-                said = quarter
-                self.say(f"{task}: {done} of {total}")
+        def report(done: int, total: int, words: str = "") -> None:
+            nonlocal said, spoke
+            quarter, now = 4 * done // max(total, 1), time.monotonic()
+            if (quarter > said and now - began > 1.0) or now - spoke > self.showing_s:
+                said, spoke = quarter, now
+                self.say(f"{task}: {done} of {total}{', ' if words else ''}{words}")
 
         return report
 

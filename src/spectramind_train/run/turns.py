@@ -1,4 +1,4 @@
-"""Work that several runs need done once: one does it, the others wait until it is there."""
+"""Work that several processes need done once: one does it, the others wait until it is there, or do something else."""
 
 from __future__ import annotations
 
@@ -26,10 +26,35 @@ def alone(lock: Path, waiting: Callable[[], None] | None) -> Iterator[None]:
         _acquire(held, waiting)
         yield
     finally:
-        if held.is_locked:
-            # A process that has opened the file and waits sees that it has no name any more, and opens the new one.
-            lock.unlink(missing_ok=True)
-            held.release()
+        _release(held, lock)
+
+
+@contextmanager
+def claimed(lock: Path) -> Iterator[bool]:
+    """Hold a lock file unless another process does, without waiting for it.
+
+    Yields:
+        Whether this process may work: it has the lock, or the file system knows none.
+    """
+    held = FileLock(lock, fallback_to_soft=False)
+    free = True
+    try:
+        try:
+            held.acquire(blocking=False)
+        except Timeout:
+            free = False
+        except OSError:
+            pass
+        yield free
+    finally:
+        _release(held, lock)
+
+
+def _release(held: BaseFileLock, lock: Path) -> None:
+    if held.is_locked:
+        # A process that has opened the file and waits sees that it has no name any more, and opens the new one.
+        lock.unlink(missing_ok=True)
+        held.release()
 
 
 def _acquire(held: BaseFileLock, waiting: Callable[[], None] | None) -> None:

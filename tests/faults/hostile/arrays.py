@@ -221,13 +221,13 @@ def cases() -> Iterator[Case]:
         yield Case(f"data place: {name}", lambda world, make=make: _data_is(world, make))
         yield Case(f"cache entry place: {name}", lambda world, make=make: _entry_is(world, make), (0,), code=_READ)
     yield Case("data: 4 GB of nothing", lambda world: _data_is(world, _sparse_array))
-    yield Case("output: the root", lambda world: [*world.predict(), "--output", "/"])
-    yield Case("output: a folder", lambda world: [*world.predict(), "--output", world.folder])
+    yield Case("output: the root", lambda world: [*world.predict(), "--out", "/"])
+    yield Case("output: a folder", lambda world: [*world.predict(), "--out", world.folder])
     yield Case("output: a pipe", _into_pipe)
-    yield Case("output: a name of 300", lambda world: [*world.predict(), "--output", "a" * 300])
-    yield Case("output: a path of 5000", lambda world: [*world.predict(), "--output", "a/" * 2500])
-    yield Case("output: escapes", lambda world: [*world.predict(), "--output", "/proc/\x1b[2J/x.csv"])
-    yield Case("output: through a file", lambda world: [*world.predict(), "--output", f"{world.data}/x.csv"])
+    yield Case("output: a name of 300", lambda world: [*world.predict(), "--out", "a" * 300])
+    yield Case("output: a path of 5000", lambda world: [*world.predict(), "--out", "a/" * 2500])
+    yield Case("output: escapes", lambda world: [*world.predict(), "--out", "/proc/\x1b[2J/x.csv"])
+    yield Case("output: through a file", lambda world: [*world.predict(), "--out", f"{world.data}/x.csv"])
     for name, entry in _entries().items():
         code = _TRIED if name in ("a bomb beside", "lying sizes") else _READ  # What is needed of them is sound.
         yield Case(f"cache entry: {name}", lambda world, entry=entry: _entry(world, entry()), (0,), code=code)
@@ -296,7 +296,7 @@ def _sparse_array(path: Path) -> None:
 def _into_pipe(world: World) -> list[str | Path]:
     """A device would do as well, but a test that fails as root would put a file in its place."""
     os.mkfifo(world.folder / "pipe")
-    return [*world.predict(), "--output", world.folder / "pipe"]
+    return [*world.predict(), "--out", world.folder / "pipe"]
 
 
 def _entry(world: World, content: bytes) -> list[str | Path]:
