@@ -11,7 +11,7 @@ from signal import Signals
 
 from spectramind_config import ConfigError, EffectiveConfig
 from spectramind_config.host import Host
-from spectramind_train.ariel.tables import write_submission
+from spectramind_train.ariel.submission import Layout
 from spectramind_train.learning.batches import to_batch
 from spectramind_train.learning.callbacks import Pruning
 from spectramind_train.learning.learner import Learned, learn
@@ -127,7 +127,7 @@ def _train(
         found = evaluate(config, plan, splits, load_model(config, best))
         run.manifest.metrics = found.metrics
         prediction = found.prediction
-        write_submission(run.path / "test_predictions.csv", prediction.planet_ids, prediction.mu, prediction.sigma)
+        Layout().write(run.path / "test_predictions.csv", prediction.planet_ids, prediction.mu, prediction.sigma)
         scores = {one.planet_id: one.score for one in found.worth["test"].planets}
         draw_spectra(found.planets, prediction, run.path / "test_spectra.png", scores=scores)
         if learned.validations:

@@ -86,7 +86,8 @@ def test_a_page_that_cannot_be_written_is_one_message(
     trained: Outcome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It names the file and the option, before any planet is predicted."""
-    for file in (tmp_path / "no" / "page.html", tmp_path):
+    (tmp_path / "file").touch()
+    for file in (tmp_path / "file" / "page.html", tmp_path):
         assert main(["report", str(trained.run.path), "--out", str(file)]) == 2
         told = capsys.readouterr()
         assert f"error: {file}: " in told.err.replace("\n", "")

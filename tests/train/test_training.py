@@ -14,6 +14,7 @@ import torch
 
 from spectramind_config import ConfigError, EffectiveConfig, compose, from_dict
 from spectramind_config.host import Host
+from spectramind_train.ariel.submission import Layout
 from spectramind_train.cli import main
 from spectramind_train.run.checkpoints import Index
 from spectramind_train.run.directory import Run
@@ -167,7 +168,7 @@ def test_a_full_disk_is_one_message(config: EffectiveConfig, tmp_path: Path, mon
     def fail(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("spectramind_train.training.write_submission", fail)
+    monkeypatch.setattr(Layout, "write", fail)
     with pytest.raises(ConfigError, match="No space left on device"):
         trained(config.with_overrides(["local.dev.fast_dev_run=true", f"local.output_dir='{tmp_path}'"]))
     assert read_manifest(tmp_path / "run_manifest.json").status == "failed"

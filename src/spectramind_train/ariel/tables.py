@@ -139,15 +139,3 @@ def write_csv(path: Path, columns: Mapping[str, Sequence[str] | Sequence[int] | 
 def by_channel(name: str, spectra: FloatArray) -> dict[str, FloatArray]:
     """Spectra (N, 283) as 283 columns ``name_1``, ``name_2``, … of a table."""
     return {f"{name}_{channel}": column for channel, column in enumerate(spectra.T, 1)}
-
-
-def write_submission(path: Path, planet_ids: Sequence[str] | Sequence[int], mu: FloatArray, sigma: FloatArray) -> None:
-    """Write ``planet_id``, 283 spectra columns and 283 sigma columns, as the challenge takes them.
-
-    Args:
-        path: The file.
-        planet_ids: Names of N planets.
-        mu: Their spectra (N, 283), in (Rp/Rs)^2.
-        sigma: The spectra's standard deviations (N, 283).
-    """
-    write_csv(path, {"planet_id": planet_ids, **by_channel("wl", mu), **by_channel("sigma", sigma)})

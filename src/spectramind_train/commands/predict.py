@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from spectramind_config import ConfigError, EffectiveConfig, NominalData, Proble
 from spectramind_config.commands.command import Parser
 from spectramind_config.host import Host
 from spectramind_train.commands.data import calibrated, of_strict, refusal, report_failures, some
+from spectramind_train.commands.place import require_writable, unwritable
 from spectramind_train.commands.runs import of_one, opened
 from spectramind_train.run import signals
 
@@ -47,7 +47,7 @@ def run(options: Namespace, _: type[EffectiveConfig]) -> int:
 def _predict_file(options: Namespace, trained: Run, terminal: Terminal) -> int:
     """Predict the spectra of binned light curves."""
     from spectramind_train.ariel.lightcurves import read_binned
-    from spectramind_train.ariel.tables import write_submission
+    from spectramind_train.ariel.submission import Layout
     from spectramind_train.learning.batches import PlanetDataset, loader
     from spectramind_train.planets.preparation import Planet
     from spectramind_train.results.prediction import load_model, predict
@@ -62,9 +62,9 @@ def _predict_file(options: Namespace, trained: Run, terminal: Terminal) -> int:
     prediction = predict(load_model(config, checkpoint), planets, batches)
     table = options.out or trained.path / f"predictions_{options.data.stem}.csv"
     try:
-        write_submission(table, prediction.planet_ids, prediction.mu, prediction.sigma)
+        Layout().write(table, prediction.planet_ids, prediction.mu, prediction.sigma)
     except OSError as error:
-        raise _unwritable(table, error) from error
+        raise unwritable(table, error) from error
     report_spectra(planets, prediction, terminal)
     terminal.say(f"written: {table}")
     return 0
@@ -85,7 +85,7 @@ def _predict_folder(options: Namespace, trained: Run, terminal: Terminal) -> int
     split: Split = options.split or "test"
     name = "submission.csv" if split == "test" else f"predictions_{split}.csv"
     table = options.out or trained.path / name
-    _require_writable(table)
+    require_writable(table)
     model = load_model(config, trained.checkpoint(terminal.warn))
     dataset, layout = Dataset(options.data), layout_of(options.data)
     planet_ids = _rows(dataset, split, layout, terminal)
@@ -126,7 +126,7 @@ def _predict_folder(options: Namespace, trained: Run, terminal: Terminal) -> int
     try:
         write_table(table, layout, planet_ids, spectra, naive)
     except OSError as error:
-        raise _unwritable(table, error) from error
+        raise unwritable(table, error) from error
     if failures and naive is not None:
         report_failures(failures, f"have the training mean, {naive[0]:.6f}, with sigma {naive[1]:.6f}", terminal)
     terminal.say(f"written: {table}, {len(planet_ids)} planets of which {len(spectra)} are predicted")
@@ -151,27 +151,6 @@ def _rows(dataset: Dataset, split: Split, layout: Layout, terminal: Terminal) ->
             f"{some(others)}"
         )
     return list(layout.planet_ids)
-
-
-def _require_writable(table: Path) -> None:
-    """Find out before any work whether the table can be written.
-
-    Raises:
-        ConfigError: It cannot.
-    """
-    try:
-        if table.exists() and not table.is_file():
-            raise FileExistsError(0, "it is there, and it is no file")
-        folder = next(parent for parent in table.absolute().parents if parent.exists())
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except (OSError, ValueError) as error:
-        raise _unwritable(table, error) from error
-
-
-def _unwritable(table: Path, error: OSError | ValueError) -> ConfigError:
-    reason = getattr(error, "strerror", None) or error
-    return ConfigError(f"{table}: cannot be written ({reason}); name another file with --out")
 
 
 def arguments(parser: Parser) -> None:

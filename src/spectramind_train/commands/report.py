@@ -5,8 +5,9 @@ from __future__ import annotations
 from argparse import Namespace
 from pathlib import Path
 
-from spectramind_config import ConfigError, EffectiveConfig
+from spectramind_config import EffectiveConfig
 from spectramind_config.commands.command import Parser
+from spectramind_train.commands.place import require_writable, unwritable
 from spectramind_train.commands.runs import of_one, opened
 from spectramind_train.commands.score import evaluated
 
@@ -27,15 +28,13 @@ def run(options: Namespace, _: type[EffectiveConfig]) -> int:
     from spectramind_train.run.atomic_files import write_atomically
 
     file: Path = options.out or trained.path / PAGE
-    if file.is_dir() or not file.parent.is_dir():
-        what = "is a folder" if file.is_dir() else "lies in no folder"
-        raise ConfigError(f"{file}: {what}; name another file with --out")
+    require_writable(file)
     known = evaluated(trained, "test", options.data, terminal)
     text = page(trained, known.config, known.checkpoint, known.found, known.named)
     try:
         write_atomically(file, text.encode())
     except OSError as error:
-        raise ConfigError(f"{file}: cannot be written ({error.strerror}); name another file with --out") from error
+        raise unwritable(file, error) from error
     terminal.say(f"written: {file}, a page for any browser")
     return 0
 

@@ -18,7 +18,8 @@ from spectramind_config import ConfigError, Simulation
 from spectramind_train.ariel.constants import N_CHANNELS, WAVELENGTHS_UM
 from spectramind_train.ariel.dataset import ADC_TABLE, AXIS_TABLE, TRAIN_TABLE, Dataset, Split, Star
 from spectramind_train.ariel.detector import AIRS, CALIBRATION_FRAMES, FGS1, Detector, Instrument
-from spectramind_train.ariel.tables import by_channel, write_csv, write_submission
+from spectramind_train.ariel.submission import SAMPLE_TABLE, Layout
+from spectramind_train.ariel.tables import by_channel, write_csv
 from spectramind_train.run.atomic_files import making, replacing, sweep, write_atomically
 from spectramind_train.run.pools import spread
 from spectramind_train.run.sources import source_digest
@@ -218,4 +219,4 @@ def _write_split_tables(root: Path, settings: Simulation, split: Split, indices:
         write_csv(root / TRAIN_TABLE, {"planet_id": list(systems), **by_channel("wl", spectra)})
     else:
         mean, sigma = (np.full((len(systems), N_CHANNELS), value) for value in (_PRIOR_MEAN, _PRIOR_SIGMA))
-        write_submission(root / "sample_submission.csv", list(systems), mean, sigma)
+        Layout().write(root / SAMPLE_TABLE, [str(one) for one in systems], mean, sigma)
