@@ -347,6 +347,26 @@ def test_a_run_of_an_earlier_version_lacks_the_mean_only_where_it_is_needed(
     assert not (tmp_path / "table.csv").exists()
 
 
+def test_a_cache_that_only_the_manifest_names_is_left_alone(
+    world: World,
+    expected: dict[str, np.ndarray],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The run may come from another machine, or from a stranger: one's own cache is used then, and that is said."""
+    theirs = World(Path(shutil.copytree(world.run, tmp_path / "theirs")), world.data)
+    manifest = Run.open(theirs.run).manifest
+    manifest.config["paths"]["cache_dir"] = str(tmp_path / "scratch")
+    write_manifest(manifest, theirs.run / "manifest.json")
+    monkeypatch.setenv("SM_CACHE_DIR", str(world.data.parent / "cache"))
+    assert theirs.predict(world.data, tmp_path / "table.csv") == 0
+    said = capsys.readouterr().out
+    assert f"cache_dir={tmp_path / 'scratch'} holds no cache; {world.data.parent / 'cache'} is used" in said
+    assert not (tmp_path / "scratch").exists()
+    np.testing.assert_array_equal(rows(tmp_path / "table.csv")[GOOD], expected[GOOD])
+
+
 @pytest.mark.fault("`kill -9` of a preparation or a prediction, and started again")
 def test_a_prediction_that_was_killed_goes_on(world: World, data: Path, tmp_path: Path) -> None:
     """Planets that were done are not calibrated again, and the table has the same bytes."""

@@ -6,7 +6,7 @@ import base64
 import functools
 import io
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -16,7 +16,6 @@ import jinja2
 from matplotlib.figure import Figure
 
 from spectramind_config import EffectiveConfig
-from spectramind_config.compose.provenance import Origin
 from spectramind_train.results import figures
 from spectramind_train.results.assessment import Assessment
 from spectramind_train.results.evaluation import Evaluation
@@ -70,7 +69,6 @@ def page(
     calibration = Figure(figsize=(5.6, 4.2), layout="constrained")
     figures.draw_calibration(calibration.subplots(), planets, prediction)
     manifest, host = run.manifest, run.manifest.host.get("name", "an unknown host")
-    origins = config.origins()
     return _template().render(
         run_id=manifest.run_id,
         about=f"{manifest.profiles.get('model', '')}, {manifest.describe()}, started {manifest.started}, on {host}",
@@ -102,8 +100,8 @@ def page(
             ],
         ),
         command=shlex.join(["spectramind", "train", *manifest.overrides]),
-        asked=_settings(one for one in origins if one.layer == "experiment" or str(one) in manifest.overrides),
-        settings=_settings(origins),
+        asked=_settings(config, manifest.overrides),
+        settings=_settings(config),
         surroundings=_surroundings(run),
     )
 
@@ -121,8 +119,14 @@ def _scores(found: Mapping[str, Assessment]) -> _Table:
     return _Table(columns, rows)
 
 
-def _settings(origins: Iterable[Origin]) -> _Table:
-    return _Table(("setting", "value", "set by"), [(one.path, str(one.value), str(one)) for one in origins])
+def _settings(config: EffectiveConfig, asked: Sequence[str] | None = None) -> _Table:
+    """Settings with their values and who has set them: all, or those of experiments and of these overrides."""
+    rows = [
+        (one.path, str(one.value), str(one))
+        for one in config.origins()
+        if asked is None or one.layer == "experiment" or str(one) in asked
+    ]
+    return _Table(("setting", "value", "set by"), rows)
 
 
 def _surroundings(run: Run) -> _Table:
