@@ -42,7 +42,8 @@ def export(run: Run, config: EffectiveConfig, checkpoint: Path, folder: Path) ->
     model = load_model(config, checkpoint)
     # Copies, for safetensors refuses tensors that share memory.
     weights = {name: tensor.detach().clone().contiguous() for name, tensor in model.state_dict().items()}
-    content = safetensors.torch.save(weights, {"format": "pt", "fingerprint": run.manifest.fingerprint})
+    # One entry, as others write it: of several the order is not the same each time, nor would the file be.
+    content = safetensors.torch.save(weights, {"format": "pt"})
     described = _description(run, type(model), checkpoint, content)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
