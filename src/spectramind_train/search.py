@@ -9,11 +9,11 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from spectramind_config import ConfigError, EffectiveConfig, Problem, compose
 from spectramind_config.commands.ranking import Finished
@@ -24,6 +24,9 @@ from spectramind_train.run import children, signals
 from spectramind_train.run.directory import path_of, require_writable
 from spectramind_train.run.terminal import Terminal
 from spectramind_train.run.trials import Begun, Row, Trials
+
+if TYPE_CHECKING:
+    from spectramind_train.learning.callbacks import Prunes
 
 FOLDER: Final = "sweeps"
 """Folder of all sweeps, below that of runs."""
@@ -41,9 +44,7 @@ _ENDING_S: Final = signals.PATIENCE_S + signals.SAVING_S
 class Objective(Protocol):
     """Trains with the config of a trial."""
 
-    def __call__(
-        self, config: EffectiveConfig, *, resume: str | None, prunes: Callable[[int, float], bool] | None
-    ) -> Finished:
+    def __call__(self, config: EffectiveConfig, *, resume: str | None, prunes: Prunes | None) -> Finished:
         """Train.
 
         Args:

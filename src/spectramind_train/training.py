@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import math
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from signal import Signals
@@ -13,7 +12,7 @@ from spectramind_config import ConfigError, EffectiveConfig
 from spectramind_config.host import Host
 from spectramind_train.ariel.submission import Layout
 from spectramind_train.learning.batches import to_batch
-from spectramind_train.learning.callbacks import Pruning
+from spectramind_train.learning.callbacks import Prunes, Pruning
 from spectramind_train.learning.learner import Learned, learn
 from spectramind_train.learning.module import NonFiniteLossError
 from spectramind_train.learning.processes import learn_in_processes
@@ -63,7 +62,7 @@ def train(
     deadline: float | None = None,
     resumed: Run | None = None,
     ranks: Ranks | None = None,
-    prunes: Callable[[int, float], bool] | None = None,
+    prunes: Prunes | None = None,
 ) -> Outcome:
     """Train, choose the best checkpoint, score the test planets, and leave a manifest behind.
 
@@ -80,8 +79,8 @@ def train(
         deadline: ``time.time()`` by which the run has to be done, see ``run.clock``; None for no limit.
         resumed: A run to go on with, whose science is the config's, instead of a new one.
         ranks: The processes that train together with this one, their first, where something else has started them.
-        prunes: Is told the epoch of every validation, from 0, and its score; where it says so, the training ends and
-            nothing is scored. It is not asked where several processes train.
+        prunes: Where it says so after a validation, the training ends and nothing is scored. It is not asked where
+            several processes train.
 
     Raises:
         ConfigError: The data or a directory are at fault, and no run directory is left behind, or that of the run to
@@ -102,7 +101,7 @@ def _train(
     deadline: float | None,
     resumed: Run | None,
     ranks: Ranks | None,
-    prunes: Callable[[int, float], bool] | None,
+    prunes: Prunes | None,
 ) -> Outcome:
     with clock.within(deadline):
         run, splits = _prepared(config, plan, host, terminal, resumed)

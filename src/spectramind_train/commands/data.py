@@ -68,7 +68,7 @@ def prepare(options: Namespace, _: type[EffectiveConfig]) -> int:
         ConfigError: The data set, the cache or, with ``--strict``, planets are at fault.
     """
     from spectramind_train.ariel.dataset import TRAIN_TABLE, Dataset
-    from spectramind_train.planets.preparation import Failure, Filling
+    from spectramind_train.planets.preparation import WAITING, Failure, Filling
     from spectramind_train.run.directory import path_of
     from spectramind_train.run.terminal import Terminal
 
@@ -89,7 +89,7 @@ def prepare(options: Namespace, _: type[EffectiveConfig]) -> int:
             planet_ids,
             config.data.calibration,
             cache,
-            waiting=lambda: terminal.say("another process calibrates the last of these planets; waiting for it"),
+            waiting=lambda: terminal.say(WAITING),
             workers=Host.detect().cores,
         )
         outcomes = calibrated(filling, dataset, terminal)

@@ -74,7 +74,7 @@ def _predict_folder(options: Namespace, trained: Run, terminal: Terminal) -> int
     """Calibrate the planets of a data set and predict them all."""
     from spectramind_train.ariel.dataset import Dataset
     from spectramind_train.ariel.submission import layout_of
-    from spectramind_train.planets.preparation import Entry, Failure, Filling
+    from spectramind_train.planets.preparation import WAITING, Entry, Failure, Filling
     from spectramind_train.results.prediction import load_model
     from spectramind_train.results.submission import Spectrum, naive_of, predict_entries, write_table
     from spectramind_train.resumption import cache_of
@@ -104,7 +104,7 @@ def _predict_folder(options: Namespace, trained: Run, terminal: Terminal) -> int
             planet_ids,
             config.data.calibration,
             cache_of(trained, config, terminal.warn) / "planets",
-            waiting=lambda: terminal.say("another process calibrates the last of these planets; waiting for it"),
+            waiting=lambda: terminal.say(WAITING),
             workers=Host.detect().cores,
         )
         outcomes = calibrated(filling, dataset, terminal)

@@ -6,7 +6,6 @@ import functools
 import math
 import sys
 from argparse import Namespace
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,11 +24,11 @@ from spectramind_train.run.ranks import Ranks, here, require_starter
 from spectramind_train.run.slurm import launching, requeue
 
 if TYPE_CHECKING:
+    from spectramind_train.learning.callbacks import Prunes
     from spectramind_train.run.plan import RunPlan
     from spectramind_train.run.terminal import Terminal
 
 _AUTO = "auto"
-Prunes = Callable[[int, float], bool] | None
 
 
 def run(options: Namespace, root: type[EffectiveConfig]) -> int:
@@ -69,14 +68,14 @@ def _train_alone(options: Namespace, root: type[EffectiveConfig]) -> int:
     return task(config_of(run_at(Path(options.resume)), Terminal().warn)).exit_code
 
 
-def train(config: EffectiveConfig, *, resume: str | None = None, prunes: Prunes = None) -> Finished:
+def train(config: EffectiveConfig, *, resume: str | None = None, prunes: Prunes | None = None) -> Finished:
     """Train with a config; the value for a sweeper is the best validation score.
 
     Args:
         config: What to train.
         resume: The directory or the manifest of a run to go on with; ``auto`` for the newest that has the config's
             science, or a new one where there is none.
-        prunes: Is told the epoch of every validation, from 0, and its score; says whether to end.
+        prunes: Says after each validation whether to end.
     """
     deadline = clock.deadline(config.max_time)
     ranks = here()
@@ -87,7 +86,7 @@ def train(config: EffectiveConfig, *, resume: str | None = None, prunes: Prunes 
 
 
 def _lead(
-    config: EffectiveConfig, resume: str | None, deadline: float | None, ranks: Ranks | None, prunes: Prunes
+    config: EffectiveConfig, resume: str | None, deadline: float | None, ranks: Ranks | None, prunes: Prunes | None
 ) -> Finished:
     from spectramind_train.planning.estimate import foresee_memory
     from spectramind_train.run.accelerators import usable

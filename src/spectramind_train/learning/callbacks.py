@@ -121,17 +121,21 @@ class EpochReport(Callback):
         self.terminal.say(f"{line}  {seconds:5.1f} s{mark}")
 
 
+Prunes = Callable[[int, float], bool]
+"""Is told the epoch of a validation, from 0, and its score; says whether to end the training."""
+
+
 class Pruning(Callback):
     """Ends a training that is not worth its time, after a validation.
 
     Args:
-        prunes: Is told the epoch of every validation, from 0, and its score; says whether to end.
+        prunes: Says after each validation whether to end.
 
     Attributes:
         pruned: Whether it has ended the training.
     """
 
-    def __init__(self, prunes: Callable[[int, float], bool]) -> None:
+    def __init__(self, prunes: Prunes) -> None:
         self.prunes = prunes
         self.pruned = False
 

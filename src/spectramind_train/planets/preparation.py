@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 
@@ -25,6 +25,10 @@ from spectramind_train.run.turns import alone, claimed
 from spectramind_train.transit.spectrum_fit import TransitFit, fit_transit
 
 T = TypeVar("T")
+
+
+WAITING: Final = "another process calibrates the last of these planets; waiting for it"
+"""What a user is told who waits for another process."""
 
 
 @dataclass(frozen=True)

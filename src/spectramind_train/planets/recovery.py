@@ -12,7 +12,7 @@ import numpy as np
 from spectramind_config import Calibration, ConfigError, Problem
 from spectramind_train.ariel.dataset import TRAIN_TABLE, Dataset
 from spectramind_train.ariel.metric import naive_statistics
-from spectramind_train.planets.preparation import Planet, prepare
+from spectramind_train.planets.preparation import WAITING, Planet, prepare
 from spectramind_train.planets.splits import fingerprint
 from spectramind_train.run.manifest import DataRecord
 from spectramind_train.run.terminal import Terminal
@@ -98,7 +98,7 @@ def recover(
             settings,
             cache_dir / "planets",
             progress=progress,
-            waiting=lambda: terminal.say("another run calibrates these planets; waiting for it"),
+            waiting=lambda: terminal.say(WAITING),
             workers=workers,
         )
     try:

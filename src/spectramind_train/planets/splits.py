@@ -17,7 +17,7 @@ import spectramind_config
 from spectramind_config import ConfigError, DataConfig, EffectiveConfig, NominalData, Problem, Simulation
 from spectramind_train.ariel.dataset import AXIS_TABLE, TRAIN_TABLE, Dataset
 from spectramind_train.ariel.metric import naive_statistics
-from spectramind_train.planets.preparation import Planet, prepare
+from spectramind_train.planets.preparation import WAITING, Planet, prepare
 from spectramind_train.planets.sizes import planets_needed, split_sizes
 from spectramind_train.run.clock import Forecast
 from spectramind_train.run.directory import path_of
@@ -137,7 +137,7 @@ def _(data: NominalData, config: EffectiveConfig, plan: RunPlan, terminal: Termi
             data.calibration,
             cache / "planets",
             progress=forecast,
-            waiting=lambda: terminal.say("another process calibrates the last of these planets; waiting for it"),
+            waiting=lambda: terminal.say(WAITING),
             workers=workers,
         )
     return _split(prepared, dataset, data, config.seed, simulated=simulated)
