@@ -84,7 +84,9 @@ def evaluate_planets(
         "fit": (fit.mu, fit.sigma),
         "mean": (np.full(shape, naive_mean), np.full(shape, naive_sigma)),
     }
-    worth = {name: _assess(planets, *one, naive_mean, naive_sigma) for name, one in contenders.items()}
+    worth: dict[Contender, Assessment] = {
+        name: _assess(planets, *one, naive_mean, naive_sigma) for name, one in contenders.items()
+    }
     return Evaluation(planets, prediction, worth)
 
 
