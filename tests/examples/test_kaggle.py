@@ -26,6 +26,9 @@ from ..sockets import FORBIDDING
 
 Notebook = Callable[..., subprocess.CompletedProcess[str]]
 
+JUPYTER = {"CLICOLOR": "1", "CLICOLOR_FORCE": "1", "FORCE_COLOR": "1", "TERM": "xterm-color"}
+"""What Jupyter's kernel sets for the programs that it starts."""
+
 LOCKED = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
 """A shell's words that run others in a namespace where the folder ``$0`` cannot be written, by root neither."""
 
@@ -47,7 +50,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
     """A simulated data set of few planets and few frames, whose table lists the planets of the test set backwards."""
     folder = tmp_path_factory.mktemp("input")
     data = folder / "ariel-data-challenge-2025"
-    simulate(data, Simulation(planets=8, airs_frames=100), workers=1)
+    simulate(data, Simulation(planets=6, airs_frames=100), workers=1)
     sample = data / "sample_submission.csv"
     header, *rows = sample.read_text(encoding="utf-8").splitlines()
     sample.write_text("\n".join([header, *reversed(rows)]) + "\n", encoding="utf-8")
@@ -66,7 +69,7 @@ def notebook(examples: Path, inputs: Inputs, tmp_path: Path) -> Notebook:
     working.mkdir()
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("SM_")}
     path = os.pathsep.join([str(tmp_path / "site"), *filter(None, sys.path)])
-    here = {"PYTHONPATH": path, "MPLBACKEND": "agg", "OMP_NUM_THREADS": "1", "SM_WHEELS": ""}
+    here = {"PYTHONPATH": path, "MPLBACKEND": "agg", "OMP_NUM_THREADS": "1", "SM_WHEELS": "", **JUPYTER}
     places = {
         "SM_DATA_ROOT": inputs.data,
         "SM_OUTPUT_DIR": working / "outputs",
@@ -90,6 +93,7 @@ def notebook(examples: Path, inputs: Inputs, tmp_path: Path) -> Notebook:
         reported = log.read_text().splitlines()
         assert any("spectramind_train.cli" in line for line in reported), "the commands were watched too"
         assert [line for line in reported if not line.startswith("watched")] == []
+        assert "\x1b" not in done.stdout, "nothing is drawn as on a terminal"
         return done
 
     return run
@@ -114,7 +118,8 @@ def test_it_trains_and_submits_and_a_run_brought_along_submits_the_same(
     notebook: Notebook, inputs: Inputs, tmp_path: Path
 ) -> None:
     """The first time it trains; the second time it is given that run as an input, and predicts only."""
-    done = notebook(SM_OVERRIDES="local.max_epochs=1 local.devices=cpu")
+    loaders = " ".join(f"local.num_workers.{split}=0" for split in ("train", "val", "test"))
+    done = notebook(SM_OVERRIDES=f"local.max_epochs=1 local.devices=cpu local.persistent_workers=false {loaders}")
     assert done.returncode == 0, done.stdout + done.stderr
     table = tmp_path / "working" / "submission.csv"
     check(table, inputs.data)
