@@ -26,6 +26,7 @@ from spectramind_train.run.plan import plan
 from spectramind_train.run.terminal import Terminal
 from spectramind_train.run.tracking import Tracker, absolute, expanded
 
+from ..sockets import FORBIDDING
 from .servers import Gate, Manner, Server, until
 
 STEPS = 50
@@ -464,21 +465,6 @@ def test_offline_never_asks_a_server(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert one.tracker.feeder is None
     assert "trainer.offline" in capsys.readouterr().out
     assert Tracked(f"file:{tmp_path}/mlruns", tmp_path, "trainer=kaggle_safe").tracker.feeder is not None
-
-
-FORBIDDING = """
-import socket, sys
-def forbid(event, arguments):
-    made = event == "socket.__new__" and arguments[1] != socket.AF_UNIX
-    used = event in ("socket.connect", "socket.bind", "socket.sendto") and arguments[0].family != socket.AF_UNIX
-    if made or used or event in ("socket.getaddrinfo", "socket.gethostbyname"):
-        with open({log!r}, "a") as file:
-            file.write(f"{{event}} {{arguments}}\\n")
-        raise PermissionError("no sockets")
-sys.addaudithook(forbid)
-with open({log!r}, "a") as file:
-    file.write(f"watched {{sys.orig_argv}}\\n")
-"""
 
 
 @pytest.mark.fault("`trainer.offline=true`")
