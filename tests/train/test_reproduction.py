@@ -66,7 +66,7 @@ def test_a_last_bit_is_found(changed: Changed, tmp_path: Path, capsys: pytest.Ca
     path = changed(edit)
     assert main(["reproduce", path, *elsewhere(tmp_path / "outputs")]) == 1
     output = capsys.readouterr().out
-    assert "not reproduced: 1 of 12 metrics differ; these differ as well: packages" in output
+    assert "not reproduced: 1 of 13 metrics differ; these differ as well: packages" in output
     again = read_manifest(tmp_path / "outputs" / "run_manifest.json")
     assert str(again.metrics["fit_score"]) in output
     assert str(read_manifest(Path(path)).metrics["fit_score"]) in output

@@ -14,7 +14,6 @@ import torch
 
 from spectramind_config import ConfigError, EffectiveConfig, compose, from_dict
 from spectramind_config.host import Host
-from spectramind_train.ariel.submission import Layout
 from spectramind_train.cli import main
 from spectramind_train.run.checkpoints import Index
 from spectramind_train.run.directory import Run
@@ -165,10 +164,10 @@ def test_a_cap_below_one_batch_leaves_one_and_the_last_step_is_validated(
 def test_a_full_disk_is_one_message(config: EffectiveConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that cannot be written any more ends the run as failed, without a traceback for the user."""
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Layout, "write", fail)
+    monkeypatch.setattr("spectramind_train.training.draw_spectra", fail)
     with pytest.raises(ConfigError, match="No space left on device"):
         trained(config.with_overrides(["local.dev.fast_dev_run=true", f"local.output_dir='{tmp_path}'"]))
     assert read_manifest(tmp_path / "run_manifest.json").status == "failed"
