@@ -105,8 +105,10 @@ def test_a_run_has_the_scores_that_its_end_told(run: Path, capsys: pytest.Captur
     assert sorted(cache.rglob("*")) == before  # The run has prepared them all.
 
 
-def test_planets_are_told_from_the_worst_and_kept(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """In the terminal and in a table of the run's directory; their mean is the score."""
+def test_planets_are_told_from_the_worst_and_kept(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the terminal and in a table of the run's directory, or where it is asked for; their mean is the score."""
     assert main(["evaluate", str(run)]) == 0
     output = capsys.readouterr().out
     for words in ("classical transit fit", "training mean", "within 95 %, AIRS", "Planets, the worst first"):
@@ -118,6 +120,9 @@ def test_planets_are_told_from_the_worst_and_kept(run: Path, capsys: pytest.Capt
     assert list(rows[0]) == ["planet_id", "score", "rmse_fgs1_ppm", "rmse_airs_ppm", "chi2"]
     assert scores == sorted(scores)
     assert np.mean(scores) == pytest.approx(read_manifest(run).metrics["test_score"], rel=1e-6)
+    assert main(["evaluate", str(run), "--out", str(run / "manifest.json" / "planets.csv")]) == 2
+    assert main(["evaluate", str(run), "--out", str(tmp_path / "planets.csv")]) == 0
+    assert (tmp_path / "planets.csv").read_bytes() == (run / "evaluation_test.csv").read_bytes()
 
 
 def test_data_are_found_where_they_are_now(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

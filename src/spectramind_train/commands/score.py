@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from spectramind_config import ConfigError, EffectiveConfig, NominalData, Problem, from_dict
 from spectramind_config.commands.command import JSON, Parser, add, out_json
 from spectramind_config.host import Host
+from spectramind_train.commands.place import require_writable, unwritable
 from spectramind_train.commands.runs import of_one, opened
 from spectramind_train.run import signals
 
@@ -93,8 +94,10 @@ def evaluate(options: Namespace, _: type[EffectiveConfig]) -> int:
 
     terminal, part = Terminal(aside=options.json), options.split
     run = opened(options, terminal)
+    file: Path = options.out or run.path / f"evaluation_{part}.csv"
+    require_writable(file)
     known = evaluated(run, part, options.data, terminal)
-    own, file = known.found.worth["test"], run.path / f"evaluation_{part}.csv"
+    own = known.found.worth["test"]
     if options.json:
         rivals = {
             name: dataclasses.asdict(dataclasses.replace(one, planets=())) for name, one in known.found.worth.items()
@@ -112,9 +115,7 @@ def evaluate(options: Namespace, _: type[EffectiveConfig]) -> int:
     try:
         write_csv(file, columns)
     except OSError as error:
-        raise ConfigError(
-            f"{file}: cannot be written ({error.strerror}), so the table of planets is not kept"
-        ) from error
+        raise unwritable(file, error) from error
     terminal.say(f"written: {file}")
     return 0
 
@@ -183,4 +184,6 @@ def of_evaluate(parser: Parser) -> None:
     parser.add_argument("--split", choices=("test", "val", "train"), default="test", help=about)
     about = "the data set's folder (default: where the run had it)"
     parser.add_argument("--data", type=Path, metavar="DIR", help=about)
+    about = "the table of planets to write (default: evaluation_SPLIT.csv in the run's directory)"
+    parser.add_argument("--out", type=Path, metavar="FILE", help=about)
     add(parser, JSON)
