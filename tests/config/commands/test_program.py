@@ -60,7 +60,7 @@ def test_a_folder_of_commands_lists_them(capsys: pytest.CaptureFixture[str], fol
 
 def test_there_are_as_many_levels_of_help_as_commands() -> None:
     """The program itself, its folders of commands, and each command."""
-    assert FOLDERS == ["config", "data", "profiles", "track"]
+    assert FOLDERS == ["config", "data", "profiles", "runs", "track"]
     assert len(LEVELS) >= 19
 
 
