@@ -103,7 +103,7 @@ def require_same_planets(predicted: Spectra, truth: Spectra) -> None:
             problems.append(
                 Problem(
                     what=f"{one.path}: {_counted(missing, 'planet')} of {other.path} "
-                    f"{'is' if len(missing) == 1 else 'are'} not in it: {_few(missing)}",
+                    f"{'is' if len(missing) == 1 else 'are'} not in it: {few(missing)}",
                     expected="the same planets in both, each once, in any order; the challenge takes nothing else",
                     nearest=close,
                 )
@@ -132,7 +132,7 @@ def _of_header(path: Path, content: bytes, wanted: Sequence[str], expected: str)
     spare = [name for name in counts if name not in set(wanted)][:1000]
     for first in missing[:1] if len(missing) > _NAMED else missing:
         others = len(missing) - 1 if len(missing) > _NAMED else 0
-        what = f"{path}: column {first} is missing" + (f", and {others} others: {_few(missing[1:])}" if others else "")
+        what = f"{path}: column {first} is missing" + (f", and {others} others: {few(missing[1:])}" if others else "")
         problems.append(Problem(what=what, expected=expected, nearest=nearest(first, spare)))
     return problems
 
@@ -146,7 +146,7 @@ def _of_planets(path: Path, planet_ids: Sequence[str]) -> list[Problem]:
         problems.append(Problem(what=f"{path}:{rows[0]}: a row without {_PLANET}", expected="a name in each row"))
     if twice := [name for name in twice if name]:
         what = f"{path}: {_counted(twice, 'planet')} stand{'s' if len(twice) == 1 else ''} in several rows: "
-        problems.append(Problem(what=what + _few(twice), expected="each planet once"))
+        problems.append(Problem(what=what + few(twice), expected="each planet once"))
     return problems
 
 
@@ -198,6 +198,7 @@ def _counted(names: Sequence[str], what: str) -> str:
     return f"{len(names)} {what}{'s' if len(names) != 1 else ''}"
 
 
-def _few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+def few(names: Sequence[str], most: int = _NAMED) -> str:
+    """The first of many names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

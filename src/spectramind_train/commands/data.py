@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from spectramind_train.planets.preparation import Entry, Failure, Filling
     from spectramind_train.run.terminal import Terminal
 
-_NAMED = 10
+NAMED = 10
 
 
 def check(options: Namespace, _: type[EffectiveConfig]) -> int:
@@ -109,6 +109,7 @@ def calibrated(filling: Filling, dataset: Dataset, terminal: Terminal) -> dict[s
     Returns:
         The outcome of each planet, by name.
     """
+    from spectramind_train.ariel.spectra import few
     from spectramind_train.planets.preparation import Failure
 
     outcomes: dict[str, Entry | Failure] = {}
@@ -120,14 +121,14 @@ def calibrated(filling: Filling, dataset: Dataset, terminal: Terminal) -> dict[s
             progress(filling.done, filling.planets, filling.words())
     dark = [planet_id for planet_id, one in outcomes.items() if not isinstance(one, Failure)]
     if dark := [planet_id for planet_id in dark if dataset.star(planet_id) is None]:
-        terminal.warn(f"no star table has planet {some(sorted(dark))}: fitted with an orbit of any kind")
+        terminal.warn(f"no star table has planet {few(sorted(dark), NAMED)}: fitted with an orbit of any kind")
     return outcomes
 
 
 def refusal(failures: Sequence[Failure], what: str) -> ConfigError:
     """The error that names planets which cannot be used, each with its reason."""
-    named = "\n".join(f"planet {one.planet_id}: {one.reason}" for one in failures[:_NAMED])
-    more = f"\n… and {len(failures) - _NAMED} more" if len(failures) > _NAMED else ""
+    named = "\n".join(f"planet {one.planet_id}: {one.reason}" for one in failures[:NAMED])
+    more = f"\n… and {len(failures) - NAMED} more" if len(failures) > NAMED else ""
     return ConfigError(Problem(what=f"{what} ({len(failures)})", more=named + more))
 
 
@@ -136,12 +137,6 @@ def report_failures(failures: Sequence[Failure], what: str, terminal: Terminal) 
     terminal.warn(f"{len(failures)} planets were left out: they {what}")
     for one in failures:
         terminal.say(f"  planet {one.planet_id}: {one.reason}")
-
-
-def some(names: Sequence[str]) -> str:
-    """A few of many names."""
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"{', '.join(names[:_NAMED])}{more}"
 
 
 def _shard(text: str) -> tuple[int, int]:

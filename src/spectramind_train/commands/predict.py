@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from spectramind_config import ConfigError, EffectiveConfig, NominalData, Problem, from_dict
 from spectramind_config.commands.command import Parser
 from spectramind_config.host import Host
-from spectramind_train.commands.data import calibrated, of_strict, refusal, report_failures, some
+from spectramind_train.commands.data import NAMED, calibrated, of_strict, refusal, report_failures
 from spectramind_train.commands.place import require_writable, unwritable
 from spectramind_train.commands.runs import of_one, opened
 from spectramind_train.run import signals
@@ -135,6 +135,7 @@ def _predict_folder(options: Namespace, trained: Run, terminal: Terminal) -> int
 
 def _rows(dataset: Dataset, split: Split, layout: Layout, terminal: Terminal) -> list[str]:
     """The planets of the table, in its order: those that the data set's own table lists, or whose folders are there."""
+    from spectramind_train.ariel.spectra import few
     from spectramind_train.ariel.submission import SAMPLE_TABLE
 
     here = dataset.planet_ids(split)
@@ -148,7 +149,7 @@ def _rows(dataset: Dataset, split: Split, layout: Layout, terminal: Terminal) ->
     if others := [planet_id for planet_id in here if planet_id not in listed]:
         terminal.warn(
             f"{dataset.root / SAMPLE_TABLE} does not list {len(others)} planets of {split}/, which get no row: "
-            f"{some(others)}"
+            f"{few(others, NAMED)}"
         )
     return list(layout.planet_ids)
 

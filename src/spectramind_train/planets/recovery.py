@@ -12,6 +12,7 @@ import numpy as np
 from spectramind_config import Calibration, ConfigError, Problem
 from spectramind_train.ariel.dataset import TRAIN_TABLE, Dataset
 from spectramind_train.ariel.metric import naive_statistics
+from spectramind_train.ariel.spectra import few
 from spectramind_train.planets.preparation import WAITING, Planet, prepare
 from spectramind_train.planets.splits import fingerprint
 from spectramind_train.run.manifest import DataRecord
@@ -80,10 +81,9 @@ def recover(
         )
     missing = [name for name in wanted if name not in here] + [name for name in trained if name not in labels]
     if missing := list(dict.fromkeys(missing)):
-        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
         raise ConfigError(
             Problem(
-                what=f"{folder}: lacks {len(missing)} labelled planets of the run: {', '.join(missing[:_NAMED])}{more}",
+                what=f"{folder}: lacks {len(missing)} labelled planets of the run: {few(missing, _NAMED)}",
                 expected=f"a folder in train/ and a row in {TRAIN_TABLE} for each",
                 hint=hint,
             )
