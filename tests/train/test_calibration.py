@@ -102,10 +102,28 @@ def test_dark_and_double_sampling() -> None:
     """The dark current of both exposures goes, then the short exposure is taken from the long one."""
     dark = np.array([[0.5, 2.0]])
     signal = np.array([[[10.0, 20.0]], [[300.0, 400.0]]] * 3)
-    seen = signal + np.array([0.1, 4.6] * 3)[:, None, None] * dark
-    clean = calibration.subtract_dark(seen.astype(np.float32), dark, (0.1, 4.6))
-    assert clean == pytest.approx(signal, rel=1e-6)
-    assert calibration.correlated_double_sample(clean) == pytest.approx(np.array([[[290.0, 380.0]]] * 3), rel=1e-6)
+    seen = (signal + np.array([0.1, 4.6] * 3)[:, None, None] * dark).astype(np.float32)
+    short = calibration.subtract_dark(seen[::2].copy(), dark, 0.1)
+    long = calibration.subtract_dark(seen[1::2].copy(), dark, 4.6)
+    assert short == pytest.approx(signal[::2], rel=1e-6)
+    assert long == pytest.approx(signal[1::2], rel=1e-6)
+    pairs = calibration.correlated_double_sample(short, long)
+    assert pairs == pytest.approx(np.array([[[290.0, 380.0]]] * 3), rel=1e-6)
+
+
+def test_an_outlier_is_told_by_the_median_of_all_steps() -> None:
+    """For even and odd numbers of steps alike, samples are replaced where the textbook's formula replaces them."""
+    rng = np.random.default_rng(7)
+    for count in (40, 41):
+        pairs = rng.normal(0.0, 1.0, (count, 2, 3)).astype(np.float32)
+        limit = 1.5 * 1.4826 / np.sqrt(2.0) * np.median(np.abs(np.diff(pairs, axis=0)), axis=0)
+        expected = pairs.copy()
+        for here in range(1, count - 1):
+            middle = np.median(pairs[here - 1 : here + 2], axis=0)
+            expected[here] = np.where(np.abs(pairs[here] - middle) > limit, middle, pairs[here])
+        cleaned = calibration.reject_outliers(pairs.copy(), 1.5)
+        assert (cleaned != pairs).any()
+        assert (cleaned == expected).all()
 
 
 def test_outliers_in_time_are_replaced() -> None:

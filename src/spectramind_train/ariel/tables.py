@@ -19,6 +19,8 @@ from spectramind_train.run.atomic_files import replacing
 
 LARGEST_TABLE = 50_000_000
 """Bytes of a CSV table; the challenge's labels have 6 million."""
+_DECODED = 3_000_000
+"""Values that are decoded at once."""
 MOST_ROWS = 10_000_000
 """Rows of a parquet file; a visit of the challenge has 135 000 frames."""
 
@@ -73,12 +75,26 @@ def read_columns(path: Path, shape: tuple[int, int], columns: NDArray[np.intp]) 
     if len(set(names)) < shape[1]:
         raise ConfigError(f"{path}: several columns have one name; download it again")
     require_plain(path, file)
-    try:
-        table = file.read(columns=[names[i] for i in columns], use_threads=False)
-        values = np.stack([column.to_numpy() for column in table.columns])
-    except (pa.ArrowException, OSError, EOFError) as error:
-        raise damaged(path, error) from error
-    require_numbers(path, values)
+    # A part of the columns at a time, since what is decoded takes several times the room of the values.
+    part = max(1, _DECODED // shape[0])
+    values: NDArray[Any] | None = None
+    for start in range(0, len(columns), part):
+        place = slice(start, start + part)
+        try:
+            table = file.read(columns=[names[i] for i in columns[place]], use_threads=False)
+            found = [column.to_numpy() for column in table.columns]
+        except (pa.ArrowException, OSError, EOFError) as error:
+            raise damaged(path, error) from error
+        require_shape(path, (table.num_rows, shape[1]), shape)
+        for number, column in enumerate(found, start):
+            require_numbers(path, column)
+            if values is None:
+                values = np.empty((len(columns), shape[0]), column.dtype)
+            if column.dtype != values.dtype:
+                values = values.astype(np.result_type(values, column))
+            values[number] = column
+    if values is None:
+        raise ValueError("no column is chosen")
     return values
 
 
@@ -87,9 +103,9 @@ def require_plain(path: Path, file: pq.ParquetFile) -> None:
 
     One text can be as large as the memory, and a dictionary repeats it in every row without a byte more.
     """
-    for field in file.schema_arrow:
-        if not (pa.types.is_primitive(field.type) or pa.types.is_null(field.type)):
-            raise ConfigError(f"{path}: holds values of type {field.type}, expected numbers; download it again")
+    for kind in dict.fromkeys(file.schema_arrow.types):
+        if not (pa.types.is_primitive(kind) or pa.types.is_null(kind)):
+            raise ConfigError(f"{path}: holds values of type {kind}, expected numbers; download it again")
     if file.metadata.num_rows > MOST_ROWS:
         raise ConfigError(f"{path}: holds {file.metadata.num_rows} rows, and no data set has more than {MOST_ROWS}")
 
