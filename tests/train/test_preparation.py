@@ -187,6 +187,40 @@ def test_unlabelled_planets_have_no_label(dataset: Dataset, tmp_path: Path) -> N
     assert [(planet.planet_id, planet.label) for planet in planets] == [(name, None) for name in ids]
 
 
+def test_planets_stay_in_the_files_of_the_cache(dataset: Dataset, tmp_path: Path) -> None:
+    """Flux and baseline are mapped, no file stays open, nothing can be written, and entries may be replaced or go."""
+    cache, ids, opened = tmp_path / "cache", dataset.planet_ids("train"), Path("/proc/self/fd")
+    kept = prepare(dataset, ids, SETTINGS, cache)
+    copies = {planet.planet_id: (planet.curves.flux.copy(), planet.fit.baseline.copy()) for planet in kept}
+    if opened.is_dir():
+        assert Path("/proc/self/maps").read_text().count(f"{cache}/") >= len(ids)
+        assert not [one for one in opened.iterdir() if str(one.resolve()).startswith(str(cache))]
+    for planet in kept:
+        assert not (planet.curves.flux.flags.writeable or planet.fit.baseline.flags.writeable)
+    for path in cache.iterdir():
+        path.unlink()
+    prepare(dataset, ids, SETTINGS, cache)
+    for planet in kept:
+        flux, baseline = copies[planet.planet_id]
+        np.testing.assert_array_equal(planet.curves.flux, flux)
+        np.testing.assert_array_equal(planet.fit.baseline, baseline)
+
+
+def test_a_compressed_entry_is_made_anew(dataset: Dataset, tmp_path: Path) -> None:
+    """What somebody has packed again cannot be mapped, and is no reason to fail."""
+    cache, ids = tmp_path / "cache", dataset.planet_ids("train")[:1]
+    expected = prepare(dataset, ids, SETTINGS, cache)
+    (path,) = cache.iterdir()
+    whole = path.read_bytes()
+    with np.load(path) as entry:
+        arrays = dict(entry)
+    np.savez_compressed(tmp_path / "packed.npz", **arrays)
+    (tmp_path / "packed.npz").replace(path)
+    assert path.read_bytes() != whole
+    assert_same(expected, prepare(dataset, ids, SETTINGS, cache))
+    assert path.read_bytes() == whole
+
+
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "foreign", "empty"])
 def test_a_damaged_entry_is_made_anew(dataset: Dataset, tmp_path: Path, damage: str) -> None:
     """Whatever happened to an entry, the result is the same and the entry is whole again."""
@@ -201,6 +235,7 @@ def test_a_damaged_entry_is_made_anew(dataset: Dataset, tmp_path: Path, damage: 
         "foreign": b"hello",
         "empty": b"",
     }
+    path.unlink()  # Else the planets that are kept would be damaged with it.
     path.write_bytes(damaged[damage])
     assert_same(expected, prepare(dataset, ids, SETTINGS, cache))
     with np.load(path) as entry:

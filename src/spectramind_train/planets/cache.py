@@ -19,6 +19,7 @@ from spectramind_train.run.atomic_files import replacing
 from spectramind_train.transit.spectrum_fit import TransitFit
 
 _ARRAYS = ("time", "flux", "depth", "sigma", "baseline", "shape", "white")
+_LARGE = ("flux", "baseline")
 
 
 def entry_key(dataset: Dataset, planet_id: str, settings: Calibration, code: str) -> str:
@@ -67,9 +68,13 @@ def write_entry(path: Path, curves: LightCurves, fit: TransitFit) -> None:
 
 
 def read_entry(path: Path, planet_id: str) -> tuple[LightCurves, TransitFit] | None:
-    """Read an entry; None where there is none or it is damaged."""
+    """Read an entry; None where there is none or it is damaged.
+
+    All of it is read and checked. Flux and baseline then stay in the file, so that all planets of a run take memory
+    only while the system has it to spare, and processes of one machine share it.
+    """
     try:
-        found = read_arrays(path, _ARRAYS)
+        found = read_arrays(path, _ARRAYS, mapped=_LARGE)
         arrays = {name: np.asarray(found[name], dtype=np.float64) for name in _ARRAYS}
         white_depth, mid_time = (float(value) for value in arrays["white"])
         curves = LightCurves(planet_id, arrays["time"], arrays["flux"])
