@@ -15,6 +15,7 @@ import pytest
 from spectramind_config import Calibration, ConfigError, Simulation
 from spectramind_train.ariel.calibration import calibrate
 from spectramind_train.ariel.dataset import Dataset, check
+from spectramind_train.ariel.spectra import Spectra, read_spectra
 from spectramind_train.simulated.data_set import simulate, write_planet
 from spectramind_train.simulated.population import draw_system
 
@@ -188,6 +189,67 @@ def test_settings_are_never_mixed(at_once: Dataset) -> None:
     for other in (Simulation(planets=6, airs_frames=40, seed=9), Simulation(planets=6, airs_frames=80, seed=8)):
         with pytest.raises(ConfigError, match=r"simulation\.json: the folder was simulated with .*now asked for"):
             simulate(at_once.root, other)
+
+
+def table_of(path: Path, spectra: np.ndarray) -> Spectra:
+    """A file of spectra as people write it, read."""
+    rows = [",".join(["planet_id", *(f"wl_{i}" for i in range(1, 284))])]
+    rows += [",".join([f"{number}", *map(repr, spectrum.tolist())]) for number, spectrum in enumerate(spectra)]
+    path.write_text("\n".join(rows) + "\n")
+    return read_spectra(path, ["wl"], negative=False)
+
+
+def waves(planets: int) -> np.ndarray:
+    """Spectra of planets of all sizes."""
+    relief = 1e-4 * np.sin(np.linspace(0.0, 9.0, 283) + np.arange(planets)[:, None])
+    return np.geomspace(4e-4, 0.3, planets)[:, None] + relief
+
+
+def test_spectra_of_a_table_are_the_labels(tmp_path: Path) -> None:
+    """A planet's label is its row to the last bit, and what its frames show; workers and a stop change no byte."""
+    spectra = table_of(tmp_path / "train.csv", waves(6))
+    once = simulate(tmp_path / "once", SETTINGS, spectra=spectra, planets=3, workers=1)
+    assert [(label == row).all() for label, row in zip(once.labels().values(), spectra.values["wl"], strict=False)] == [
+        True
+    ] * 3
+    visit = once.read_visit("1000002", 0, Calibration())
+    _, flux = calibrate(visit, once.axis, once.adc, Calibration())
+    assert 1.0 - flux[:, 0].min() / np.median(flux[:3, 0]) == pytest.approx(spectra.values["wl"][1, 0], rel=0.5)
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    twice = tmp_path / "twice"
+    with pytest.raises(KeyboardInterrupt):
+        simulate(twice, SETTINGS, spectra=spectra, planets=3, workers=1, progress=stop)
+    simulate(twice, SETTINGS, spectra=spectra, planets=3, workers=2)
+    assert files(twice) == files(once.root)
+
+
+def test_tables_of_spectra_are_never_mixed(tmp_path: Path) -> None:
+    """Planets of another table, or of none, do not go into a folder; one that is written otherwise is the same."""
+    spectra = table_of(tmp_path / "train.csv", waves(6))
+    root = simulate(tmp_path / "data", SETTINGS, spectra=spectra, planets=1, workers=1).root
+    for other in (table_of(tmp_path / "other.csv", 1.001 * waves(6)), table_of(tmp_path / "more.csv", waves(7)), None):
+        with pytest.raises(ConfigError, match=r"the folder was simulated with .*'spectra': .*now asked for"):
+            simulate(root, SETTINGS, spectra=other, planets=1, workers=1)
+    before = files(root)
+    (tmp_path / "train.csv").write_text((tmp_path / "train.csv").read_text().replace("planet_id,", '"planet_id",'))
+    simulate(root, SETTINGS, spectra=read_spectra(tmp_path / "train.csv", ["wl"]), planets=1, workers=1)
+    assert files(root) == before
+
+
+def test_tables_that_give_no_planets_are_refused(tmp_path: Path) -> None:
+    """Fewer rows than planets, and depths that no transit has; nothing is written."""
+    spectra = waves(8)
+    with pytest.raises(ConfigError, match=r"8 spectra are too few for 7 labelled.*\n.*data\.simulation\.planets=6"):
+        simulate(tmp_path / "data", SETTINGS, spectra=table_of(tmp_path / "few.csv", spectra), planets=7)
+    with pytest.raises(ConfigError, match=r"5 spectra are too few for 5 labelled.*\n +expected: more rows$"):
+        simulate(tmp_path / "data", SETTINGS, spectra=table_of(tmp_path / "few.csv", spectra[:5]))
+    spectra[2, 4:6] = 0.0, 1.47
+    with pytest.raises(ConfigError, match=r"bad\.csv: planet 2, column wl_5: 0 is no depth.*; so is another value"):
+        simulate(tmp_path / "data", SETTINGS, spectra=table_of(tmp_path / "bad.csv", spectra))
+    assert not (tmp_path / "data").exists()
 
 
 def test_real_data_is_never_touched(tmp_path: Path) -> None:

@@ -33,6 +33,28 @@ def test_light_curve_agrees_with_a_sum_over_the_planets_disc(radius_ratio: float
     np.testing.assert_allclose(light_curve(positions, radius_ratio, u1, u2), expected, rtol=0.0, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "impact",
+    [0.0, 0.35, 0.7, 0.9, 0.97, 1.0, 1.05],
+    ids=["central", "inclined", "strongly inclined", "near the limb", "grazing", "half hidden", "barely touching"],
+)
+@pytest.mark.parametrize("radius_ratio", [0.01, 0.06, 0.12, 0.2, 0.28, 0.45])
+def test_whole_transits_agree_with_batman(radius_ratio: float, impact: float) -> None:
+    """Orbit and light curve of every inclination agree with Kreidberg's (2015) independent code to 0.1 ppm."""
+    batman = pytest.importorskip("batman", reason="batman-package has no wheel for this Python or machine")
+    time, period, sma = np.linspace(0.0, 7.5, 1125), 3.2, 8.5
+    inclination = float(np.rad2deg(np.arccos(impact / sma)))
+    orbit = batman.TransitParams()
+    orbit.t0, orbit.per, orbit.a, orbit.inc, orbit.ecc, orbit.w = 3.7 / 24.0, period, sma, inclination, 0.0, 90.0
+    orbit.rp, orbit.limb_dark = radius_ratio, "quadratic"
+    distance = separation(time, 3.7, period, sma, inclination)
+    for law in ([0.0, 0.0], [0.4, 0.25], [0.1, 0.2], [0.7, -0.1]):
+        orbit.u = law
+        expected = batman.TransitModel(orbit, time / 24.0).light_curve(orbit)
+        assert (expected < 1.0).any() == (impact < 1.0 + radius_ratio)
+        np.testing.assert_allclose(light_curve(distance, radius_ratio, *law), expected, rtol=0.0, atol=1e-7)
+
+
 @given(st.floats(0.005, 0.45), st.floats(0.0, 1.0))
 def test_without_limb_darkening_a_full_transit_blocks_the_ratio_of_areas(radius_ratio: float, place: float) -> None:
     """With u1 = u2 = 0 the loss is the squared radius ratio wherever the whole planet is on the star."""

@@ -63,3 +63,25 @@ def test_a_planet_depends_on_seed_split_and_number_only() -> None:
     for other in (draw_system(2, "train", 5), draw_system(1, "test", 5), draw_system(1, "train", 6)):
         assert other.star != system.star
         assert (other.depth != system.depth).all()
+
+
+@pytest.mark.parametrize("depth", [1e-6, 4e-4, 0.0147, 0.3, 0.9])
+def test_a_given_spectrum_is_the_label_and_has_a_star_that_fits(depth: float) -> None:
+    """The label is the spectrum to the last bit, columns beyond it are continuous, star and transit are possible."""
+    spectrum = depth * (1.0 + 0.01 * np.sin(np.linspace(0.0, 20.0, 283)))
+    for index in range(20):
+        system = draw_system(2025, "train", index, spectrum)
+        assert (system.spectrum == spectrum).all()
+        assert np.abs(np.diff(system.depth[1:])).max() < 0.001 * depth
+        assert 0.4 <= system.star.Rs <= 1.3
+        assert 1e-6 < system.star.Mp < 100.0
+        assert 4.0 < system.star.sma < 60.0
+    assert draw_system(2025, "train", 3, spectrum).star != draw_system(2025, "train", 4, spectrum).star
+
+
+def test_planets_of_a_seed_stay_what_they_are() -> None:
+    """Figures that are quoted are of these very planets."""
+    system = draw_system(2025, "train", 3)
+    drawn = (system.star.Rs, system.star.P, system.mid_time, system.brightness)
+    assert drawn == pytest.approx((0.531751558777563, 8.810654994219643, 3.6559079155638368, 0.9630531186751311), 1e-12)
+    assert system.spectrum[[0, -1]] == pytest.approx([0.008842242043898208, 0.008589615924343175], rel=1e-12)

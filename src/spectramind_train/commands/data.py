@@ -44,17 +44,21 @@ def simulate(options: Namespace, _: type[EffectiveConfig]) -> int:
     """Write a simulated data set; returns the exit code.
 
     Raises:
-        ConfigError: The folder cannot be written, or the config has no simulation.
+        ConfigError: The folder cannot be written, the config has no simulation, or the table of spectra is at fault.
     """
+    from spectramind_train.ariel.spectra import read_spectra
     from spectramind_train.run.terminal import Terminal
     from spectramind_train.simulated import data_set
 
     folder, config = options.folder, compose(options.overrides)
     if not isinstance(config.data, NominalData):
         raise ConfigError(f"data={config.data.name} has no simulation; use data=nominal")
+    spectra = read_spectra(options.spectra, ["wl"], negative=False) if options.spectra else None
     terminal = Terminal.of(config)
     with signals.raising(), terminal.progress("simulating planets") as progress:
-        data_set.simulate(folder, config.data.simulation, progress=progress, workers=Host.detect().cores)
+        data_set.simulate(
+            folder, config.data.simulation, spectra=spectra, progress=progress, workers=Host.detect().cores
+        )
     terminal.say(
         f"{folder}: {config.data.simulation.planets} labelled planets; train on them with SM_DATA_ROOT={folder}"
     )
@@ -172,3 +176,9 @@ def of_simulate(parser: Parser) -> None:
     """The arguments of ``data simulate``."""
     of_check(parser)
     parser.add_argument("overrides", nargs="*", metavar="OVERRIDE", help="such as data.simulation.planets=24")
+    parser.add_argument(
+        "--spectra",
+        type=Path,
+        metavar="FILE",
+        help="a table like train.csv whose spectra the planets have, a row each (default: spectra from physics)",
+    )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from dataclasses import fields
 from pathlib import Path
@@ -14,10 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from spectramind_config import ConfigError, Simulation
-from spectramind_train.ariel.constants import N_CHANNELS, WAVELENGTHS_UM
+from spectramind_config import ConfigError, Problem, Simulation
+from spectramind_train.ariel.constants import N_CHANNELS, WAVELENGTHS_UM, FloatArray
 from spectramind_train.ariel.dataset import ADC_TABLE, AXIS_TABLE, TRAIN_TABLE, Dataset, Split, Star
 from spectramind_train.ariel.detector import AIRS, CALIBRATION_FRAMES, FGS1, Detector, Instrument
+from spectramind_train.ariel.spectra import Spectra
 from spectramind_train.ariel.submission import SAMPLE_TABLE, Layout
 from spectramind_train.ariel.tables import by_channel, write_csv
 from spectramind_train.run.atomic_files import making, replacing, sweep, write_atomically
@@ -25,7 +27,7 @@ from spectramind_train.run.pools import spread
 from spectramind_train.run.sources import source_digest
 from spectramind_train.run.turns import alone
 from spectramind_train.simulated.observation import ADC, frame_axis, observe
-from spectramind_train.simulated.population import draw_system, generator
+from spectramind_train.simulated.population import System, draw_system, generator
 
 TEST_PLANETS: Final = 2
 VISITS_REPEAT_EVERY: Final = 24
@@ -49,6 +51,7 @@ def simulate(
     root: Path,
     settings: Simulation,
     *,
+    spectra: Spectra | None = None,
     planets: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     waiting: Callable[[], None] | None = None,
@@ -64,6 +67,8 @@ def simulate(
     Args:
         root: The folder; made where absent.
         settings: Number of planets and frames, and the seed.
+        spectra: The planets' spectra, by default drawn from physics. The first rows are those of the labelled planets,
+            in their order, and the last ones those of the planets of ``test/``.
         planets: Number of labelled planets, instead of the settings' number; a folder with more keeps them.
         progress: Called with (planets done, planets to do) after each planet.
         waiting: Called where another process simulates the folder and this one waits for it.
@@ -73,27 +78,30 @@ def simulate(
         The data set.
 
     Raises:
-        ConfigError: If ``root`` holds real data or a simulation with other settings, if it cannot be written, or if
-            the number of frames is odd.
+        ConfigError: If ``root`` holds real data or a simulation with other settings or spectra, if it cannot be
+            written, if the number of frames is odd, or if the spectra are fewer than the planets or no depths.
     """
     if settings.airs_frames % 2:
         raise ConfigError(
             f"data.simulation.airs_frames = {settings.airs_frames} is odd, but frames come in pairs; "
             f"use {settings.airs_frames + 1}"
         )
-    wanted = [*_numbered("train", settings.planets if planets is None else planets), *_numbered("test", TEST_PLANETS)]
+    labelled = settings.planets if planets is None else planets
+    wanted = [*_numbered("train", labelled), *_numbered("test", TEST_PLANETS)]
+    if spectra:
+        _require_depths(spectra, labelled)
     try:
         root.mkdir(parents=True, exist_ok=True)
         with alone(root / ".lock", waiting):
             sweep(root, *(root / split for split in _FIRST_ID))
-            _claim(root, settings)
+            _claim(root, settings, spectra)
             missing = [planet for planet in wanted if not _folder(root, *planet).is_dir()]
-            jobs = [(root, settings, *planet) for planet in missing]
+            jobs = [(root, settings, *planet, _given(spectra, *planet)) for planet in missing]
             with closing(spread(write_planet, jobs, workers, purpose="simulates")) as written:
                 for done, _ in enumerate(written, 1):
                     if progress:
                         progress(done, len(missing))
-            _write_tables(root, settings)
+            _write_tables(root, settings, spectra)
     except OSError as error:
         raise ConfigError(
             f"{error.filename or root}: the simulated data set cannot be written ({error.strerror or error}); "
@@ -102,10 +110,12 @@ def simulate(
     return Dataset(root)
 
 
-def write_planet(root: Path, settings: Simulation, split: Split, index: int) -> None:
+def write_planet(
+    root: Path, settings: Simulation, split: Split, index: int, spectrum: FloatArray | None = None
+) -> None:
     """Simulate one planet and write its folder, by a rename at the end; a folder that is there stays."""
     folder = _folder(root, split, index)
-    system = draw_system(settings.seed, split, index)
+    system = draw_system(settings.seed, split, index, spectrum)
     # Another process may be faster; its planet is the same.
     with suppress(FileExistsError), making(folder) as unfinished:
         twice = split == "train" and index % VISITS_REPEAT_EVERY == 2
@@ -154,9 +164,56 @@ def _folder(root: Path, split: Split, index: int) -> Path:
     return root / split / str(_FIRST_ID[split] + index)
 
 
-def _claim(root: Path, settings: Simulation) -> None:
+def _given(spectra: Spectra | None, split: Split, index: int) -> FloatArray | None:
+    """The spectrum (283,) of a planet where a table gives it."""
+    if spectra is None:
+        return None
+    return np.asarray(spectra.values["wl"][index if split == "train" else -1 - index])
+
+
+def _require_depths(spectra: Spectra, labelled: int) -> None:
+    """Refuse a table that has too few spectra, or values that no transit has.
+
+    No spectrum is used twice: its planets could stand on both sides of a split, and a model be scored on what it knows.
+    """
+    values = spectra.values["wl"]
+    problems = []
+    if (rows := len(values)) < labelled + TEST_PLANETS:
+        enough = f"data.simulation.planets={rows - TEST_PLANETS}"
+        least = "more rows" if rows < 4 + TEST_PLANETS else f"more rows, or {enough}"
+        problems.append(
+            Problem(
+                what=f"{spectra.path}: {rows} spectra are too few for {labelled} labelled planets and the "
+                f"{TEST_PLANETS} of test/, each of which has a spectrum of its own",
+                expected=least,
+            )
+        )
+    wrong = np.argwhere((values <= 0.0) | (values >= 1.0))
+    if wrong.size:
+        row, channel = wrong[0]
+        more = (
+            ""
+            if len(wrong) == 1
+            else "; so is another value"
+            if len(wrong) == 2
+            else f"; so are {len(wrong) - 1} others"
+        )
+        problems.append(
+            Problem(
+                what=f"{spectra.path}: planet {spectra.planet_ids[row]}, column wl_{channel + 1}: "
+                f"{values[row, channel]:g} is no depth of a transit{more}",
+                expected="(Rp/Rs)^2, above 0 and below 1",
+            )
+        )
+    if problems:
+        raise ConfigError(problems)
+
+
+def _claim(root: Path, settings: Simulation, spectra: Spectra | None) -> None:
     """Make ``root`` a simulation with these settings, or make sure that it is one."""
     record = {"airs_frames": settings.airs_frames, "seed": settings.seed, "version": version()}
+    if spectra:
+        record["spectra"] = hashlib.sha256(np.ascontiguousarray(spectra.values["wl"]).tobytes()).hexdigest()
     path = root / _RECORD
     if not path.is_file():
         if any((root / name).exists() for name in ("train", "test", TRAIN_TABLE, AXIS_TABLE)):
@@ -178,14 +235,18 @@ def _claim(root: Path, settings: Simulation) -> None:
         (root / split).mkdir(exist_ok=True)
 
 
-def _write_tables(root: Path, settings: Simulation) -> None:
+def _write_tables(root: Path, settings: Simulation, spectra: Spectra | None) -> None:
     """Write the tables of all planets that have a folder."""
     written: dict[Split, list[int]] = {}
     while (present := _present(root)) != written:
         # Another process may have added planets, or written shorter tables, in the meantime.
         written = present
         for split, indices in present.items():
-            _write_split_tables(root, settings, split, indices)
+            systems = {
+                _FIRST_ID[split] + index: draw_system(settings.seed, split, index, _given(spectra, split, index))
+                for index in indices
+            }
+            _write_split_tables(root, split, systems)
     gains = {"FGS1_adc_offset": ADC.fgs1_offset, "FGS1_adc_gain": ADC.fgs1_gain}
     gains |= {"AIRS-CH0_adc_offset": ADC.airs_offset, "AIRS-CH0_adc_gain": ADC.airs_gain}
     write_csv(root / ADC_TABLE, {name: [value] for name, value in gains.items()})
@@ -210,13 +271,12 @@ def _present(root: Path) -> dict[Split, list[int]]:
     }
 
 
-def _write_split_tables(root: Path, settings: Simulation, split: Split, indices: Sequence[int]) -> None:
-    systems = {_FIRST_ID[split] + index: draw_system(settings.seed, split, index) for index in indices}
+def _write_split_tables(root: Path, split: Split, systems: Mapping[int, System]) -> None:
     stars = {field.name: [float(getattr(one.star, field.name)) for one in systems.values()] for field in fields(Star)}
     write_csv(root / f"{split}_star_info.csv", {"planet_id": list(systems), **stars})
     if split == "train":
-        spectra = np.array([system.spectrum for system in systems.values()]).reshape(-1, N_CHANNELS)
-        write_csv(root / TRAIN_TABLE, {"planet_id": list(systems), **by_channel("wl", spectra)})
+        labels = np.array([system.spectrum for system in systems.values()]).reshape(-1, N_CHANNELS)
+        write_csv(root / TRAIN_TABLE, {"planet_id": list(systems), **by_channel("wl", labels)})
     else:
         mean, sigma = (np.full((len(systems), N_CHANNELS), value) for value in (_PRIOR_MEAN, _PRIOR_SIGMA))
         Layout().write(root / SAMPLE_TABLE, [str(one) for one in systems], mean, sigma)

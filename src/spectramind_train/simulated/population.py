@@ -34,6 +34,13 @@ LOG_DEPTH_SD: Final = 0.66
 SPECTRUM_SD: Final = (65e-6, 170e-6)
 """Range of the standard deviation of a planet's AIRS spectrum."""
 
+GRAVITY_RANGE: Final = (5.0, 80.0)
+"""Surface gravities in m/s^2 of planets whose spectrum is given, as physics gives those of drawn ones."""
+
+STAR_RADIUS_RANGE: Final = (0.4, 1.3)
+PLANET_RADIUS_RANGE: Final = (5.0, 16.0)
+"""In Earth radii; a given spectrum of a planet too small or too large for it has the largest or smallest star."""
+
 LONGEST_TRANSIT_H: Final = 4.5
 _EARTH_RADIUS: Final = 6.371e6
 _AU_IN_SOLAR_RADII: Final = 215.03
@@ -67,39 +74,49 @@ def generator(seed: int, split: Split, index: int, purpose: int) -> np.random.Ge
     return np.random.Generator(np.random.SFC64(np.random.SeedSequence(entropy)))
 
 
-def draw_system(seed: int, split: Split, index: int) -> System:
+def draw_system(seed: int, split: Split, index: int, spectrum: FloatArray | None = None) -> System:
     """Draw the star and planet number ``index``, which depend on the arguments only.
 
     Depths follow a truncated log-normal law with the mean and standard deviation of the 2025 labels; they are placed
     by a golden-ratio sequence, so that even a few planets cover the law evenly. Gravity is set so that the spectrum
     varies as much as the challenge's do.
+
+    Args:
+        seed: Of the data set.
+        split: Which planets are counted.
+        index: Number of the planet, from 0.
+        spectrum: The planet's label (283,), each depth above 0 and below 1; star and orbit are drawn to it. Columns
+            beyond the spectrum's ends mirror it. By default the spectrum is drawn, too.
     """
     rng = generator(seed, split, index, purpose=0)
-    start = generator(seed, split, 0, purpose=1).random()
-    white_depth = _depth_quantile((start + index * (constants.golden - 1.0)) % 1.0)
+    if spectrum is None:
+        start = generator(seed, split, 0, purpose=1).random()
+        white_depth = _depth_quantile((start + index * (constants.golden - 1.0)) % 1.0)
+    else:
+        white_depth = float(spectrum[1:].mean())
     ratio = float(np.sqrt(white_depth))
     star_radius, radius = _draw_radii(rng, ratio)
     star_temperature = 5772.0 * star_radius**0.6
     mass = star_radius**1.1
     period, sma = _draw_orbit(rng, star_radius, mass, ratio)
     impact = rng.uniform(0.0, 0.7)
-    temperature = equilibrium_temperature(star_temperature, sma)
-    abundances = {molecule: rng.uniform(-7.0, -3.0) for molecule in BANDS}
-    abundances["H2O"] = rng.uniform(-5.0, -2.5)
-    haze, cloud = 10.0 ** rng.uniform(1.0, 4.0), 10.0 ** rng.uniform(1.5, 5.0)
-    atmosphere = _with_relief(
-        Atmosphere(temperature, 10.0, abundances, haze, cloud), radius, rng.uniform(*SPECTRUM_SD) / white_depth
-    )
-    # The drawn radius is what the mean depth shows; the reference level lies below it.
-    height = scale_height(temperature, atmosphere.gravity)
-    reference = radius - height * float(_airs_height(atmosphere, radius).mean())
-    depth = transmission_spectrum(COLUMN_WAVELENGTHS_UM, atmosphere, reference, star_radius * SOLAR_RADIUS)
-    depth = depth * _draw_contamination(rng, star_temperature, white_depth)
+    if spectrum is None:
+        temperature = equilibrium_temperature(star_temperature, sma)
+        atmosphere = _draw_atmosphere(rng, temperature, radius, white_depth)
+        # The drawn radius is what the mean depth shows; the reference level lies below it.
+        height = scale_height(temperature, atmosphere.gravity)
+        reference = radius - height * float(_airs_height(atmosphere, radius).mean())
+        depth = transmission_spectrum(COLUMN_WAVELENGTHS_UM, atmosphere, reference, star_radius * SOLAR_RADIUS)
+        depth = depth * _draw_contamination(rng, star_temperature, white_depth)
+        gravity = atmosphere.gravity
+    else:
+        depth = _on_all_columns(spectrum)
+        gravity = float(np.exp(rng.uniform(*np.log(GRAVITY_RANGE))))
     star = Star(
         Rs=star_radius,
         Ms=mass,
         Ts=star_temperature,
-        Mp=atmosphere.gravity * radius**2 / constants.G / JUPITER_MASS,
+        Mp=gravity * radius**2 / constants.G / JUPITER_MASS,
         e=0.0,
         P=period,
         sma=sma,
@@ -114,10 +131,17 @@ def _depth_quantile(share: float) -> float:
     return float(np.exp(LOG_DEPTH_MEAN + LOG_DEPTH_SD * deviate))
 
 
+def _on_all_columns(spectrum: FloatArray) -> FloatArray:
+    """A label (283,) as the depths (357,) of FGS1 and every AIRS detector column, mirrored at its ends."""
+    before, after = AIRS_COLUMNS.start, AIRS_AXIS_UM.size - AIRS_COLUMNS.stop
+    return np.concatenate([spectrum[:1], np.pad(spectrum[:0:-1], (before, after), mode="reflect")])
+
+
 def _draw_radii(rng: np.random.Generator, ratio: float) -> tuple[float, float]:
-    """Radii of the star (in solar radii) and the planet (in m): a dwarf of 0.4 to 1.3, a planet of 5 to 16 Earths."""
+    """Radii of the star, a dwarf, in solar radii, and of the planet, a giant, in m."""
     earth = _EARTH_RADIUS / SOLAR_RADIUS / ratio
-    star_radius = rng.uniform(max(0.4, 5.0 * earth), min(1.3, 16.0 * earth))
+    low, high = (float(np.clip(radius * earth, *STAR_RADIUS_RANGE)) for radius in PLANET_RADIUS_RANGE)
+    star_radius = rng.uniform(low, high)
     return star_radius, star_radius * ratio * SOLAR_RADIUS
 
 
@@ -129,6 +153,15 @@ def _draw_orbit(rng: np.random.Generator, star_radius: float, mass: float, ratio
     longest = (LONGEST_TRANSIT_H / 24.0 * np.pi * per_day / (1.0 + ratio)) ** 3.0
     period = float(np.exp(rng.uniform(np.log(1.5), np.log(min(20.0, max(2.0, longest))))))
     return period, per_day * period ** (2.0 / 3.0)
+
+
+def _draw_atmosphere(rng: np.random.Generator, temperature: float, radius: float, white_depth: float) -> Atmosphere:
+    """Molecules, haze and clouds over the orders of magnitude of giant planets, with the challenge's relief."""
+    abundances = {molecule: rng.uniform(-7.0, -3.0) for molecule in BANDS}
+    abundances["H2O"] = rng.uniform(-5.0, -2.5)
+    haze, cloud = 10.0 ** rng.uniform(1.0, 4.0), 10.0 ** rng.uniform(1.5, 5.0)
+    relief = rng.uniform(*SPECTRUM_SD) / white_depth
+    return _with_relief(Atmosphere(temperature, 10.0, abundances, haze, cloud), radius, relief)
 
 
 def _with_relief(atmosphere: Atmosphere, radius: float, relief: float) -> Atmosphere:
