@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from spectramind_config import ConfigError
-from spectramind_train.ariel.lightcurves import LightCurves, read_binned
+from spectramind_train.ariel.lightcurves import LightCurves, bin_times, read_binned
 
 
 def test_npy_with_all_columns_gives_the_labelled_channels(tmp_path: Path) -> None:
@@ -41,10 +41,72 @@ def test_npz_brings_times_and_names(tmp_path: Path, own_times: bool) -> None:
     np.testing.assert_array_equal(second.time, time + 1.0 if own_times else time)
 
 
+def test_one_planet_needs_no_axis_of_planets(tmp_path: Path) -> None:
+    """An array (time, 283) is one planet, with times of its own or without."""
+    flux, time = np.arange(20 * 283.0).reshape(20, 283), np.linspace(1.0, 6.0, 20)
+    np.savez(tmp_path / "one.npz", flux=flux, time=time)
+    np.save(tmp_path / "one.npy", flux)
+    for file in ("one.npz", "one.npy"):
+        (curves,) = read_binned(tmp_path / file)
+        assert curves.planet_id == "one"
+        np.testing.assert_array_equal(curves.flux, flux)
+    np.testing.assert_array_equal(read_binned(tmp_path / "one.npz")[0].time, time)
+
+
+def own_grids(planets: int = 2) -> dict[str, np.ndarray]:
+    """FGS1 with four samples to each of AIRS's; the flux tells the time, and AIRS's also the channel."""
+    fgs1_time, airs_time = bin_times(80), bin_times(20)
+    airs = airs_time[:, None] + 100.0 * np.arange(282)
+    return {
+        "fgs1_flux": np.tile(fgs1_time, (planets, 1)),
+        "fgs1_time": fgs1_time,
+        "airs_flux": np.tile(airs, (planets, 1, 1)),
+        "airs_time": airs_time,
+    }
+
+
+def test_instruments_with_time_grids_of_their_own_share_bins(tmp_path: Path) -> None:
+    """FGS1 is averaged over each of AIRS's bins; a planet alone needs no first axis; all 356 columns may be there."""
+    arrays = own_grids()
+    np.savez(tmp_path / "two.npz", **arrays, planet_id=["a", "b"])
+    alone = {name: array[0] if array.ndim > 1 else array for name, array in arrays.items()}
+    alone["airs_flux"] = np.pad(alone["airs_flux"], ((0, 0), (35, 39)), constant_values=-1.0)
+    np.savez(tmp_path / "77.npz", **alone)
+    first, second = read_binned(tmp_path / "two.npz")
+    (third,) = read_binned(tmp_path / "77.npz")
+    assert [one.planet_id for one in (first, second, third)] == ["a", "b", "77"]
+    for one in (first, second, third):
+        np.testing.assert_allclose(one.time, arrays["airs_time"])
+        np.testing.assert_allclose(one.flux[:, 0], one.time)
+        np.testing.assert_allclose(one.flux[:, 1:], arrays["airs_flux"][0])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"airs_time": None}, "has fgs1_flux but no airs_time"),
+        ({"flux": np.ones((2, 16, 283))}, "has both flux and fgs1_flux"),
+        ({"fgs1_flux": np.ones((1, 80))}, "fgs1_flux holds 1 planets and airs_flux 2"),
+        ({"fgs1_flux": np.ones((2, 80, 1))}, r"fgs1_flux has the shape \(2, 80, 1\)"),
+        ({"airs_flux": np.ones((2, 20, 283))}, r"airs_flux has the shape \(2, 20, 283\)"),
+        ({"fgs1_time": bin_times(81)}, r"fgs1_time has the shape \(81,\)"),
+        ({"airs_time": bin_times(20)[::-1]}, "airs_time does not ascend"),
+        ({"airs_time": bin_times(20) + 10.0}, "10.1875 to 17.3125 h, have 0 time bins in common"),
+        ({"fgs1_time": bin_times(80) * 3600.0}, "fgs1_time spans 26662.5 hours"),
+    ],
+)
+def test_wrong_grids_are_refused(tmp_path: Path, change: dict[str, np.ndarray | None], message: str) -> None:
+    """Half of the arrays, arrays that do not belong together, instruments that never looked at the same time."""
+    arrays = {name: array for name, array in (own_grids() | change).items() if array is not None}
+    np.savez(tmp_path / "wrong.npz", **arrays)
+    with pytest.raises(ConfigError, match=message):
+        read_binned(tmp_path / "wrong.npz")
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"flux": np.ones((16, 283))}, "shape"),
+        ({"flux": np.ones(283)}, "shape"),
         ({"flux": np.ones((1, 16, 282))}, "shape"),
         ({"flux": np.ones((1, 15, 283))}, "16 to 5625 time bins"),
         ({"flux": np.ones((0, 16, 283))}, "no planet"),

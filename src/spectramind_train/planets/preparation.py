@@ -270,6 +270,7 @@ def average_visits(visits: Sequence[tuple[LightCurves, TransitFit]]) -> tuple[Li
         mid_time=first.mid_time,
         baseline=first.baseline,
         shape=first.shape,
+        fgs1_shape=first.fgs1_shape,
     )
     return LightCurves(first_curves.planet_id, first_curves.time, flux_sum / weight_sum * first.baseline), fit
 
@@ -309,7 +310,7 @@ def _visits(dataset: Dataset, settings: Calibration, planet_id: str) -> Iterator
 
 
 def _require_finite(curves: LightCurves, fit: TransitFit) -> None:
-    numbers = (curves.flux, fit.depth, fit.sigma, fit.baseline, fit.shape, fit.white_depth, fit.mid_time)
+    numbers = (curves.flux, fit.depth, fit.sigma, fit.baseline, fit.shape, fit.fgs1_shape, fit.white_depth, fit.mid_time)
     if not all(np.isfinite(one).all() for one in numbers):
         raise ConfigError(f"planet {curves.planet_id}: its transit fit is not finite; check its raw files")
 

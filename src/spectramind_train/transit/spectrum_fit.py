@@ -30,6 +30,7 @@ class TransitFit:
         mid_time: Mid-transit, in hours since the visit's start.
         baseline: Out-of-transit flux (T, 283) in detector units, drift included.
         shape: AIRS's white-light transit signal (T,), (1 - light curve) / (Rp/Rs)^2: 0 out of transit, about 1 in it.
+        fgs1_shape: The same of FGS1 (T,), whose limb is darker.
     """
 
     depth: FloatArray
@@ -38,6 +39,7 @@ class TransitFit:
     mid_time: float
     baseline: FloatArray
     shape: FloatArray
+    fgs1_shape: FloatArray
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ def fit_transit(curves: LightCurves, star: Star | None) -> TransitFit:
         mid_time=white.mid_time,
         baseline=baseline,
         shape=white.shape[1],
+        fgs1_shape=white.shape[0],
     )
 
 
