@@ -18,7 +18,7 @@ from spectramind_train.ariel.lightcurves import LightCurves
 from spectramind_train.run.atomic_files import replacing
 from spectramind_train.transit.spectrum_fit import TransitFit
 
-_ARRAYS = ("time", "flux", "depth", "sigma", "baseline", "shape", "fgs1_shape", "white")
+_ARRAYS = ("time", "flux", "depth", "sigma", "shared", "baseline", "shape", "fgs1_shape", "white")
 _LARGE = ("flux", "baseline")
 
 
@@ -56,7 +56,7 @@ def write_entry(path: Path, curves: LightCurves, fit: TransitFit) -> None:
         ConfigError: It cannot be written.
     """
     arrays = {"time": curves.time, "flux": curves.flux, "depth": fit.depth, "sigma": fit.sigma}
-    arrays |= {"baseline": fit.baseline, "shape": fit.shape, "fgs1_shape": fit.fgs1_shape}
+    arrays |= {"shared": fit.shared_errors, "baseline": fit.baseline, "shape": fit.shape, "fgs1_shape": fit.fgs1_shape}
     arrays["white"] = np.array([fit.white_depth, fit.mid_time])
     try:
         with replacing(path) as file:
@@ -79,11 +79,13 @@ def read_entry(path: Path, planet_id: str) -> tuple[LightCurves, TransitFit] | N
         arrays = {name: np.asarray(found[name], dtype=np.float64) for name in _ARRAYS}
         white_depth, mid_time = (float(value) for value in arrays["white"])
         curves = LightCurves(planet_id, arrays["time"], arrays["flux"])
+        spectrum = arrays["depth"], arrays["sigma"], arrays["shared"]
         shapes = arrays["shape"], arrays["fgs1_shape"]
-        fit = TransitFit(arrays["depth"], arrays["sigma"], white_depth, mid_time, arrays["baseline"], *shapes)
+        fit = TransitFit(*spectrum, white_depth, mid_time, arrays["baseline"], *shapes)
     except Exception:  # noqa: BLE001 - what numpy and zipfile raise depends on which bytes are damaged.
         return None
     bins = curves.time.size
-    expected = [(N_CHANNELS,), (N_CHANNELS,), (bins, N_CHANNELS), (bins,), (bins,)]
-    complete = [one.shape for one in (fit.depth, fit.sigma, fit.baseline, fit.shape, fit.fgs1_shape)] == expected
+    expected = {"depth": (N_CHANNELS,), "sigma": (N_CHANNELS,), "shared": (3, N_CHANNELS)}
+    expected |= {"baseline": (bins, N_CHANNELS), "shape": (bins,), "fgs1_shape": (bins,)}
+    complete = all(arrays[name].shape == shape for name, shape in expected.items())
     return (curves, fit) if complete and all(np.isfinite(array).all() for array in arrays.values()) else None

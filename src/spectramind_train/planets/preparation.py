@@ -262,10 +262,12 @@ def average_visits(visits: Sequence[tuple[LightCurves, TransitFit]]) -> tuple[Li
         weight_sum[target] += fit.sigma**-2
         flux_sum[target] += (curves.flux / fit.baseline)[source[target]] * fit.sigma**-2
     precision = np.array([fit.sigma**-2 for _, fit in visits])
+    shared = np.array([fit.shared_errors for _, fit in visits]) * (precision / precision.sum(axis=0))[:, None]
     white_weights = precision[:, 1:].mean(axis=1)
     fit = TransitFit(
         depth=(precision * np.array([fit.depth for _, fit in visits])).sum(axis=0) / precision.sum(axis=0),
         sigma=1.0 / np.sqrt(precision.sum(axis=0)),
+        shared_errors=np.copysign(np.sqrt((shared**2).sum(axis=0)), shared.sum(axis=0)),
         white_depth=float(np.average([fit.white_depth for _, fit in visits], weights=white_weights)),
         mid_time=first.mid_time,
         baseline=first.baseline,
@@ -310,7 +312,17 @@ def _visits(dataset: Dataset, settings: Calibration, planet_id: str) -> Iterator
 
 
 def _require_finite(curves: LightCurves, fit: TransitFit) -> None:
-    numbers = (curves.flux, fit.depth, fit.sigma, fit.baseline, fit.shape, fit.fgs1_shape, fit.white_depth, fit.mid_time)
+    numbers = (
+        curves.flux,
+        fit.depth,
+        fit.sigma,
+        fit.shared_errors,
+        fit.baseline,
+        fit.shape,
+        fit.fgs1_shape,
+        fit.white_depth,
+        fit.mid_time,
+    )
     if not all(np.isfinite(one).all() for one in numbers):
         raise ConfigError(f"planet {curves.planet_id}: its transit fit is not finite; check its raw files")
 

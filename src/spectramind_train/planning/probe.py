@@ -163,7 +163,16 @@ def made_up(sizes: Sizes, count: int) -> Splits:
         depth = 0.01 + 0.001 * random.random(N_CHANNELS)
         baseline = np.full((sizes.bins, N_CHANNELS), 1e4)
         flux = baseline * (1.0 - depth * shape[:, None] + 1e-3 * random.standard_normal(baseline.shape))
-        fit = TransitFit(depth, np.full(N_CHANNELS, 1e-4), float(depth[1:].mean()), VISIT_H / 2, baseline, shape, shape)
+        fit = TransitFit(
+            depth=depth,
+            sigma=np.full(N_CHANNELS, 1e-4),
+            shared_errors=np.full((3, N_CHANNELS), 1e-5),
+            white_depth=float(depth[1:].mean()),
+            mid_time=VISIT_H / 2,
+            baseline=baseline,
+            shape=shape,
+            fgs1_shape=shape,
+        )
         kinds.append((LightCurves("0", time, flux), fit, depth))
     train = [Planet(str(number), *kinds[number % len(kinds)]) for number in range(count)]
     record = DataRecord(root="", simulated=True, fingerprint="", planets={})

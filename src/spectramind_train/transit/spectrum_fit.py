@@ -16,6 +16,8 @@ from spectramind_train.transit.white_light import fit_white_light, red_noise, un
 _CHANNEL_ORDERS: Final = (0, 1, 2)
 _SLOPE_PRIOR: Final = 0.15
 """Standard deviation of the change of u1 from the middle of AIRS's range to its end."""
+_DRIFT_PRIOR: Final = 0.5
+"""Standard deviation of the change of the drift's amplitude, relative to it, over half of AIRS's range."""
 _ROBUST_SCALE: Final = 3.0
 
 
@@ -26,6 +28,8 @@ class TransitFit:
     Attributes:
         depth: (Rp/Rs)^2 of each channel (283,); noise may make a channel's value negative.
         sigma: Its standard deviation (283,), positive.
+        shared_errors: The part of ``sigma`` that channels have in common (3, 283): one standard deviation of AIRS's
+            white depth, with what FGS1's has of it, of the trend of limb darkening, and of the drift's.
         white_depth: (Rp/Rs)^2 of AIRS's white light curve, positive.
         mid_time: Mid-transit, in hours since the visit's start.
         baseline: Out-of-transit flux (T, 283) in detector units, drift included.
@@ -35,6 +39,7 @@ class TransitFit:
 
     depth: FloatArray
     sigma: FloatArray
+    shared_errors: FloatArray
     white_depth: float
     mid_time: float
     baseline: FloatArray
@@ -71,14 +76,17 @@ def fit_transit(curves: LightCurves, star: Star | None) -> TransitFit:
     level = np.median(flux, axis=0)
     airs = flux[:, 1:].sum(axis=1)
     white = fit_white_light(curves.time, np.stack([flux[:, 0] / level[0], airs / np.median(airs)]), star)
+    lever = np.linspace(-1.0, 1.0, flux.shape[1] - 1)
+    lever -= np.average(lever, weights=level[1:])
     relative = flux[:, 1:] / (level[1:] * white.drift[1][:, None])
+    drift = white.drift[1] - white.drift[1].mean()
+    growth, growth_error = _drift_trend(relative, lever, drift, white.shape[1])
+    relative = relative / (1.0 + growth * lever * drift[:, None])
     legendre = np.asarray(np.polynomial.legendre.legvander(unit_time(curves.time), max(_CHANNEL_ORDERS)), np.float64)
     fits = [_fit_channels(relative, legendre[:, : order + 1], white.shape[1]) for order in _CHANNEL_ORDERS]
     order = int(np.argmin([_criterion(fit, order) for order, fit in zip(_CHANNEL_ORDERS, fits, strict=True)]))
     polynomials = legendre[:, : _CHANNEL_ORDERS[order] + 1]
 
-    lever = np.linspace(-1.0, 1.0, relative.shape[1])
-    lever -= np.average(lever, weights=level[1:])
     trend, trend_sigma = _limb_trend(
         _fit_channels(relative, polynomials, white.shape[1], white.shape_slope), lever, white.radius_ratio[1] ** 2
     )
@@ -87,13 +95,20 @@ def fit_transit(curves: LightCurves, star: Star | None) -> TransitFit:
     shifted = _fit_channels(relative, polynomials, shapes + trend_sigma * lever * white.shape_slope[:, None])
 
     white_depths = white.radius_ratio**2
-    white_sigmas = 2.0 * white.radius_ratio * white.radius_ratio_sigma
+    white_covariance = 4.0 * np.outer(white.radius_ratio, white.radius_ratio) * white.radius_ratio_covariance
+    white_sigmas = np.sqrt(np.maximum(np.diag(white_covariance), 1e-18))
     own = np.sqrt(channels.covariance) * red_noise(channels.residuals)
-    sigma = np.sqrt(own**2 + (shifted.depth - channels.depth) ** 2 + white_sigmas[1] ** 2)
+    trend_error = shifted.depth - channels.depth
+    sigma = np.sqrt(own**2 + growth_error**2 + trend_error**2 + white_sigmas[1] ** 2)
+    correlation = np.clip(white_covariance[0, 1] / np.prod(white_sigmas), -0.99, 0.99)
+    shared_errors = np.zeros((3, sigma.size + 1))
+    shared_errors[0] = np.r_[correlation * white_sigmas[0], np.full(sigma.size, white_sigmas[1])]
+    shared_errors[1:, 1:] = trend_error, growth_error
     baseline = level * np.column_stack([white.drift[0], white.drift[1][:, None] * channels.drift])
     return TransitFit(
         depth=np.concatenate([white_depths[:1], channels.depth]),
         sigma=np.maximum(np.concatenate([white_sigmas[:1], sigma]), 1e-9),
+        shared_errors=shared_errors,
         white_depth=float(white_depths[1]),
         mid_time=white.mid_time,
         baseline=baseline,
@@ -147,7 +162,10 @@ def _fit_channels(
         drift = polynomials @ solution[:, :terms].T
         spread = 1.4826 * np.median(np.abs(residuals), axis=0)
         weights = 1.0 / np.sqrt(1.0 + (residuals / (_ROBUST_SCALE * np.maximum(spread, 1e-12))) ** 2)
-        variance = np.sum(weights * residuals**2, axis=0) / np.maximum(weights.sum(axis=0) - design.shape[2], 1.0)
+        # Of an M-estimator (Huber 1981, section 7.6); the weights' cube is the derivative of its influence function.
+        freedom = np.maximum(len(weights) - design.shape[2], 1)
+        variance = np.sum((weights * residuals) ** 2, axis=0) / freedom * weights.mean(axis=0)
+        variance /= (weights**3).mean(axis=0) ** 2
     return _Channels(
         depth=solution[:, terms],
         covariance=variance * inverse[:, terms, terms],
@@ -161,6 +179,22 @@ def _criterion(fit: _Channels, order: int) -> float:
     """Bayesian information criterion of all channels together."""
     bins, count = fit.residuals.shape
     return float(bins * np.sum(np.log(np.mean(fit.residuals**2, axis=0))) + count * order * np.log(bins))
+
+
+def _drift_trend(
+    relative: FloatArray, lever: FloatArray, drift: FloatArray, shape: FloatArray
+) -> tuple[float, FloatArray]:
+    """How the drift's amplitude changes per unit of ``lever`` (n,), and what its uncertainty does to depths (n,)."""
+    known = np.column_stack([np.ones_like(drift), shape])
+    (_, alike), *_ = np.linalg.lstsq(known, drift, rcond=None)
+    basis, _ = np.linalg.qr(known)
+    rest = drift - basis @ (basis.T @ drift)
+    residuals = relative - basis @ (basis.T @ relative)
+    spread = np.maximum(1.4826 * np.median(np.abs(residuals), axis=0), 1e-15)
+    weights = lever / spread**2
+    precision = (rest @ rest) * (weights @ lever) + 1.0 / _DRIFT_PRIOR**2
+    growth = float(rest @ np.clip(residuals, -5.0 * spread, 5.0 * spread) @ weights / precision)
+    return growth, alike * lever / np.sqrt(precision)
 
 
 def _limb_trend(fit: _Channels, lever: FloatArray, white_depth: float) -> tuple[float, float]:

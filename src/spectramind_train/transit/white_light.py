@@ -30,7 +30,7 @@ class WhiteFit:
     Attributes:
         mid_time: Mid-transit, in hours.
         radius_ratio: Rp/Rs of each instrument (2,).
-        radius_ratio_sigma: Its standard deviation (2,), red noise and every other parameter accounted for.
+        radius_ratio_covariance: Covariance of the two (2, 2), red noise and every other parameter accounted for.
         drift: Out-of-transit flux of each instrument (2, T), relative to its median.
         shape: (1 - light curve) / radius_ratio**2 of each instrument (2, T).
         shape_slope: Derivative of AIRS's shape with respect to u1 (T,).
@@ -38,7 +38,7 @@ class WhiteFit:
 
     mid_time: float
     radius_ratio: FloatArray
-    radius_ratio_sigma: FloatArray
+    radius_ratio_covariance: FloatArray
     drift: FloatArray
     shape: FloatArray
     shape_slope: FloatArray
@@ -305,7 +305,7 @@ def fit_white_light(time: FloatArray, flux: FloatArray, star: Star | None) -> Wh
     return WhiteFit(
         mid_time=float(orbit[0]),
         radius_ratio=radius_ratio,
-        radius_ratio_sigma=np.sqrt(np.maximum(np.diag(covariance)[index], 0.0) + model.choice_variance),
+        radius_ratio_covariance=covariance[np.ix_(index, index)] + np.diag(model.choice_variance),
         drift=model.drifts(coefficients),
         shape=shape,
         shape_slope=slope,
