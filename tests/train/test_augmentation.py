@@ -12,7 +12,7 @@ from spectramind_train.learning.augmentation import augment, flip_in_time
 from spectramind_train.v50.network import Batch
 
 MakeBatch = Callable[..., Batch]
-NOTHING = Augmentation(time_flip=False, extra_noise=0.0, depth_scale=1.0)
+NOTHING = Augmentation(time_flip=False, fresh_noise=0.0, extra_noise=0.0, depth_scale=1.0)
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -37,7 +37,7 @@ def test_draws_come_from_the_generator_only(make_batch: MakeBatch) -> None:
     other = augment(data, Augmentation(), seeded(2))
     for name, value in first.items():
         assert torch.equal(value, again[name]), name
-        assert not torch.equal(value, other[name]), name
+        assert torch.equal(value, other[name]) == (name == "star"), name
         assert torch.equal(data[name], before[name]), name
 
 
@@ -51,10 +51,22 @@ def test_flip_is_a_coin_per_planet() -> None:
     assert 150 < int(reversed_.sum()) < 250
 
 
+def test_fresh_noise_is_what_the_fit_says_of_its_errors(make_batch: MakeBatch) -> None:
+    """A spectrum measured anew misses the truth by errors of its own and by those that channels share."""
+    data = make_batch(2000, 16)
+    settings = Augmentation(time_flip=False, fresh_noise=1.0, extra_noise=0.0, depth_scale=1.0)
+    errors = augment(data, settings, seeded(0))["fit_depth"] - data["target"]
+    assert (errors / data["fit_sigma"]).square().mean().item() == pytest.approx(1.0, abs=0.03)
+    assert errors.mean(dim=1).square().mean() > 10 * data["fit_sigma"].square().mean() / 283
+    half = augment(data, Augmentation(time_flip=False, fresh_noise=0.5, extra_noise=0.0, depth_scale=1.0), seeded(0))
+    kept = (half["fit_depth"] == data["fit_depth"]).all(dim=1).float().mean().item()
+    assert kept == pytest.approx(0.5, abs=0.05)
+
+
 def test_extra_noise_keeps_uncertainties_honest(make_batch: MakeBatch) -> None:
     """After noise is added the fit's errors still have the size that its sigma says."""
     data = make_batch(200, 16)
-    noisy = augment(data, Augmentation(time_flip=False, extra_noise=2.0, depth_scale=1.0), seeded(0))
+    noisy = augment(data, Augmentation(time_flip=False, fresh_noise=0.5, extra_noise=2.0, depth_scale=1.0), seeded(0))
     for batch in (data, noisy):
         chi2 = ((batch["fit_depth"] - batch["target"]) / batch["fit_sigma"]).square().mean().item()
         assert chi2 == pytest.approx(1.0, abs=0.03)
@@ -67,7 +79,7 @@ def test_extra_noise_keeps_uncertainties_honest(make_batch: MakeBatch) -> None:
 def test_depth_scale_changes_all_depths_alike(make_batch: MakeBatch) -> None:
     """Everything in units of (Rp/Rs)^2 is multiplied by one factor per planet, within the limit."""
     data = make_batch(50)
-    scaled = augment(data, Augmentation(time_flip=False, extra_noise=0.0, depth_scale=2.0), seeded(0))
+    scaled = augment(data, Augmentation(time_flip=False, fresh_noise=0.0, extra_noise=0.0, depth_scale=2.0), seeded(0))
     factor = scaled["white_depth"] / data["white_depth"]
     assert 0.5 <= factor.min() < 0.7
     assert 1.4 < factor.max() <= 2.0

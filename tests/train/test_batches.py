@@ -67,6 +67,8 @@ def test_batches_hold_what_the_model_expects(planets: list[Planet]) -> None:
         "flux": (11, 20, 283),
         "fit_depth": (11, 283),
         "fit_sigma": (11, 283),
+        "shared_errors": (11, 3, 283),
+        "star": (11, 6),
         "white_depth": (11, 1),
         "noise": (11, 283),
         "target": (11, 283),

@@ -15,7 +15,7 @@ from spectramind_train.v50.network import TIME_BINS, Batch, SpectrumModel, _time
 
 SMALL = {"width": 16, "fgs1_layers": 1, "airs_layers": 1, "state_size": 4, "heads": 2}
 MakeBatch = Callable[..., Batch]
-INPUTS = ("flux", "fit_depth", "fit_sigma", "white_depth", "noise")
+INPUTS = ("flux", "fit_depth", "fit_sigma", "shared_errors", "star", "white_depth", "noise")
 
 
 def model(**changes: object) -> SpectrumModel:

@@ -36,6 +36,8 @@ class Augmentation(Settings):
 
     time_flip: bool = True
     """Reverse the light curves in time with probability one half"""
+    fresh_noise: Annotated[float, about(ge=0, le=1)] = 0.8
+    """Probability that a fitted spectrum is replaced by the true one with errors drawn anew"""
     extra_noise: Annotated[float, about(ge=0)] = 1.0
     """White noise added, up to this many times the measured one"""
     depth_scale: Annotated[float, about(ge=1)] = 2.0

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
+from scipy import constants
 from torch.utils.data import DataLoader, DistributedSampler
 from torch.utils.data import Dataset as TorchDataset
 
@@ -18,9 +19,11 @@ from spectramind_config import ConfigError
 from spectramind_train.ariel.constants import FloatArray
 from spectramind_train.planets.preparation import Planet
 from spectramind_train.run.children import keep_tracker, load
+from spectramind_train.simulated.spectra import JUPITER_MASS, SOLAR_RADIUS, equilibrium_temperature, scale_height
 from spectramind_train.v50.network import Batch
 
 _FEWEST_OUTSIDE: Final = 8
+_SMALLEST_DEPTH: Final = 1e-5
 _FILES: Final = 64
 """Files that a training may have open besides."""
 _FILES_A_BATCH: Final = 8
@@ -32,6 +35,8 @@ def to_batch(planets: Sequence[Planet]) -> Batch:
 
     * ``flux`` (B, T, 283): (flux / baseline - 1) / white depth, 0 out of transit and about -1 in it;
     * ``fit_depth``, ``fit_sigma`` (B, 283): the classical spectrum and its standard deviation, (Rp/Rs)^2;
+    * ``shared_errors`` (B, 3, 283): the part of it that channels have in common;
+    * ``star`` (B, 6): what the star's table tells, see ``star_features``;
     * ``white_depth`` (B, 1): the classical depth of AIRS's white light curve, (Rp/Rs)^2;
     * ``noise`` (B, 283): out-of-transit rms of flux / baseline;
     * ``target`` (B, 283): the true spectrum; only if every planet has one.
@@ -51,6 +56,8 @@ def to_batch(planets: Sequence[Planet]) -> Batch:
         "flux": [(planet.curves.flux / planet.fit.baseline - 1.0) / planet.fit.white_depth for planet in planets],
         "fit_depth": [planet.fit.depth for planet in planets],
         "fit_sigma": [planet.fit.sigma for planet in planets],
+        "shared_errors": [planet.fit.shared_errors for planet in planets],
+        "star": [star_features(planet) for planet in planets],
         "white_depth": [np.array([planet.fit.white_depth]) for planet in planets],
         "noise": [out_of_transit_noise(planet) for planet in planets],
     }
@@ -70,6 +77,27 @@ def out_of_transit_noise(planet: Planet) -> FloatArray:
     else:
         relative = relative + fit.depth * fit.shape[:, None]
     return np.asarray(np.sqrt(np.mean(relative**2, axis=0)), dtype=np.float64)
+
+
+def star_features(planet: Planet) -> FloatArray:
+    """What the table of stars says of a planet (6,), each of order one, and all 0 where it says nothing.
+
+    A 1; the logarithms of what one scale height of the atmosphere adds to the depth, relative to the depth, of the
+    star's temperature, of the time to cross it, and of its radius; the impact parameter. Of the scale height's absolute
+    value nothing is assumed, as the model learns what it means.
+    """
+    star = planet.star
+    if star is None:
+        return np.zeros(6)
+    impact = star.sma * np.cos(np.deg2rad(star.i))
+    ratio = np.sqrt(max(planet.fit.white_depth, _SMALLEST_DEPTH))
+    radius = ratio * star.Rs * SOLAR_RADIUS
+    gravity = constants.G * star.Mp * JUPITER_MASS / radius**2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        height = scale_height(equilibrium_temperature(star.Ts, star.sma), gravity)
+        logs = np.log([2.0 * height / radius / 0.005, star.Ts / 5200.0, star.P / star.sma / 0.4, star.Rs / 0.85])
+    features = np.array([1.0, *(logs / (0.5, 0.2, 0.4, 0.25)), (impact - 0.35) / 0.2])
+    return features if np.isfinite(features).all() else np.zeros(6)
 
 
 def collate(samples: Sequence[Batch] | Batch) -> Batch:

@@ -20,7 +20,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping
 from torch import distributed
 
 from spectramind_config import EffectiveConfig
-from spectramind_train.learning.batches import SpectraDataModule
+from spectramind_train.learning.batches import SpectraDataModule, to_batch
 from spectramind_train.learning.callbacks import EpochReport, FiniteSteps, GradientNorm, drop_idle_hooks
 from spectramind_train.learning.display import Display
 from spectramind_train.learning.logger import JournalLogger
@@ -167,8 +167,11 @@ def learn(
         enable_checkpointing=False,
         default_root_dir=directory,
     )
+    model = build_model(config.model)
+    if file is None:
+        model.take_up(to_batch(splits.train))
     module = SpectrumModule(
-        build_model(config.model),
+        model,
         build_loss(config.loss),
         config.optimizer,
         seed=config.seed,

@@ -225,6 +225,8 @@ class SpectrumModule(LightningModule):
             first = list({planet: row for row, planet in reversed(list(enumerate(index)))}.values())
             gathered = {name: values[first] for name, values in gathered.items()}
         mu, sigma, target = gathered["mu"], gathered["sigma"], gathered["target"]
+        if split == "val":
+            sigma = self.model.calibrate(mu, sigma, target)
         loss = self.loss(mu, sigma, target)["loss"]
         self._require_finite(loss, split, f"epoch {self.current_epoch}, after step {self.trainer.global_step}")
         score = ariel_score(

@@ -15,7 +15,7 @@ import numpy as np
 from spectramind_config import Calibration, ConfigError
 from spectramind_train.ariel.calibration import calibrate
 from spectramind_train.ariel.constants import FloatArray
-from spectramind_train.ariel.dataset import TRAIN_TABLE, Dataset
+from spectramind_train.ariel.dataset import TRAIN_TABLE, Dataset, Star
 from spectramind_train.ariel.lightcurves import LightCurves
 from spectramind_train.planets.cache import entry_key, read_entry, write_entry
 from spectramind_train.run.atomic_files import sweep
@@ -40,12 +40,14 @@ class Planet:
         curves: Its light curves, the average where it was visited several times.
         fit: The classical transit fit to them.
         label: The true spectrum (283,) in (Rp/Rs)^2, or None where it is not known.
+        star: The star and the planet's orbit, or None where they are not known.
     """
 
     planet_id: str
     curves: LightCurves
     fit: TransitFit
     label: FloatArray | None
+    star: Star | None = None
 
 
 @dataclass(frozen=True)
@@ -74,17 +76,19 @@ class Entry:
     Attributes:
         planet_id: Its name in the data set.
         path: Its entry.
+        star: The star and the planet's orbit, or None where the data set's table has no row of it.
     """
 
     planet_id: str
     path: Path
+    star: Star | None = None
 
     def read(self, label: FloatArray | None = None) -> Planet | Failure:
         """The planet; a failure where the entry has gone or been damaged since."""
         found = read_entry(self.path, self.planet_id)
         if found is None:
             return Failure(self.planet_id, ConfigError(f"{self.path}: the entry is gone or damaged; start again"))
-        return Planet(self.planet_id, *found, label)
+        return Planet(self.planet_id, *found, label, self.star)
 
 
 class Filling:
@@ -136,11 +140,11 @@ class Filling:
         self._began, self._found = time.monotonic(), 0
         code = source_digest(__name__)
         for planet_id in planet_ids:
-            dataset.star(planet_id)  # A damaged table is no fault of the planet's.
+            star = dataset.star(planet_id)  # A damaged table is no fault of the planet's.
             try:
                 path = entry_path(dataset, planet_id, settings, cache_dir, code)
                 self._sizes[planet_id] = sum(file.stat().st_size for file in dataset.raw_files(planet_id))
-                self._entries.append(Entry(planet_id, path))
+                self._entries.append(Entry(planet_id, path, star))
             except (ConfigError, OSError) as error:
                 self._failures.append(Failure(planet_id, error))
         self.size = sum(self._sizes.values())

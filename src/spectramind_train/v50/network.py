@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from spectramind_config import ModelConfig, V50Config
-from spectramind_train.ariel.constants import WAVELENGTHS_UM
+from spectramind_train.ariel.constants import N_CHANNELS, WAVELENGTHS_UM
 from spectramind_train.v50.attention import CrossAttention
 from spectramind_train.v50.graph import BANDS_UM, GraphEncoder, in_band
 from spectramind_train.v50.smoother import SpectralSmoother, bounded
@@ -31,6 +31,21 @@ TYPICAL_DEPTH = 0.0147
 SMALLEST_DEPTH, LARGEST_DEPTH = 1e-5, 1.0
 SMALLEST_SIGMA, LARGEST_SIGMA = 1e-7, 1.0
 LARGEST_FLUX = 20.0
+DEPTH_SPREAD = 0.66
+"""Standard deviation of the logarithm of depths."""
+SYSTEM, STAR_RANGE = 7, 10.0
+"""Features of a star and its planet's depth, and the largest that is taken seriously."""
+LEAST_OWN = 0.05
+"""Least share of its own of a channel's error."""
+FEWEST_SPECTRA = 16
+"""Labels below which nothing is learnt from them without training."""
+SHAPE_WIDTH = 128
+REGIONS = np.linspace(-1.0, 1.0, 7)
+"""Where, from one end of AIRS to the other, the logarithm of sigma can change; FGS1's comes first."""
+PARTS = (1, 71, 70, 71, 70)
+"""Channels of FGS1 and of four ranges of AIRS, whose sigmas are calibrated each by itself."""
+CALIBRATION_PLANETS = 16
+"""Validation planets that weigh as much as the belief that sigmas are right."""
 FREQUENCIES = 6
 """Sine and cosine pairs that encode a node's wavelength."""
 UNINFORMED_SIGMA = 0.03
@@ -47,6 +62,13 @@ class SpectrumModel(nn.Module, ABC):
     @abstractmethod
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Predict spectra and their uncertainties, each (B, 283) in (Rp/Rs)^2, from ``to_batch``'s batch."""
+
+    def take_up(self, batch: Batch) -> None:
+        """Begin with what the training planets, all in one batch, tell without any training."""
+
+    def calibrate(self, mu: Tensor, sigma: Tensor, target: Tensor) -> Tensor:
+        """Learn from predictions of validation planets (N, 283) how far sigmas are off; returns those mended."""
+        return sigma
 
 
 @functools.singledispatch
@@ -82,8 +104,14 @@ class _Inputs(NamedTuple):
     """(B, 283): the classical fit minus its AIRS mean, in units of the spectral amplitude."""
     noise: Tensor
     """(B, 283): its uncertainty in the same units."""
+    shared: Tensor
+    """(B, 3, 283): the errors that its channels share, in the same units."""
     level: Tensor
     """(B, 1), (Rp/Rs)^2: the AIRS mean of the classical fit."""
+    amplitude: Tensor
+    """(B, 1), (Rp/Rs)^2: the unit of spectral features."""
+    system: Tensor
+    """(B, 7): the star's features and the logarithm of the depth, of order one."""
 
 
 class V50(SpectrumModel):
@@ -107,6 +135,8 @@ class V50(SpectrumModel):
         airs_um = np.asarray(WAVELENGTHS_UM[1:], dtype=np.float64)
         width, heads, dropout = config.width, config.heads, config.dropout
         self.residual = config.residual
+        self.log_calibration: Tensor
+        self.register_buffer("log_calibration", torch.zeros(len(PARTS)))
         self.sigma_floor = config.sigma_floor
         self.position: Tensor
         self.register_buffer("position", _position(airs_um), persistent=False)
@@ -125,8 +155,23 @@ class V50(SpectrumModel):
         self.fgs1_fusion = CrossAttention(width, heads, dropout)
         if config.residual:
             self.smoother = SpectralSmoother(np.asarray(WAVELENGTHS_UM, dtype=np.float64))
-            self.scale_head = _small_linear(width, self.smoother.components)
+            components = self.smoother.components
+            self.scale_head = _small_linear(width + SYSTEM, components)
             self.noise_head = _small_linear(width, 1)
+            self.shape_head = nn.Sequential(
+                nn.Linear(2 * components + width + SYSTEM, SHAPE_WIDTH),
+                nn.GELU(),
+                nn.Dropout(dropout),
+                nn.Linear(SHAPE_WIDTH, SHAPE_WIDTH),
+                nn.GELU(),
+                nn.Dropout(dropout),
+                _small_linear(SHAPE_WIDTH, components + 2 + len(REGIONS)),
+            )
+            self.log_amplitude: Tensor
+            proportional = [math.log(AMPLITUDE * TYPICAL_DEPTH), 0.0, DEPTH_SPREAD]
+            self.register_buffer("log_amplitude", torch.tensor(proportional))
+            self.regions: Tensor
+            self.register_buffer("regions", _regions(), persistent=False)
         self.head = nn.Sequential(
             nn.LayerNorm(width + (2 if config.residual else 0)),
             nn.Linear(width + (2 if config.residual else 0), width),
@@ -144,19 +189,52 @@ class V50(SpectrumModel):
         channels = torch.cat([fgs1, nodes], dim=1)
         return self._predict(channels, inputs)
 
+    def take_up(self, batch: Batch) -> None:
+        """Learn from labels how large spectral features are, given depth and star, and what they look like."""
+        if not self.residual or len(batch["target"]) < FEWEST_SPECTRA:
+            return
+        inputs, target = self._inputs(batch), batch["target"].double()
+        shape = target - target[:, 1:].mean(dim=1, keepdim=True)
+        known = torch.cat([torch.ones_like(inputs.level), inputs.system[:, 1:2], inputs.system[:, -1:]], dim=1).double()
+        # A ridge of one planet's weight: what cannot be told apart stays shared out.
+        ridge = torch.diag(torch.tensor([0.0, 1.0, 1.0], dtype=torch.float64))
+        size = shape[:, 1:].std(dim=1).clamp_min(SMALLEST_SIGMA).log()
+        self.log_amplitude.copy_(torch.linalg.solve(known.T @ known + ridge, known.T @ size))
+        self.smoother.take_up((shape / self._inputs(batch).amplitude).float())
+
+    def calibrate(self, mu: Tensor, sigma: Tensor, target: Tensor) -> Tensor:
+        """Scale the sigmas of FGS1 and of four ranges of AIRS to the errors of validation planets, for predictions.
+
+        The best factor for a Gaussian likelihood, drawn towards 1 the more the fewer planets there are.
+        """
+        parts = torch.repeat_interleave(torch.arange(len(PARTS)), torch.tensor(PARTS)).to(sigma.device)
+        sigma = sigma / self.log_calibration[parts].exp()
+        squares = ((target - mu) / sigma).square().mean(dim=0)
+        means = squares.new_zeros(len(PARTS)).index_add(0, parts, squares) / torch.tensor(PARTS).to(sigma)
+        trust = len(mu) / (len(mu) + CALIBRATION_PLANETS)
+        self.log_calibration.copy_(trust * 0.5 * means.clamp(1e-4, 1e4).log())
+        return sigma * self.log_calibration[parts].exp()
+
     def _predict(self, channels: Tensor, inputs: _Inputs) -> tuple[Tensor, Tensor]:
         """Mean and sigma from the encoded channels (B, 283, width)."""
         if self.residual:
             pooled = 0.5 * (channels[:, 0] + channels[:, 1:].mean(dim=1))
+            pooled = torch.cat([pooled, inputs.system.to(pooled.dtype)], dim=1)
             scale_change = HEAD_GAIN * self.scale_head(pooled)
             noise_change = HEAD_GAIN * self.noise_head(channels).squeeze(-1)
-            smoothed = self.smoother(inputs.measured, inputs.noise, scale_change, noise_change)
+            smoothed = self.smoother(inputs.measured, inputs.noise, inputs.shared, scale_change, noise_change)
+            found = torch.cat([torch.asinh(smoothed.weights), smoothed.spread.log()], dim=1)
+            shape = self.shape_head(torch.cat([found.to(pooled.dtype), pooled], dim=1)).float()
+            weights, fgs1, log_change = shape.split([smoothed.weights.shape[1], 1, len(self.regions)], dim=1)
+            change = (smoothed.basis @ (weights * smoothed.spread).unsqueeze(-1)).squeeze(-1)
+            change = change + fgs1 * smoothed.sigma[:, :1] * self.regions[0]
+            sigma = smoothed.sigma * torch.exp(bounded(log_change, LOG_SIGMA_RANGE) @ self.regions)
             innovation = (inputs.measured - smoothed.mean) / inputs.noise
             sureness = torch.log(smoothed.sigma / inputs.noise)
             hints = torch.stack([torch.asinh(innovation), sureness], dim=-1)
             channels = torch.cat([channels, hints.to(channels.dtype)], dim=-1)
-            base = inputs.level + AMPLITUDE * inputs.depth * smoothed.mean
-            relative_sigma = AMPLITUDE * smoothed.sigma
+            base = inputs.level + inputs.amplitude * (smoothed.mean + change)
+            relative_sigma = inputs.amplitude * sigma / inputs.depth
         else:
             base = inputs.depth.expand(-1, channels.shape[1])
             relative_sigma = torch.full_like(base, UNINFORMED_SIGMA)
@@ -164,6 +242,9 @@ class V50(SpectrumModel):
         mu = base + inputs.depth * relative_sigma * bounded(shift, MEAN_RANGE)
         log_sigma = torch.log(torch.expm1(relative_sigma.clamp(max=LARGEST_FLUX)))
         sigma = self.sigma_floor + inputs.depth * F.softplus(log_sigma + bounded(log_factor, LOG_SIGMA_RANGE))
+        if not self.training:
+            counts = torch.tensor(PARTS, device=sigma.device)
+            sigma = sigma * torch.repeat_interleave(self.log_calibration, counts).exp()
         return mu, sigma
 
     def _inputs(self, batch: Batch) -> _Inputs:
@@ -178,12 +259,20 @@ class V50(SpectrumModel):
         scalars = [torch.log(airs_noise), log_depth]
         measured = noise = torch.zeros_like(flux_noise)
         level, log_sigma = depth, torch.log(airs_noise)
+        shared, amplitude = flux_noise.new_zeros(len(depth), 3, flux_noise.shape[1]), AMPLITUDE * depth
+        relative_depth = torch.log(depth / TYPICAL_DEPTH) / DEPTH_SPREAD
+        system = torch.cat([batch["star"].float().clamp(-STAR_RANGE, STAR_RANGE), relative_depth], dim=1)
         if self.residual:
             fit_sigma = batch["fit_sigma"].float().clamp(SMALLEST_SIGMA, LARGEST_SIGMA)
             fit_depth = batch["fit_depth"].float().clamp(-LARGEST_DEPTH, LARGEST_DEPTH)
-            level = _weighted_mean(fit_depth[:, 1:], fit_sigma[:, 1:])
-            unit = AMPLITUDE * depth
-            measured, noise = (fit_depth - level) / unit, fit_sigma / unit
+            shared = batch["shared_errors"].float()
+            own = (fit_sigma.square() - shared.square().sum(dim=1)).clamp_min(0.0).sqrt()
+            own = own.maximum(LEAST_OWN * fit_sigma)
+            level = _weighted_mean(fit_depth[:, 1:], own[:, 1:])
+            known = torch.cat([torch.ones_like(depth), system[:, 1:2], relative_depth], dim=1)
+            amplitude = torch.exp(known @ self.log_amplitude).clamp(SMALLEST_SIGMA, LARGEST_SIGMA).unsqueeze(1)
+            measured, noise = (fit_depth - level) / amplitude, own / amplitude
+            shared = shared / amplitude.unsqueeze(1)
             log_sigma = torch.log(noise[:, 1:])
             feature, significance = measured[:, 1:], measured[:, 1:] / noise[:, 1:]
             scalars += [log_sigma, torch.asinh(feature), torch.asinh(significance)]
@@ -197,7 +286,7 @@ class V50(SpectrumModel):
         )
         centred = log_sigma - log_sigma.mean(dim=1, keepdim=True)
         log_precision = bounded(-2.0 * centred, LOG_SIGMA_RANGE)
-        return _Inputs(depth, flux[:, :, 0], features, log_precision, measured, noise, level)
+        return _Inputs(depth, flux[:, :, 0], features, log_precision, measured, noise, shared, level, amplitude, system)
 
 
 def _small_linear(inputs: int, outputs: int) -> nn.Linear:
@@ -214,6 +303,15 @@ def _position(airs_um: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Tensor:
     phase = np.pi * x[:, None] * np.arange(1, FREQUENCIES + 1)
     bands = np.stack([in_band(airs_um, molecule) for molecule in BANDS_UM], axis=1)
     return torch.tensor(np.concatenate([np.sin(phase), np.cos(phase), bands], axis=1), dtype=torch.float32)
+
+
+def _regions() -> Tensor:
+    """FGS1 alone and bumps over AIRS that add up to about one (8, 283)."""
+    x = np.linspace(-1.0, 1.0, N_CHANNELS - 1)
+    bumps = np.exp(-0.5 * ((x - REGIONS[:, None]) / (0.7 * (REGIONS[1] - REGIONS[0]))) ** 2)
+    regions = np.zeros((len(REGIONS) + 1, N_CHANNELS))
+    regions[0, 0], regions[1:, 1:] = 1.0, bumps / bumps.sum(axis=0)
+    return torch.tensor(regions, dtype=torch.float32)
 
 
 def _weighted_mean(values: Tensor, sigma: Tensor) -> Tensor:

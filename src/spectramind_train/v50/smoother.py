@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,11 @@ SHAPE_SCALE = 0.6
 BUMP_SCALE = 0.3
 """Initial prior standard deviations of the components, in units of the spectral amplitude."""
 
+FIXED = 2
+"""Components that stay as they are: the offsets."""
+MOST_KNOWN, SPECTRA_A_COMPONENT = 24, 4
+"""Principal components of known spectra, and how many spectra it takes for each."""
+
 LARGEST_LOG_CHANGE = 4.0
 """The encoder can change a prior scale or a noise by at most this factor's logarithm."""
 
@@ -29,10 +35,18 @@ SMALLEST_NOISE, LARGEST_NOISE = 0.02, 1e4
 
 
 class Smoothed(NamedTuple):
-    """The posterior of a spectrum, both (B, 283)."""
+    """The posterior of spectra."""
 
     mean: Tensor
+    """(B, 283)"""
     sigma: Tensor
+    """(B, 283), standard deviations."""
+    basis: Tensor
+    """(B, 283, R), component spectra of one prior standard deviation."""
+    weights: Tensor
+    """(B, R), of the components."""
+    spread: Tensor
+    """(B, R), their standard deviations, up to 1."""
 
 
 def basis_spectra(wavelengths_um: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -70,31 +84,55 @@ def _band_spectrum(wavelengths_um: NDArray[np.float64], molecule: str) -> NDArra
 
 
 class SpectralSmoother(nn.Module):
-    """Bayesian linear regression of a measured spectrum on a learned basis, with independent noise per channel.
+    """Bayesian linear regression of a measured spectrum on a learned basis, with the errors of its measurement.
 
-    spectrum = basis @ (scales * z) with z ~ N(0, 1), measured = spectrum + N(0, noise^2). Its posterior mean is the
-    optimal linear smoother for that prior (Rasmussen & Williams 2006, section 2.1), its posterior sigma says how sure
-    it is. The basis is learned; scales and noise are adjusted per planet and channel by the caller's encoder.
+    spectrum = mean + basis @ (scales * z) with z ~ N(0, 1); measured = spectrum + shared^T e + N(0, noise^2) with
+    e ~ N(0, 1). Its posterior mean is the optimal linear smoother for that prior (Rasmussen & Williams 2006, section
+    2.1), its posterior sigma says how sure it is. Mean and basis are learned; scales and noise are adjusted per planet
+    and channel by the caller's encoder.
     """
 
     def __init__(self, wavelengths_um: NDArray[np.float64]) -> None:
         super().__init__()
         basis, scales = basis_spectra(wavelengths_um)
+        self.mean = nn.Parameter(torch.zeros(len(basis)))
         self.basis = nn.Parameter(torch.tensor(basis, dtype=torch.float32))
         self.log_scales: Tensor
-        self.register_buffer("log_scales", torch.tensor(np.log(scales), dtype=torch.float32), persistent=False)
+        self.register_buffer("log_scales", torch.tensor(np.log(scales), dtype=torch.float32))
 
     @property
     def components(self) -> int:
         """Number of component spectra, R."""
         return self.basis.shape[1]
 
-    def forward(self, measured: Tensor, noise: Tensor, scale_change: Tensor, noise_change: Tensor) -> Smoothed:
+    def take_up(self, spectra: Tensor) -> None:
+        """Begin with the principal components of known spectra (N, 283), in units of the spectral amplitude.
+
+        They take the place of hand-made components, as many as the spectra can tell; what is left of those stays
+        possible, the less so the more spectra there are.
+        """
+        count = len(spectra)
+        known = min(MOST_KNOWN, count // SPECTRA_A_COMPONENT)
+        mean = spectra.mean(dim=0)
+        _, sizes, vectors = torch.linalg.svd(spectra - mean, full_matrices=False)
+        with torch.no_grad():
+            self.mean.copy_(mean)
+            shapes = slice(FIXED, FIXED + known)
+            self.basis[:, shapes] = vectors[:known].T * math.sqrt(len(mean))
+            spread = sizes[:known] / math.sqrt(count * len(mean))
+            self.log_scales[shapes] = spread.clamp_min(1e-3).log()
+            self.log_scales[FIXED + known :] -= 0.5 * math.log1p(count / SPECTRA_A_COMPONENT)
+            self.log_scales[1] -= 0.5 * math.log1p(count / SPECTRA_A_COMPONENT)
+
+    def forward(
+        self, measured: Tensor, noise: Tensor, shared: Tensor, scale_change: Tensor, noise_change: Tensor
+    ) -> Smoothed:
         """Smooth spectra given in units of the spectral amplitude.
 
         Args:
             measured: (B, 283), its mean level already removed.
-            noise: (B, 283) standard deviations, positive.
+            noise: (B, 283) standard deviations of errors of its own, positive.
+            shared: (B, E, 283) one standard deviation of errors that channels share.
             scale_change: (B, R) change of the log prior scales.
             noise_change: (B, 283) change of the log noise.
         """
@@ -103,16 +141,22 @@ class SpectralSmoother(nn.Module):
             noise = noise.float() * torch.exp(bounded(noise_change.float(), LARGEST_LOG_CHANGE))
             precision = noise.clamp(SMALLEST_NOISE, LARGEST_NOISE) ** -2
             basis = self.basis * scales.unsqueeze(1)
-            weighted = basis * precision.unsqueeze(-1)
-            gram = basis.transpose(1, 2) @ weighted
+            errors = shared.float().transpose(1, 2)
+            everything = torch.cat([basis, errors], dim=2)
+            gram = everything.transpose(1, 2) @ (everything * precision.unsqueeze(-1))
             jitter = 1.0 + 1e-6 * gram.diagonal(dim1=1, dim2=2).amax(dim=1)
-            eye = torch.eye(self.components, device=gram.device)
+            eye = torch.eye(gram.shape[-1], device=gram.device)
             factor, _ = torch.linalg.cholesky_ex(gram + jitter[:, None, None] * eye)
-            whitened = torch.linalg.solve_triangular(factor, basis.transpose(1, 2), upper=False)
-            projected = whitened @ (precision * measured.float()).unsqueeze(-1)
-            mean = (whitened.transpose(1, 2) @ projected).squeeze(-1)
+            found = everything.transpose(1, 2) @ (precision * (measured.float() - self.mean)).unsqueeze(-1)
+            spectrum = torch.cat([basis, torch.zeros_like(errors)], dim=2).transpose(1, 2)
+            whitened = torch.linalg.solve_triangular(factor, torch.cat([spectrum, found], dim=2), upper=False)
+            whitened, projected = whitened[..., :-1], whitened[..., -1:]
+            mean = self.mean + (whitened.transpose(1, 2) @ projected).squeeze(-1)
             sigma = whitened.square().sum(dim=1).clamp_min(1e-12).sqrt()
-            return Smoothed(mean, sigma)
+            weights = torch.linalg.solve_triangular(factor.transpose(1, 2), projected, upper=True)
+            each = eye[:, : self.components].expand(len(factor), -1, -1)
+            spread = torch.linalg.solve_triangular(factor, each, upper=False).square().sum(dim=1).sqrt()
+            return Smoothed(mean, sigma, basis, weights[:, : self.components, 0], spread)
 
 
 def bounded(x: Tensor, limit: float) -> Tensor:
