@@ -190,6 +190,28 @@ def test_data_simulate_writes_a_data_set(home: Path, capsys: pytest.CaptureFixtu
     assert main(["data", "check", str(home / "mine")]) == 0
 
 
+def test_data_simulate_takes_a_table_of_spectra(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is wrong with the table is told, with exit code 2, before anything is written."""
+
+    def refused(content: str | None) -> str:
+        if content is not None:
+            (home / "spectra.csv").write_text(content)
+        assert main(["data", "simulate", str(home / "mine"), "--spectra", str(home / "spectra.csv")]) == 2
+        assert not (home / "mine").exists()
+        return capsys.readouterr().err
+
+    header = ",".join(["planet_id", *(f"wl_{i}" for i in range(1, 284))])
+    assert "spectra.csv: no such file" in refused(None)
+    assert "spectra.csv: its first line is no header" in refused("\n")
+    assert "column wl_283 is missing" in refused(header.removesuffix(",wl_283") + "\n1" + ",0.01" * 282)
+    assert "planet 1, column wl_1: 'nan' is no finite number" in refused(f"{header}\n1,nan{',0.01' * 282}\n")
+    assert "planet 1, column wl_1: '-0.01' is negative" in refused(f"{header}\n1,-0.01{',0.01' * 282}\n")
+    rows = "\n".join(f"{number}{',0.01' * 283}" for number in range(20))
+    said = refused(f"{header}\n{rows}\n")
+    assert "20 spectra are too few for 72 labelled planets" in said
+    assert "data.simulation.planets=18" in said
+
+
 def test_plan_tells_what_would_happen(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """``spectramind plan`` lists decisions with reasons, starts nothing and writes nothing."""
     assert main(["plan", "local.devices=cpu"]) == 0

@@ -48,10 +48,27 @@ def test_files_are_those_of_the_challenge(at_once: Dataset) -> None:
         assert (file.metadata.num_rows, file.metadata.num_row_groups) == (rows, 1)
         assert file.schema_arrow.names == [f"column_{i}" for i in range(columns)]
         assert set(file.schema_arrow.types) == {pa.uint16()}
-    linear = pq.ParquetFile(planet / "FGS1_calibration_0" / "linear_corr.parquet")
-    assert (linear.metadata.num_rows, linear.metadata.num_columns) == (6 * 32, 32)
-    dead = pq.ParquetFile(planet / "AIRS-CH0_calibration_0" / "dead.parquet")
-    assert set(dead.schema_arrow.types) == {pa.bool_()}
+    for name, columns in (("AIRS-CH0", 356), ("FGS1", 32)):
+        for frame in frames:
+            file = pq.ParquetFile(planet / f"{name}_calibration_0" / f"{frame}.parquet")
+            assert file.metadata.num_rows == (6 * 32 if frame == "linear_corr" else 32)
+            assert file.schema_arrow.names == [f"column_{i}" for i in range(columns)]
+            assert set(file.schema_arrow.types) == {pa.bool_() if frame == "dead" else pa.float64()}
+
+
+def test_one_planet_in_24_is_visited_twice(at_once: Dataset) -> None:
+    """Both visits have files of the same names and shapes, the same transit, and noise and detectors of their own."""
+    visits = {planet_id: at_once.visits(planet_id) for planet_id in at_once.planet_ids("train")}
+    assert visits == {f"{1000001 + index}": [0, 1] if index == 2 else [0] for index in range(5)}
+    folder = at_once.folder("1000003")
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*.parquet")}
+    assert {name.replace("_1", "_0", 1) for name in names} == {name for name in names if "_0" in name}
+    first, second = (at_once.read_visit("1000003", number, Calibration()) for number in (0, 1))
+    assert first.airs.frames.shape == second.airs.frames.shape
+    assert (first.fgs1.frames != second.fgs1.frames).any()
+    assert (first.airs.dark != second.airs.dark).all()
+    white = [calibrate(one, at_once.axis, at_once.adc, Calibration())[1][:, 1:].sum(axis=1) for one in (first, second)]
+    assert white[0] / white[0].mean() == pytest.approx(white[1] / white[1].mean(), abs=0.004)
 
 
 def test_tables_are_those_of_the_challenge(at_once: Dataset) -> None:
