@@ -30,7 +30,7 @@ from spectramind_train.ariel.spectra import Spectra, read_spectra
 from spectramind_train.planets.preparation import Planet, prepare
 from spectramind_train.planets.splits import split
 from spectramind_train.run.memory import keep_freed
-from spectramind_train.simulated.data_set import simulate
+from spectramind_train.simulated.data_set import TEST_PLANETS, simulate
 from spectramind_train.simulated.population import draw_system
 
 TRAIN, VAL, TEST = 512, 64, 128
@@ -203,7 +203,9 @@ def prepared(root: Path, cache: Path, sizes: tuple[int, int, int], spectra: Path
 
 def _simulated(root: Path, count: int, table: FloatArray | None, workers: int) -> Dataset:
     settings = Simulation(planets=count, seed=SEED)
-    given = None if table is None else Spectra(root, tuple(map(str, range(count))), {"wl": table})
+    # The simulation's own planets without a label, which nobody scores, take the first two spectra.
+    rows = None if table is None else np.concatenate([table, table[:TEST_PLANETS]])
+    given = None if rows is None else Spectra(root, tuple(map(str, range(len(rows)))), {"wl": rows})
     return simulate(root, settings, spectra=given, progress=_show("simulating"), workers=workers)
 
 
