@@ -277,6 +277,48 @@ def test_without_a_sample_all_planets_stand_in_ascending_order(
     np.testing.assert_allclose(found[GOOD], expected[GOOD], rtol=1e-5)
 
 
+def binned(world: World, file: Path, *late: str) -> Path:
+    """Light curves of the planets to predict, FGS1's of some of them two hours late."""
+    flux, times = [], []
+    for planet in (GOOD, BAD):
+        entry = next((world.data.parent / "cache" / "planets").glob(f"{planet}-*.npz"))
+        with np.load(entry) as arrays:
+            curves, time = arrays["flux"].copy(), arrays["time"]
+        if planet in late:
+            curves[:, 0] = np.roll(curves[:, 0], np.argmax(time - time[0] >= 2.0))
+        flux.append(curves)
+        times.append(time)
+    np.savez(file, flux=flux, time=times, planet_id=[GOOD, BAD])
+    return file
+
+
+def test_light_curves_that_no_transit_explains_are_named_and_their_sigma_grows(
+    world: World, expected: dict[str, np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The table keeps its columns; the flags stand beside it, and a sound planet is left as it is."""
+    assert expected
+    table, other = tmp_path / "table.csv", tmp_path / "late.csv"
+    assert world.predict(binned(world, tmp_path / "sound.npz"), table) == 0
+    assert "what no transit explains in 0 of 2 planets" in capsys.readouterr().out
+    assert (tmp_path / "table_flags.csv").read_text().splitlines() == [
+        '"planet_id","flag","number","words","least_sigma_fgs1","least_sigma_airs"'
+    ]
+    assert world.predict(binned(world, tmp_path / "late.npz", BAD), other) == 0
+    said = capsys.readouterr().out
+    assert f"written: {tmp_path / 'late_flags.csv'}, what no transit explains in 1 of 2 planets" in said
+    assert "What no transit explains" in said
+    assert other.read_text().splitlines()[0] == table.read_text().splitlines()[0]
+    with (tmp_path / "late_flags.csv").open(newline="") as file:
+        flags = list(csv.DictReader(file))
+    assert {one["planet_id"] for one in flags} == {BAD}
+    assert {one["flag"] for one in flags} & {"mid-time", "no transit"}
+    sound, late = rows(table), rows(other)
+    np.testing.assert_array_equal(late[GOOD], sound[GOOD])
+    assert late[BAD][283] == pytest.approx(float(flags[0]["least_sigma_fgs1"]))
+    assert late[BAD][283] > 2.0 * sound[BAD][283]
+    assert (late[BAD][283:] <= max(world.naive[1], sound[BAD][283:].max()) * 1.000001).all()
+
+
 def test_mistakes_are_one_message_before_any_work(
     world: World, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -22,6 +23,7 @@ from spectramind_train.run.atomic_files import sweep
 from spectramind_train.run.pools import spread
 from spectramind_train.run.sources import source_digest
 from spectramind_train.run.turns import alone, claimed
+from spectramind_train.transit.diagnosis import Diagnosis, diagnose
 from spectramind_train.transit.spectrum_fit import TransitFit, fit_transit
 
 T = TypeVar("T")
@@ -46,6 +48,11 @@ class Planet:
     curves: LightCurves
     fit: TransitFit
     label: FloatArray | None
+
+    @cached_property
+    def diagnosis(self) -> Diagnosis:
+        """What the fit does not explain of the light curves."""
+        return diagnose(self.curves, self.fit)
 
 
 @dataclass(frozen=True)
@@ -310,7 +317,16 @@ def _visits(dataset: Dataset, settings: Calibration, planet_id: str) -> Iterator
 
 
 def _require_finite(curves: LightCurves, fit: TransitFit) -> None:
-    numbers = (curves.flux, fit.depth, fit.sigma, fit.baseline, fit.shape, fit.fgs1_shape, fit.white_depth, fit.mid_time)
+    numbers = (
+        curves.flux,
+        fit.depth,
+        fit.sigma,
+        fit.baseline,
+        fit.shape,
+        fit.fgs1_shape,
+        fit.white_depth,
+        fit.mid_time,
+    )
     if not all(np.isfinite(one).all() for one in numbers):
         raise ConfigError(f"planet {curves.planet_id}: its transit fit is not finite; check its raw files")
 
