@@ -48,7 +48,9 @@ def main() -> int:
     """Predict one planet and draw it; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", nargs="?", type=Path, help=".npy or .npz of light curves, see docs/training.md")
-    parser.add_argument("--run", type=Path, help="a trained run (default: one of local=debug, trained now)")
+    parser.add_argument("--run", type=Path, help="a trained run (default: one is trained now)")
+    about = "overrides of the run that is trained (default: local=debug, a single step)"
+    parser.add_argument("--train", nargs="*", default=["local=debug"], metavar="OVERRIDE", help=about)
     parser.add_argument("--out", type=Path, default=Path("planet.png"), help="the picture (default: planet.png)")
     options = parser.parse_args()
     try:
@@ -56,7 +58,7 @@ def main() -> int:
         if options.run:
             run = Run.open(options.run)
         else:
-            config, host = sc.compose(["local=debug"]), Host.detect()
+            config, host = sc.compose(options.train), Host.detect()
             run = train(config, plan(config, host), host, Terminal()).run
         config = sc.from_dict(run.manifest.config, f"{run.path}/manifest.json")
         model = load_model(config, run.checkpoint(lambda text: print(text, file=sys.stderr)))

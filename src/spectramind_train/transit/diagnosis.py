@@ -111,7 +111,7 @@ def diagnose(curves: LightCurves, fit: TransitFit) -> Diagnosis:
             # Where the instruments disagree, FGS1's own shape has been bent to fit what AIRS sees.
             found = [_fit_alone(time, white / np.median(white), residuals, one) for one in (shape, fit.shape)]
             alone.append(max(found, key=lambda one: one.certainty))
-    flags, apart = [*_gaps(time), *_residuals(alone)], np.zeros(2)
+    flags, apart = _gaps(time), np.zeros(2)
     difference = abs(fit.depth[0] - fit.white_depth)
     absent = np.array([one.certainty < CERTAIN for one in alone])
     if not absent.all():
@@ -130,6 +130,7 @@ def diagnose(curves: LightCurves, fit: TransitFit) -> Diagnosis:
         # Either may be wrong: with this, their difference is one standard deviation.
         flags += deep
         apart[:] = difference / np.sqrt(2.0)
+    flags += _residuals(alone)
     least = np.zeros(N_CHANNELS)
     if flags:
         for part, depth, one, more in zip(INSTRUMENTS.values(), depths, alone, apart, strict=True):
