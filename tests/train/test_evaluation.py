@@ -117,7 +117,7 @@ def test_planets_are_told_from_the_worst_and_kept(
     with (run / "evaluation_test.csv").open() as file:
         rows = list(csv.DictReader(file))
     scores = [float(row["score"]) for row in rows]
-    assert list(rows[0]) == ["planet_id", "score", "rmse_fgs1_ppm", "rmse_airs_ppm", "chi2"]
+    assert list(rows[0]) == ["planet_id", "score", "rmse_fgs1_ppm", "rmse_airs_ppm", "chi2", "flags"]
     assert scores == sorted(scores)
     assert np.mean(scores) == pytest.approx(read_manifest(run).metrics["test_score"], rel=1e-6)
     assert main(["evaluate", str(run), "--out", str(run / "manifest.json" / "planets.csv")]) == 2

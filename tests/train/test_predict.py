@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -18,17 +18,25 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from spectramind_config import Simulation, compose
 from spectramind_config.host import Host
 from spectramind_train.ariel.submission import COLUMNS
 from spectramind_train.cli import main
+from spectramind_train.learning.batches import to_batch
+from spectramind_train.planets.preparation import Planet
+from spectramind_train.results.prediction import predict
 from spectramind_train.run.directory import Run
 from spectramind_train.run.manifest import write_manifest
 from spectramind_train.run.plan import plan
 from spectramind_train.run.terminal import Terminal
 from spectramind_train.simulated.data_set import simulate
 from spectramind_train.training import train
+from spectramind_train.transit.spectrum_fit import fit_transit
+from spectramind_train.v50.network import Batch, SpectrumModel
+
+from .synthetic import visit
 
 GOOD, BAD = "9000001", "9000002"
 
@@ -275,6 +283,74 @@ def test_without_a_sample_all_planets_stand_in_ascending_order(
     found = rows(tmp_path / "table.csv")
     assert list(found) == ["77", GOOD]
     np.testing.assert_allclose(found[GOOD], expected[GOOD], rtol=1e-5)
+
+
+def binned(world: World, file: Path, *late: str) -> Path:
+    """Light curves of the planets to predict, FGS1's of some of them two hours late."""
+    flux, times = [], []
+    for planet in (GOOD, BAD):
+        entry = next((world.data.parent / "cache" / "planets").glob(f"{planet}-*.npz"))
+        with np.load(entry) as arrays:
+            curves, time = arrays["flux"].copy(), arrays["time"]
+        if planet in late:
+            curves[:, 0] = np.roll(curves[:, 0], np.argmax(time - time[0] >= 2.0))
+        flux.append(curves)
+        times.append(time)
+    np.savez(file, flux=flux, time=times, planet_id=[GOOD, BAD])
+    return file
+
+
+def test_light_curves_that_no_transit_explains_are_named_and_their_sigma_grows(
+    world: World, expected: dict[str, np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The table keeps its columns; the flags stand beside it, and a sound planet is left as it is."""
+    assert expected
+    table, other = tmp_path / "table.csv", tmp_path / "late.csv"
+    assert world.predict(binned(world, tmp_path / "sound.npz"), table) == 0
+    assert "what no transit explains in 0 of 2 planets" in capsys.readouterr().out
+    assert (tmp_path / "table_flags.csv").read_text().splitlines() == [
+        '"planet_id","flag","number","words","least_sigma_fgs1","least_sigma_airs"'
+    ]
+    assert world.predict(binned(world, tmp_path / "late.npz", BAD), other) == 0
+    said = capsys.readouterr().out
+    assert f"written: {tmp_path / 'late_flags.csv'}, what no transit explains in 1 of 2 planets" in said
+    assert "What no transit explains" in said
+    assert other.read_text().splitlines()[0] == table.read_text().splitlines()[0]
+    with (tmp_path / "late_flags.csv").open(newline="") as file:
+        flags = list(csv.DictReader(file))
+    assert {one["planet_id"] for one in flags} == {BAD}
+    assert {one["flag"] for one in flags} & {"mid-time", "no transit"}
+    sound, late = rows(table), rows(other)
+    np.testing.assert_array_equal(late[GOOD], sound[GOOD])
+    assert late[BAD][283] >= float(flags[0]["least_sigma_fgs1"])
+    assert late[BAD][283] > 2.0 * sound[BAD][283]
+
+
+class Sure(SpectrumModel):
+    """A model that takes every fit for the truth."""
+
+    def forward(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """The fit, to a millionth."""
+        return batch["fit_depth"], torch.full_like(batch["fit_depth"], 1e-6)
+
+
+def test_no_model_is_surer_than_the_light_curves_allow() -> None:
+    """A sound planet keeps the model's sigma, one that is flagged gets the diagnosis's, at most that of all labels."""
+    curves, star, _ = visit(8, bins=96, mid_time=3.7)
+    late, flat = curves.flux.copy(), curves.flux.copy()
+    late[:, 0] = np.roll(late[:, 0], 10)
+    flat[:] = flat[0] * (1.0 + 1e-3 * np.random.default_rng(0).normal(size=flat.shape))
+    seen = [
+        replace(curves, planet_id=name, flux=flux) for name, flux in zip("abc", (curves.flux, late, flat), strict=True)
+    ]
+    planets = [Planet(one.planet_id, one, fit_transit(one, star), None) for one in seen]
+    found = predict(Sure(), planets, [to_batch(planets)], naive_sigma=0.01)
+    sigma = found.sigma
+    np.testing.assert_allclose(sigma[0], 1e-6, rtol=1e-6)
+    np.testing.assert_array_equal(sigma[1], np.minimum(planets[1].diagnosis.least_sigma, 0.01))
+    assert sigma[1, 0] > 0.9 * abs(planets[1].fit.depth[0] - planets[1].fit.white_depth)
+    np.testing.assert_array_equal(sigma[2], 0.01)
+    assert [bool(one.flags) for one in found.diagnoses.values()] == [False, True, True]
 
 
 def test_mistakes_are_one_message_before_any_work(

@@ -66,7 +66,7 @@ def _filled(bins: FloatArray, *times: FloatArray) -> FloatArray:
     """Those bins (n, 2) in which all samples lie about the same middle."""
     bins = bins[np.all([np.diff(np.searchsorted(time, bins), axis=1)[:, 0] > 0 for time in times], axis=0)]
     middles = np.stack([_means(bins, time, time[:, None])[:, 0] for time in times])
-    return bins[np.ptp(middles, axis=0) <= _OFF_CENTRE * (bins[:, 1] - bins[:, 0])]
+    return np.asarray(bins[np.ptp(middles, axis=0) <= _OFF_CENTRE * (bins[:, 1] - bins[:, 0])], dtype=np.float64)
 
 
 def _means(bins: FloatArray, time: FloatArray, values: FloatArray) -> FloatArray:

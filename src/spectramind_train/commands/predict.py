@@ -16,10 +16,13 @@ from spectramind_train.commands.runs import of_one, opened
 from spectramind_train.run import signals
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from spectramind_train.ariel.dataset import Dataset, Split
     from spectramind_train.ariel.submission import Layout
     from spectramind_train.run.directory import Run
     from spectramind_train.run.terminal import Terminal
+    from spectramind_train.transit.diagnosis import Diagnosis
 
 
 def run(options: Namespace, _: type[EffectiveConfig]) -> int:
@@ -50,8 +53,9 @@ def _predict_file(options: Namespace, trained: Run, terminal: Terminal) -> int:
     from spectramind_train.ariel.submission import Layout
     from spectramind_train.learning.batches import PlanetDataset, loader
     from spectramind_train.planets.preparation import Planet
-    from spectramind_train.results.prediction import load_model, predict
+    from spectramind_train.results.prediction import LABEL_SIGMA, load_model, predict
     from spectramind_train.results.report import report_spectra
+    from spectramind_train.results.submission import naive_of
     from spectramind_train.transit.spectrum_fit import fit_transit
 
     checkpoint = trained.checkpoint(terminal.warn)
@@ -59,15 +63,34 @@ def _predict_file(options: Namespace, trained: Run, terminal: Terminal) -> int:
     curves = read_binned(options.data)
     planets = [Planet(one.planet_id, one, fit_transit(one, None), None) for one in curves]
     batches = loader(PlanetDataset(planets), batch_size=config.data.batch_size)
-    prediction = predict(load_model(config, checkpoint), planets, batches)
+    _, naive_sigma = naive_of(trained) or (0.0, LABEL_SIGMA)
+    prediction = predict(load_model(config, checkpoint), planets, batches, naive_sigma=naive_sigma)
     table = options.out or trained.path / f"predictions_{options.data.stem}.csv"
+    report_spectra(planets, prediction, terminal)
+    _tell_flags(table, prediction.diagnoses, terminal)
     try:
         Layout().write(table, prediction.planet_ids, prediction.mu, prediction.sigma)
     except OSError as error:
         raise unwritable(table, error) from error
-    report_spectra(planets, prediction, terminal)
     terminal.say(f"written: {table}")
     return 0
+
+
+def _tell_flags(table: Path, diagnoses: Mapping[str, Diagnosis], terminal: Terminal) -> None:
+    """Write the flags of planets beside the table of their spectra, and tell them."""
+    from spectramind_train.results.report import report_flags
+    from spectramind_train.results.submission import flags_table, write_flags
+
+    file = flags_table(table)
+    try:
+        write_flags(file, diagnoses)
+    except OSError as error:
+        raise unwritable(file, error) from error
+    report_flags(diagnoses, terminal)
+    terminal.say(
+        f"written: {file}, what no transit explains in {sum(bool(one.flags) for one in diagnoses.values())} "
+        f"of {len(diagnoses)} planets"
+    )
 
 
 def _predict_folder(options: Namespace, trained: Run, terminal: Terminal) -> int:
@@ -75,7 +98,7 @@ def _predict_folder(options: Namespace, trained: Run, terminal: Terminal) -> int
     from spectramind_train.ariel.dataset import Dataset
     from spectramind_train.ariel.submission import layout_of
     from spectramind_train.planets.preparation import WAITING, Entry, Failure, Filling
-    from spectramind_train.results.prediction import load_model
+    from spectramind_train.results.prediction import LABEL_SIGMA, load_model
     from spectramind_train.results.submission import Spectrum, naive_of, predict_entries, write_table
     from spectramind_train.resumption import cache_of
 
@@ -112,17 +135,20 @@ def _predict_folder(options: Namespace, trained: Run, terminal: Terminal) -> int
         require(failures)
         entries = [one for planet_id in planet_ids if isinstance(one := outcomes[planet_id], Entry)]
         spectra: dict[str, Spectrum] = {}
+        diagnoses: dict[str, Diagnosis] = {}
         with terminal.progress("predicting planets") as progress:
-            size = config.data.batch_size
-            for found in predict_entries(model, entries, batch_size=size, progress=progress):
+            size, sigma = config.data.batch_size, naive[1] if naive else LABEL_SIGMA
+            for found in predict_entries(model, entries, batch_size=size, naive_sigma=sigma, progress=progress):
                 if isinstance(found, Failure):
                     terminal.warn(f"planet {found.planet_id} is left out: {found.reason}")
                     failures.append(found)
                 else:
                     spectra |= zip(found.planet_ids, zip(found.mu, found.sigma, strict=True), strict=True)
+                    diagnoses |= found.diagnoses
         require(failures)
         if not spectra:
             raise refusal(failures, "none of the planets can be predicted")
+    _tell_flags(table, diagnoses, terminal)
     try:
         write_table(table, layout, planet_ids, spectra, naive)
     except OSError as error:

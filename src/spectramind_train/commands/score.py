@@ -89,7 +89,7 @@ def evaluate(options: Namespace, _: type[EffectiveConfig]) -> int:
     from spectramind_train.ariel.tables import write_csv
     from spectramind_train.planets.recovery import WORDS
     from spectramind_train.results.assessment import PlanetScore
-    from spectramind_train.results.report import report_assessments, report_planets
+    from spectramind_train.results.report import report_assessments, report_flags, report_planets
     from spectramind_train.run.terminal import Terminal
 
     terminal, part = Terminal(aside=options.json), options.split
@@ -97,21 +97,25 @@ def evaluate(options: Namespace, _: type[EffectiveConfig]) -> int:
     file: Path = options.out or run.path / f"evaluation_{part}.csv"
     require_writable(file)
     known = evaluated(run, part, options.data, terminal)
-    own = known.found.worth["test"]
+    own, diagnoses = known.found.worth["test"], known.found.prediction.diagnoses
     if options.json:
         rivals = {
             name: dataclasses.asdict(dataclasses.replace(one, planets=())) for name, one in known.found.worth.items()
         }
         naive = {"mean": known.naive_mean, "sigma": known.naive_sigma}
         told = {"run": str(run.path), "split": part, "checkpoint": known.checkpoint.name, "naive": naive}
-        out_json({**told, "model": dataclasses.asdict(own), "fit": rivals["fit"], "mean": rivals["mean"]})
+        flags = {name: [dataclasses.asdict(flag) for flag in one.flags] for name, one in diagnoses.items() if one.flags}
+        model = dataclasses.asdict(own)
+        out_json({**told, "model": model, "fit": rivals["fit"], "mean": rivals["mean"], "flags": flags})
     else:
         title = f"{run.path}, {len(own.planets)} {WORDS[part]} planets"
         report_assessments(title, known.named, terminal)
         report_planets(own, terminal)
+        report_flags(diagnoses, terminal)
     columns = {
         field.name: [getattr(one, field.name) for one in own.planets] for field in dataclasses.fields(PlanetScore)
     }
+    columns["flags"] = [diagnoses[one.planet_id].words for one in own.planets]
     try:
         write_csv(file, columns)
     except OSError as error:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -22,6 +23,7 @@ from spectramind_train.run.atomic_files import sweep
 from spectramind_train.run.pools import spread
 from spectramind_train.run.sources import source_digest
 from spectramind_train.run.turns import alone, claimed
+from spectramind_train.transit.diagnosis import Diagnosis, diagnose
 from spectramind_train.transit.spectrum_fit import TransitFit, fit_transit
 
 T = TypeVar("T")
@@ -48,6 +50,11 @@ class Planet:
     fit: TransitFit
     label: FloatArray | None
     star: Star | None = None
+
+    @cached_property
+    def diagnosis(self) -> Diagnosis:
+        """What the fit does not explain of the light curves."""
+        return diagnose(self.curves, self.fit)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 mpl.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
 
 _PPM = 1e6
-_TRUTH, _MODEL, _FIT, _TRAINING = "black", "tab:blue", "tab:orange", "tab:gray"
+_TRUTH, _MODEL, _FIT, _TRAINING, _FGS1 = "black", "tab:blue", "tab:orange", "tab:gray", "tab:green"
 
 
 def draw_learning(
@@ -200,30 +200,39 @@ def _band(axis: Axes, model: FloatArray, deviation: FloatArray, times: int, labe
 
 
 def draw_planet(planet: Planet, mu: FloatArray, sigma: FloatArray, title: str, path: Path | BinaryIO) -> None:
-    """A planet's white light curves with the classical fit, and its spectra, each above what is left of it."""
-    figure = Figure(figsize=(6.2, 7.6), layout="constrained")
-    white, left, upper, lower = figure.subplots(4, 1, height_ratios=(2, 1, 2.4, 1))
-    left.sharex(white)
+    """A planet's white light curves with the classical fit, and its spectra, each above what is left of it.
+
+    FGS1 and AIRS are fitted together, to one mid-time and one orbit.
+    """
+    figure = Figure(figsize=(6.2, 8.6), layout="constrained")
+    white, above, below, upper, lower = figure.subplots(5, 1, height_ratios=(2, 0.8, 0.8, 2.4, 1))
     lower.sharex(upper)
-    for axis in (white, upper):
+    for axis in (above, below):
+        axis.sharex(white)
+    for axis in (white, above, upper):
         axis.tick_params(labelbottom=False)
     curves, fit = planet.curves, planet.fit
-    airs = curves.flux[:, 1:].sum(axis=1) / fit.baseline[:, 1:].sum(axis=1)
-    fgs1 = curves.flux[:, 0] / fit.baseline[:, 0]
-    model = 1.0 - fit.white_depth * fit.shape
-    apart = 1.3 * float(np.ptp(model)) + 4 * float(np.std(airs - model))
-    white.plot(curves.time, fgs1 + apart, ".", ms=2, color=_MODEL, label="FGS1, moved up")
-    white.plot(curves.time, airs, ".", ms=2, color=_FIT, label="AIRS, all channels")
-    white.plot(curves.time, model, color=_TRUTH, lw=1, label="transit fit of AIRS")
+    models = [1.0 - fit.depth[0] * fit.fgs1_shape, 1.0 - fit.white_depth * fit.shape]
+    parts = [slice(0, 1), slice(1, None)]
+    fluxes = [curves.flux[:, part].sum(axis=1) / fit.baseline[:, part].sum(axis=1) for part in parts]
+    scatter = max(float(np.std(flux - model)) for flux, model in zip(fluxes, models, strict=True))
+    apart = 1.1 * max(float(np.ptp(model)) for model in models) + 6.0 * scatter
+    for flux, model, left, color, name, up in zip(
+        fluxes, models, (above, below), (_FGS1, _FIT), ("FGS1", "AIRS"), (apart, 0.0), strict=True
+    ):
+        label = f"{name}, moved up" if up else f"{name}, all channels"
+        white.plot(curves.time, flux + up, ".", ms=2, color=color, label=label)
+        white.plot(curves.time, model + up, color=_TRUTH, lw=1, label=None if up else "transit fit")
+        left.plot(curves.time, (flux - model) * _PPM, ".", ms=2, color=color)
+        left.axhline(0.0, color=_TRUTH, lw=0.8)
+        left.set_ylabel(f"{name} - fit,\nppm")
     white.set_ylabel("flux / fitted baseline")
     white.legend(frameon=False, fontsize=8, ncol=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
-    left.plot(curves.time, (airs - model) * _PPM, ".", ms=2, color=_FIT)
-    left.axhline(0.0, color=_TRUTH, lw=0.8)
-    left.set(ylabel="AIRS - fit, ppm", xlabel="hours since the visit's start")
+    below.set_xlabel("hours since the visit's start")
     draw_spectrum(upper, planet, mu, sigma)
     _draw_residuals(lower, planet, mu, sigma)
     lower.set_ylabel(f"{lower.get_ylabel()}, ppm")
-    figure.legend(*upper.get_legend_handles_labels(), frameon=False, fontsize=8, ncol=3, loc="outside lower center")
+    figure.legend(*upper.get_legend_handles_labels(), frameon=False, fontsize=8, ncol=2, loc="outside lower center")
     figure.suptitle(title, x=0.01, ha="left", fontsize=10)
     figure.savefig(path, dpi=110)
 

@@ -87,7 +87,7 @@ def page(
         choice=f"Those with the lowest scores and, last, the highest, of {len(planets)} test planets.",
         pictures=pictures,
         planets=_Table(
-            ("planet", "score", "FGS1 error (ppm)", "AIRS rms (ppm)", "chi²"),
+            ("planet", "score", "FGS1 error (ppm)", "AIRS rms (ppm)", "chi²", "what no transit explains"),
             [
                 (
                     one.planet_id,
@@ -95,6 +95,7 @@ def page(
                     f"{one.rmse_fgs1_ppm:.0f}",
                     f"{one.rmse_airs_ppm:.0f}",
                     f"{one.chi2:.0f}",
+                    prediction.diagnoses[one.planet_id].words,
                 )
                 for one in model.planets
             ],

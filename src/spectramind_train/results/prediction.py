@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import torch
@@ -14,8 +15,12 @@ from spectramind_config import ConfigError, EffectiveConfig
 from spectramind_train.ariel.constants import FloatArray
 from spectramind_train.planets.preparation import Planet
 from spectramind_train.run.checkpoints import load_checkpoint
+from spectramind_train.transit.diagnosis import Diagnosis
 from spectramind_train.v50.network import Batch, SpectrumModel, build_model
 from spectramind_train.v50.room import require_room
+
+LABEL_SIGMA: Final = 0.010661
+"""Standard deviation of the challenge's labels, in (Rp/Rs)^2."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +31,13 @@ class Prediction:
         planet_ids: One name a row.
         mu: Predicted spectra (N, 283), in (Rp/Rs)^2, not negative.
         sigma: Their standard deviations (N, 283), in (Rp/Rs)^2, positive.
+        diagnoses: What is wrong with the light curves of each planet, by its name, where a model has predicted them.
     """
 
     planet_ids: tuple[str, ...]
     mu: FloatArray
     sigma: FloatArray
+    diagnoses: Mapping[str, Diagnosis] = field(default_factory=dict)
 
 
 def load_model(config: EffectiveConfig, checkpoint: Path) -> SpectrumModel:
@@ -74,13 +81,19 @@ def _misfit(expected: Mapping[str, Tensor], found: Mapping[str, object]) -> str:
     return ""
 
 
-def predict(model: SpectrumModel, planets: Sequence[Planet], batches: Iterable[Batch]) -> Prediction:
+def predict(
+    model: SpectrumModel, planets: Sequence[Planet], batches: Iterable[Batch], *, naive_sigma: float = LABEL_SIGMA
+) -> Prediction:
     """Predict the spectra of planets, in full precision and without randomness.
+
+    A model knows nothing of light curves that no transit explains. Where a planet's are such, sigma is at least what
+    the diagnosis says.
 
     Args:
         model: The model, on the CPU.
         planets: N planets.
         batches: The same planets in the same order, as a loader gives them.
+        naive_sigma: Standard deviation of the training labels, the sigma of what is not known at all.
 
     Raises:
         ConfigError: A prediction is not finite.
@@ -92,4 +105,8 @@ def predict(model: SpectrumModel, planets: Sequence[Planet], batches: Iterable[B
     for planet, *values in zip(planets, mu, sigma, strict=True):
         if not np.isfinite(values).all():
             raise ConfigError(f"planet {planet.planet_id}: its predicted spectrum is not finite; are its light curves?")
-    return Prediction(tuple(planet.planet_id for planet in planets), np.maximum(mu, 0.0), sigma)
+    found = [planet.diagnosis for planet in planets]
+    diagnoses = [replace(one, least_sigma=np.minimum(one.least_sigma, naive_sigma)) for one in found]
+    sigma = np.maximum(sigma, [one.least_sigma for one in diagnoses])
+    names = tuple(planet.planet_id for planet in planets)
+    return Prediction(names, np.maximum(mu, 0.0), sigma, dict(zip(names, diagnoses, strict=True)))

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from spectramind_train.results.assessment import Assessment, Part
+import numpy as np
+
+from spectramind_train.results.assessment import PARTS, Assessment, Part
 from spectramind_train.run.directory import Run
 from spectramind_train.run.terminal import Terminal
 
 if TYPE_CHECKING:  # What is scored may come from a file, without a model.
     from spectramind_train.planets.preparation import Planet
     from spectramind_train.results.prediction import Prediction
+    from spectramind_train.transit.diagnosis import Diagnosis
 
 MOST_PLANETS: Final = 20
 _FIGURES: Final[dict[str, Callable[[Part], str]]] = {
@@ -30,6 +33,20 @@ def report_assessments(title: str, found: Mapping[str, Assessment], terminal: Te
         rows.append((words.format("FGS1"), *(figure(one.fgs1) for one in found.values())))
         rows.append((words.format("AIRS"), *(figure(one.airs) for one in found.values())))
     terminal.table(title, ("", *found), rows)
+
+
+def report_flags(diagnoses: Mapping[str, Diagnosis], terminal: Terminal) -> None:
+    """The planets whose light curves no transit explains, if there are any, and how large their sigma is at least."""
+    flagged = {name: one for name, one in diagnoses.items() if one.flags}
+    if not flagged:
+        return
+    rows = [
+        (name, one.words, *(f"{1e6 * np.median(one.least_sigma[part]):.0f}" for part in PARTS.values()))
+        for name, one in list(flagged.items())[:MOST_PLANETS]
+    ]
+    more = f" ({len(rows)} of {len(flagged)})" if len(rows) < len(flagged) else ""
+    columns = ("planet", "light curves", "FGS1 sigma at least (ppm)", "AIRS sigma at least (ppm)")
+    terminal.table(f"What no transit explains{more}", columns, rows)
 
 
 def report_planets(found: Assessment, terminal: Terminal) -> None:

@@ -11,10 +11,13 @@ import numpy as np
 from spectramind_config import ConfigError
 from spectramind_train.ariel.constants import N_CHANNELS, FloatArray
 from spectramind_train.ariel.submission import Layout
+from spectramind_train.ariel.tables import write_csv
 from spectramind_train.learning.batches import to_batch
 from spectramind_train.planets.preparation import Entry, Failure, Planet
-from spectramind_train.results.prediction import Prediction, predict
+from spectramind_train.results.assessment import PARTS
+from spectramind_train.results.prediction import LABEL_SIGMA, Prediction, predict
 from spectramind_train.run.directory import Run
+from spectramind_train.transit.diagnosis import Diagnosis
 from spectramind_train.v50.network import SpectrumModel
 
 Spectrum = tuple[FloatArray, FloatArray]
@@ -37,6 +40,7 @@ def predict_entries(
     entries: Sequence[Entry],
     *,
     batch_size: int,
+    naive_sigma: float = LABEL_SIGMA,
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Iterator[Prediction | Failure]:
     """Predict planets of the cache, of which no more than a batch is in memory at a time.
@@ -45,6 +49,7 @@ def predict_entries(
         model: The model, on the CPU.
         entries: The planets.
         batch_size: Planets per batch.
+        naive_sigma: As for :func:`predict`.
         progress: Called with (planets done, planets in all).
 
     Yields:
@@ -54,22 +59,22 @@ def predict_entries(
         batch = entries[start : start + batch_size]
         found = [entry.read() for entry in batch]
         yield from (one for one in found if isinstance(one, Failure))
-        yield from _predict(model, [one for one in found if isinstance(one, Planet)])
+        yield from _predict(model, [one for one in found if isinstance(one, Planet)], naive_sigma)
         progress(start + len(batch), len(entries))
 
 
-def _predict(model: SpectrumModel, planets: Sequence[Planet]) -> Iterator[Prediction | Failure]:
+def _predict(model: SpectrumModel, planets: Sequence[Planet], naive_sigma: float) -> Iterator[Prediction | Failure]:
     """Predict a batch; where that fails, a planet at a time, to tell whose fault it is."""
     if not planets:
         return
     try:
-        yield _positive(predict(model, planets, [to_batch(planets)]))
+        yield _positive(predict(model, planets, [to_batch(planets)], naive_sigma=naive_sigma))
     except ConfigError as error:
         if len(planets) == 1:
             yield Failure(planets[0].planet_id, error)
         else:
             for planet in planets:
-                yield from _predict(model, [planet])
+                yield from _predict(model, [planet], naive_sigma)
 
 
 def _positive(prediction: Prediction) -> Prediction:
@@ -102,3 +107,30 @@ def write_table(
     if not (np.isfinite(mu) & np.isfinite(sigma)).all():
         raise ValueError("a planet has neither a prediction nor a training mean")
     layout.write(path, planet_ids, mu, sigma)
+
+
+def flags_table(table: Path) -> Path:
+    """The table of flags beside a table of predictions."""
+    return table.with_name(f"{table.stem}_flags.csv")
+
+
+def write_flags(path: Path, diagnoses: Mapping[str, Diagnosis]) -> None:
+    """Write a row for each flag of each planet, and how large sigma is at least because of them.
+
+    Args:
+        path: The file.
+        diagnoses: Of each planet, by its name.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    rows = [(name, flag, one) for name, one in diagnoses.items() for flag in one.flags]
+    columns: dict[str, list[str] | list[float]] = {
+        "planet_id": [name for name, _, _ in rows],
+        "flag": [flag.kind for _, flag, _ in rows],
+        "number": [flag.number for _, flag, _ in rows],
+        "words": [flag.words for _, flag, _ in rows],
+    }
+    for part, channels in PARTS.items():
+        columns[f"least_sigma_{part}"] = [float(np.median(one.least_sigma[channels])) for _, _, one in rows]
+    write_csv(path, columns)
