@@ -33,6 +33,39 @@ def test_fit_recovers_injected_spectra_and_its_sigma_is_honest(known_orbit: bool
     assert np.sqrt(np.mean(np.square(white))) < 6e-5
 
 
+def test_errors_that_channels_share_are_told_apart() -> None:
+    """Level and slope of AIRS's errors have the size that the shared ones say, and channels' own are a part of all."""
+    normalised = []
+    for seed in range(16):
+        curves, star, spectrum = visit(seed)
+        fit = fit_transit(curves, star)
+        own = np.sqrt(fit.sigma[1:] ** 2 - (fit.shared_errors[:, 1:] ** 2).sum(axis=0))
+        assert (own > 0.0).all()
+        assert (fit.shared_errors[0, 1:] > 0.0).all()
+        place = np.linspace(-1.0, 1.0, 282)
+        errors = (fit.depth - spectrum)[1:]
+        for pattern in (np.ones(282), place):
+            weights = pattern / own**2
+            weights -= own**-2 * np.average(pattern, weights=own**-2) * (pattern is place)
+            size = np.sqrt((weights * own) @ (weights * own) + ((fit.shared_errors[:, 1:] @ weights) ** 2).sum())
+            normalised.append(errors @ weights / size)
+    assert 0.5 < np.sqrt(np.mean(np.square(normalised))) < 1.6
+
+
+def test_a_drift_that_changes_with_wavelength_does_not_tilt_the_spectrum() -> None:
+    """A drift of parts in a thousand, three times as large at one end as at the other, tilts depths by some ppm only."""
+    curves, star, _ = visit(4, noise=0.05)
+    x = np.linspace(-1.0, 1.0, len(curves.time))
+    drift = 2e-3 * x + 1e-3 * x**2 + 3e-4 * np.sin(3.0 * x + 1.0)
+    factors = np.concatenate([[1.0], 1.0 + 0.5 * np.linspace(-1.0, 1.0, 282)])
+    even, uneven = (
+        fit_transit(replace(curves, flux=curves.flux * (1.0 + np.outer(drift, growth))), star)
+        for growth in (np.ones(283), factors)
+    )
+    tilt = np.polyfit(np.linspace(-1.0, 1.0, 282), (uneven.depth - even.depth)[1:], 1)[0]
+    assert abs(tilt) < 5e-5
+
+
 def test_fit_without_noise_is_exact_to_a_few_ppm_of_the_star() -> None:
     """With next to no noise the mean depth is right to 20 ppm and mid-time to 5 s."""
     curves, star, spectrum = visit(3, noise=1e-3, mid_time=3.6)

@@ -185,9 +185,7 @@ class _Converter:
     exposures_s: tuple[float, float]
 
 
-def _expose(
-    detector: Detector, window: Window, converter: _Converter, count: int, settings: Calibration
-) -> FloatArray:
+def _expose(detector: Detector, window: Window, converter: _Converter, count: int, settings: Calibration) -> FloatArray:
     """Steps 1 to 6: the linear signal (T, r, c) of pairs of exposures in the window, in bins of ``count`` pairs."""
     frames = _crop(detector, window)
     linear_corr, dark = np.nan_to_num(detector.linear_corr[:, *window]), np.nan_to_num(detector.dark[window])

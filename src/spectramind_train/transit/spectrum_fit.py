@@ -11,7 +11,7 @@ from spectramind_config import ConfigError
 from spectramind_train.ariel.constants import FloatArray
 from spectramind_train.ariel.dataset import Star
 from spectramind_train.ariel.lightcurves import MINIMUM_BINS, LightCurves
-from spectramind_train.transit.white_light import fit_white_light, red_noise, unit_time
+from spectramind_train.transit.white_light import DRIFT_ORDERS, WhiteFit, fit_white_light, red_noise, unit_time
 
 _CHANNEL_ORDERS: Final = (0, 1, 2)
 _SLOPE_PRIOR: Final = 0.15
@@ -79,10 +79,9 @@ def fit_transit(curves: LightCurves, star: Star | None) -> TransitFit:
     lever = np.linspace(-1.0, 1.0, flux.shape[1] - 1)
     lever -= np.average(lever, weights=level[1:])
     relative = flux[:, 1:] / (level[1:] * white.drift[1][:, None])
-    drift = white.drift[1] - white.drift[1].mean()
-    growth, growth_error = _drift_trend(relative, lever, drift, white.shape[1])
-    relative = relative / (1.0 + growth * lever * drift[:, None])
-    legendre = np.asarray(np.polynomial.legendre.legvander(unit_time(curves.time), max(_CHANNEL_ORDERS)), np.float64)
+    legendre = np.asarray(np.polynomial.legendre.legvander(unit_time(curves.time), max(DRIFT_ORDERS)), np.float64)
+    drift_trend, drift_error = _drift_trend(relative, lever, legendre, white)
+    relative = relative / (1.0 + lever * drift_trend[:, None])
     fits = [_fit_channels(relative, legendre[:, : order + 1], white.shape[1]) for order in _CHANNEL_ORDERS]
     order = int(np.argmin([_criterion(fit, order) for order, fit in zip(_CHANNEL_ORDERS, fits, strict=True)]))
     polynomials = legendre[:, : _CHANNEL_ORDERS[order] + 1]
@@ -99,12 +98,13 @@ def fit_transit(curves: LightCurves, star: Star | None) -> TransitFit:
     white_sigmas = np.sqrt(np.maximum(np.diag(white_covariance), 1e-18))
     own = np.sqrt(channels.covariance) * red_noise(channels.residuals)
     trend_error = shifted.depth - channels.depth
-    sigma = np.sqrt(own**2 + growth_error**2 + trend_error**2 + white_sigmas[1] ** 2)
+    sigma = np.sqrt(own**2 + drift_error**2 + trend_error**2 + white_sigmas[1] ** 2)
     correlation = np.clip(white_covariance[0, 1] / np.prod(white_sigmas), -0.99, 0.99)
     shared_errors = np.zeros((3, sigma.size + 1))
     shared_errors[0] = np.r_[correlation * white_sigmas[0], np.full(sigma.size, white_sigmas[1])]
-    shared_errors[1:, 1:] = trend_error, growth_error
-    baseline = level * np.column_stack([white.drift[0], white.drift[1][:, None] * channels.drift])
+    shared_errors[1:, 1:] = trend_error, drift_error
+    airs_drift = white.drift[1][:, None] * (1.0 + lever * drift_trend[:, None]) * channels.drift
+    baseline = level * np.column_stack([white.drift[0], airs_drift])
     return TransitFit(
         depth=np.concatenate([white_depths[:1], channels.depth]),
         sigma=np.maximum(np.concatenate([white_sigmas[:1], sigma]), 1e-9),
@@ -182,19 +182,43 @@ def _criterion(fit: _Channels, order: int) -> float:
 
 
 def _drift_trend(
-    relative: FloatArray, lever: FloatArray, drift: FloatArray, shape: FloatArray
-) -> tuple[float, FloatArray]:
-    """How the drift's amplitude changes per unit of ``lever`` (n,), and what its uncertainty does to depths (n,)."""
-    known = np.column_stack([np.ones_like(drift), shape])
-    (_, alike), *_ = np.linalg.lstsq(known, drift, rcond=None)
+    relative: FloatArray, lever: FloatArray, polynomials: FloatArray, white: WhiteFit
+) -> tuple[FloatArray, FloatArray]:
+    """How drifts change per unit of ``lever`` (n,): (T,), and what its uncertainty does to depths (n,).
+
+    In proportion to the white drift or, as far as the light curves contradict that, by polynomials of their own: all
+    are averaged with the weights that the Bayesian information criterion gives them.
+    """
+    drift = white.drift[1] - white.drift[1].mean()
+    known = np.column_stack([np.ones_like(drift), white.shape[1], white.shape_slope])
     basis, _ = np.linalg.qr(known)
-    rest = drift - basis @ (basis.T @ drift)
-    residuals = relative - basis @ (basis.T @ relative)
+
+    def unexplained(series: FloatArray) -> FloatArray:
+        return np.asarray(series - basis @ (basis.T @ series))
+
+    residuals = unexplained(relative)
     spread = np.maximum(1.4826 * np.median(np.abs(residuals), axis=0), 1e-15)
     weights = lever / spread**2
-    precision = (rest @ rest) * (weights @ lever) + 1.0 / _DRIFT_PRIOR**2
-    growth = float(rest @ np.clip(residuals, -5.0 * spread, 5.0 * spread) @ weights / precision)
-    return growth, alike * lever / np.sqrt(precision)
+    variance = 1.0 / (weights @ lever)
+    slope = unexplained(np.clip(residuals, -5.0 * spread, 5.0 * spread) @ weights * variance)
+    kinds = [drift[:, None], *(polynomials[:, 1 : order + 1] for order in range(1, polynomials.shape[1]))]
+    criteria, trends, effects, errors = [], [], [], []
+    for kind in kinds:
+        rest = unexplained(kind)
+        proportional = kind.shape[1] == 1 and kind is kinds[0]
+        prior = np.eye(kind.shape[1]) * (variance / _DRIFT_PRIOR**2 if proportional else 0.0)
+        inverse = np.linalg.pinv(rest.T @ rest + prior, rcond=1e-10, hermitian=True)
+        growth = inverse @ (rest.T @ slope)
+        left = slope - rest @ growth
+        alike = np.linalg.lstsq(known, kind, rcond=None)[0][1]
+        criteria.append(left @ left / variance + (0.0 if proportional else kind.shape[1] * np.log(drift.size)))
+        trends.append(kind @ growth)
+        effects.append(alike @ growth)
+        errors.append(variance * alike @ inverse @ alike)
+    shares = np.exp(-0.5 * (np.array(criteria) - min(criteria)))
+    middle = np.average(effects, weights=shares)
+    error = np.average(np.array(errors) + (np.array(effects) - middle) ** 2, weights=shares)
+    return np.average(trends, axis=0, weights=shares), lever * np.sqrt(max(error, 0.0))
 
 
 def _limb_trend(fit: _Channels, lever: FloatArray, white_depth: float) -> tuple[float, float]:
