@@ -25,7 +25,7 @@ class Calibration(Settings):
     hot_pixel_sigma: Annotated[float, about(gt=0)] = 5.0
     """Pixels whose dark current lies this many sigma out are masked"""
     airs_dark_seconds: tuple[float, float] | None = None
-    """Dark current in the short and the long frame of an AIRS pair, in s of it; null counts as axis_info.parquet does"""
+    """Dark current in the two frames of an AIRS pair, in s of it, up to 60; null counts as axis_info.parquet does"""
     fgs1_dark_seconds: tuple[float, float] = (0.1, 0.2)
     """The same of an FGS1 pair; [0, 0] subtracts no dark current"""
     bin_seconds: Annotated[float, about(gt=0)] = 144.0
