@@ -219,7 +219,7 @@ def measure(root: Path, rounds: int, folder: Path) -> dict[str, Any]:
 
 def report(found: Mapping[str, Any]) -> list[str]:
     """A table for a terminal or a Markdown page, and what it means for the challenge's planets."""
-    head = ["contender", "time (reading = 1)", "by the wall", "time (ours = 1)", "by the wall", "seconds", "peak memory"]
+    head = ["contender", "time (reading = 1)", "by the wall", "time (ours = 1)", "by the wall", "seconds", "memory"]
     lines = [_row(head), _row(["---", *["--:"] * 6])]
     for name, one in found["contenders"].items():
         ratios = [f"{one[f'{clock} / {other}']:.2f}" for other in (READING, OURS) for clock in ("cpu", "wall")]

@@ -25,9 +25,9 @@ class Calibration(Settings):
     hot_pixel_sigma: Annotated[float, about(gt=0)] = 5.0
     """Pixels whose dark current lies this many sigma out are masked"""
     airs_dark_seconds: tuple[float, float] | None = None
-    """Dark current in the two frames of an AIRS pair, in s of it, up to 60; null counts as axis_info.parquet does"""
+    """Seconds of dark current in the two frames of an AIRS pair, up to 60; null takes those of axis_info.parquet"""
     fgs1_dark_seconds: tuple[float, float] = (0.1, 0.2)
-    """The same of an FGS1 pair; [0, 0] subtracts no dark current"""
+    """The same of an FGS1 pair; [0, 0] subtracts none"""
     bin_seconds: Annotated[float, about(gt=0)] = 144.0
     """Length of a time bin, in s; 144 s is 30 AIRS and 360 FGS1 pairs"""
     airs_rows: tuple[int, int] = (8, 24)
