@@ -88,3 +88,20 @@ def test_the_quick_run_of_the_loops_measures_every_loop(tmp_path: Path) -> None:
         assert report[model]["parts"].keys() >= {"batch", "augmentation", "forward", "backward", "guard", "optimizer"}
         assert all(ms >= 0 for ms in report[model]["parts"].values())
     assert report["start"]["ratio"] > 0
+
+
+def test_the_quick_run_of_the_calibration_measures_every_contender(tmp_path: Path) -> None:
+    """Every contender has ratios and a memory, and the plain rendering gives our light curves."""
+    file = tmp_path / "report.json"
+    command = [sys.executable, str(FOLDER / "calibrate.py"), "--quick", "--rounds", "1", "--json", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(file.read_text(encoding="utf-8"))
+    assert report["frames"] == 374
+    assert 0 < report["difference"] < 1e-5
+    assert len(report["contenders"]) == 5
+    for name, one in report["contenders"].items():
+        assert all(value > 0 for value in one.values())
+        assert one["peak_mb"] > 50
+        assert f"| {name} |" in done.stdout
+    assert "estimate" in done.stdout

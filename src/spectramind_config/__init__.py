@@ -6,7 +6,15 @@ from spectramind_config.compose.config import Config, root
 from spectramind_config.compose.provenance import Origin, Setter
 from spectramind_config.errors import ConfigError, Problem
 from spectramind_config.profiles import experiments as _shipped_experiments  # noqa: F401 - importing registers them.
-from spectramind_config.profiles.data import AdcGain, Augmentation, Calibration, DataConfig, NominalData, Simulation
+from spectramind_config.profiles.data import (
+    AdcGain,
+    AdcOffset,
+    Augmentation,
+    Calibration,
+    DataConfig,
+    NominalData,
+    Simulation,
+)
 from spectramind_config.profiles.local import Dev, LocalConfig, MLflow, NumWorkers, Paths, pick_precision
 from spectramind_config.profiles.logger import LoggerConfig, Style
 from spectramind_config.profiles.loss import CompositeLoss, LossConfig
@@ -22,7 +30,7 @@ from spectramind_config.settings import about, one_of
 
 # fmt: off
 __all__ = [
-    "AdamW", "AdcGain", "Augmentation", "BatchLimits", "Batches", "Calibration", "Checkpoint", "CompositeLoss",
+    "AdamW", "AdcGain", "AdcOffset", "Augmentation", "BatchLimits", "Batches", "Calibration", "Checkpoint", "CompositeLoss",
     "Config", "ConfigError", "Console", "Contradiction", "DataConfig", "Dev", "Devices", "Duration", "EarlyStopping",
     "EffectiveConfig", "LocalConfig", "LoggerConfig", "LossConfig", "MLflow", "ModelConfig", "NominalData",
     "NumWorkers", "OptimizerConfig", "Origin", "Paths", "Precision", "Problem", "Profile", "Refresh", "Schedule",

@@ -214,6 +214,7 @@ if isinstance(ours.model, sc.V50Config):
     assert_type(ours.model.width, int)
 if isinstance(ours.data, sc.NominalData):
     assert_type(ours.data.calibration.adc_gain, sc.AdcGain)
+    assert_type(ours.data.calibration.adc_offset, sc.AdcOffset)
     assert_type(ours.data.simulation, sc.Simulation)
 
 narrowed = sc.V50Config.of(ours.model)

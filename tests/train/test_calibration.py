@@ -229,6 +229,38 @@ def test_bins_of_several_pairs_keep_the_mean_flux(system: System) -> None:
     assert coarse_time == pytest.approx(time[:186].reshape(93, 2).mean(axis=1))
 
 
+def test_dark_current_is_counted_for_the_seconds_of_the_settings(system: System) -> None:
+    """The times of axis_info.parquet may be given; without any, the dark current of a pair is left in."""
+    visit, axis = record(system, noise=False), frame_axis(PAIRS)
+    _, usual = calibrate(visit, axis, ADC, Calibration())
+    given = Calibration(airs_dark_seconds=calibration.airs_exposures(axis), fgs1_dark_seconds=(0.1, 0.2))
+    assert (calibrate(visit, axis, ADC, given)[1] == usual).all()
+    assert calibration.airs_exposures(axis) == pytest.approx((0.1, 4.6))
+    none = Calibration(airs_dark_seconds=(0.0, 0.0), fgs1_dark_seconds=(0.0, 0.0))
+    left = calibrate(visit, axis, ADC, none)[1] - usual
+    for device, seconds, rows, columns in (
+        (visit.airs, 4.5, slice(8, 24), AIRS_COLUMNS),
+        (visit.fgs1, 0.1, slice(10, 22), slice(10, 22)),
+    ):
+        bad = calibration.bad_pixels(device, 5.0)[rows, columns]
+        dark = (device.dark * seconds / device.flat)[rows, columns][None]
+        expected = calibration.fill_bad_pixels(dark, bad)[0].sum(axis=0)
+        if device is visit.airs:
+            assert left[:, 1:] == pytest.approx(np.tile(expected[::-1], (len(left), 1)), rel=0.02)
+        else:
+            assert left[:, 0] == pytest.approx(expected.sum(), rel=0.1)
+
+
+def test_the_sign_of_the_offset_matters_through_the_linearity(system: System) -> None:
+    """Subtracted, it shifts where on its curve a pixel is read by 2000 counts, and the flux by a part in a thousand."""
+    visit, axis = record(system, noise=False), frame_axis(PAIRS)
+    _, added = calibrate(visit, axis, ADC, Calibration())
+    _, subtracted = calibrate(visit, axis, ADC, Calibration(adc_offset="subtract"))
+    opposite = replace(ADC, airs_offset=-ADC.airs_offset, fgs1_offset=-ADC.fgs1_offset)
+    assert (calibrate(visit, axis, opposite, Calibration(adc_offset="subtract"))[1] == added).all()
+    assert 1e-4 < np.abs(subtracted / added - 1.0).mean() < 1e-2
+
+
 def test_settings_that_cannot_work_are_refused(system: System) -> None:
     """A bin longer than the visit and an aperture off the detector are the user's mistakes."""
     visit, axis = record(system, noise=False), frame_axis(PAIRS)

@@ -196,7 +196,8 @@ def test_planets_stay_in_the_files_of_the_cache(dataset: Dataset, tmp_path: Path
         assert Path("/proc/self/maps").read_text().count(f"{cache}/") >= len(ids)
         assert not [one for one in opened.iterdir() if str(one.resolve()).startswith(str(cache))]
     for planet in kept:
-        assert not (planet.curves.flux.flags.writeable or planet.fit.baseline.flags.writeable)
+        assert not planet.curves.flux.flags.writeable
+        assert not planet.fit.baseline.flags.writeable
     for path in cache.iterdir():
         path.unlink()
     prepare(dataset, ids, SETTINGS, cache)

@@ -8,7 +8,9 @@ from spectramind_config.schema.registry import profile
 from spectramind_config.settings import Contradiction, OneOf, Profile, Settings, about
 
 AdcGain = OneOf["divide", "multiply"]
+AdcOffset = OneOf["add", "subtract"]
 
+_LONGEST_EXPOSURE_S = 60.0  # More than ten times that of AIRS.
 _ROWS = 32  # Of both detectors; columns of FGS1 as well.
 
 
@@ -18,8 +20,14 @@ class Calibration(Settings):
 
     adc_gain: AdcGain = "divide"
     """Whether raw counts are divided by the ADC gain or multiplied by it"""
+    adc_offset: AdcOffset = "add"
+    """Whether the ADC offset is added to the counts or subtracted from them"""
     hot_pixel_sigma: Annotated[float, about(gt=0)] = 5.0
     """Pixels whose dark current lies this many sigma out are masked"""
+    airs_dark_seconds: tuple[float, float] | None = None
+    """Seconds of dark current in the two frames of an AIRS pair, up to 60; null takes those of axis_info.parquet"""
+    fgs1_dark_seconds: tuple[float, float] = (0.1, 0.2)
+    """The same of an FGS1 pair; [0, 0] subtracts none"""
     bin_seconds: Annotated[float, about(gt=0)] = 144.0
     """Length of a time bin, in s; 144 s is 30 AIRS and 360 FGS1 pairs"""
     airs_rows: tuple[int, int] = (8, 24)
@@ -82,8 +90,13 @@ class NominalData(DataConfig):
     """The data set simulated where there is none"""
 
     def contradictions(self) -> Iterator[Contradiction]:
-        """Apertures lie on detectors of 32 rows, and frames come in pairs."""
+        """Apertures lie on detectors of 32 rows, no time is negative, and frames come in pairs."""
         yield from super().contradictions()
+        for name in ("airs_dark_seconds", "fgs1_dark_seconds"):
+            seconds = getattr(self.calibration, name)
+            if seconds is not None and not all(0.0 <= one <= _LONGEST_EXPOSURE_S for one in seconds):
+                reason = f"calibration.{name} {list(seconds)} must lie in [0, {_LONGEST_EXPOSURE_S:g}] s"
+                yield Contradiction(f"calibration.{name}", reason)
         for name in ("airs_rows", "fgs1_rows"):
             first, end = getattr(self.calibration, name)
             if not 0 <= first < end <= _ROWS:

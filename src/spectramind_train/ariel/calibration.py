@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectramind_config import Calibration, ConfigError
-from spectramind_train.ariel.constants import FGS1_EXPOSURES_S, FGS1_FRAMES_PER_AIRS_FRAME, N_CHANNELS, FloatArray
+from spectramind_train.ariel.constants import FGS1_FRAMES_PER_AIRS_FRAME, N_CHANNELS, FloatArray
 from spectramind_train.ariel.dataset import Adc, Axis, Visit
 from spectramind_train.ariel.detector import Detector, RawFrames, Window, apertures
 
@@ -41,12 +41,10 @@ def calibrate(visit: Visit, axis: Axis, adc: Adc, settings: Calibration) -> tupl
     """
     airs_window, fgs1_window = apertures(settings)
     airs_pairs = pairs_per_bin(axis, settings.bin_seconds)
-    # The integration time counts from the first read of a pair, which comes a short exposure after the reset.
-    short, integration = (float(np.median(axis.airs_integration[parity::2])) for parity in (0, 1))
-    airs_converter = _Converter(adc.airs_gain, adc.airs_offset, (short, short + integration))
-    fgs1_converter = _Converter(adc.fgs1_gain, adc.fgs1_offset, FGS1_EXPOSURES_S)
-    airs = _expose(visit.airs, airs_window, airs_converter, airs_pairs, settings)
-    fgs1 = _expose(visit.fgs1, fgs1_window, fgs1_converter, airs_pairs * FGS1_FRAMES_PER_AIRS_FRAME, settings)
+    airs_dark, fgs1_dark = settings.airs_dark_seconds or airs_exposures(axis), settings.fgs1_dark_seconds
+    airs = _expose(visit.airs, airs_window, _Steps(adc.airs_gain, adc.airs_offset, airs_dark, airs_pairs), settings)
+    fgs1_pairs = airs_pairs * FGS1_FRAMES_PER_AIRS_FRAME
+    fgs1 = _expose(visit.fgs1, fgs1_window, _Steps(adc.fgs1_gain, adc.fgs1_offset, fgs1_dark, fgs1_pairs), settings)
     spectra = _extract(visit.airs, airs_window, airs, settings).sum(axis=1)[:, ::-1]
     photometry = _extract(visit.fgs1, fgs1_window, fgs1, settings).sum(axis=(1, 2))
     bins = min(len(spectra), len(photometry))
@@ -55,6 +53,15 @@ def calibrate(visit: Visit, axis: Axis, adc: Adc, settings: Calibration) -> tupl
     flux[:, 1:] = spectra[:bins]
     time = float(axis.airs_time[0]) + (np.arange(bins, dtype=np.float64) + 0.5) * (airs_pairs * _cadence_h(axis))
     return np.asarray(time, dtype=np.float64), flux
+
+
+def airs_exposures(axis: Axis) -> tuple[float, float]:
+    """When the two frames of an AIRS pair are read, in s after the reset.
+
+    The integration time counts from the first read of a pair, which comes a short exposure after the reset.
+    """
+    short, integration = (float(np.median(axis.airs_integration[parity::2])) for parity in (0, 1))
+    return short, short + integration
 
 
 def pairs_per_bin(axis: Axis, bin_seconds: float) -> int:
@@ -177,30 +184,32 @@ def fill_bad_pixels(values: FloatArray, bad: NDArray[np.bool_]) -> FloatArray:
 
 
 @dataclass(frozen=True)
-class _Converter:
-    """How the counts of an instrument come about: its converter, and when after the reset a pair is read, in s."""
+class _Steps:
+    """What steps 1 to 6 take of an instrument: its converter, s of dark current in a pair's frames, pairs of a bin."""
 
     gain: float
     offset: float
-    exposures_s: tuple[float, float]
+    dark_seconds: tuple[float, float]
+    pairs: int
 
 
-def _expose(detector: Detector, window: Window, converter: _Converter, count: int, settings: Calibration) -> FloatArray:
-    """Steps 1 to 6: the linear signal (T, r, c) of pairs of exposures in the window, in bins of ``count`` pairs."""
+def _expose(detector: Detector, window: Window, steps: _Steps, settings: Calibration) -> FloatArray:
+    """Steps 1 to 6: the linear signal (T, r, c) of a pair of exposures in the window, the mean of each time bin."""
     frames = _crop(detector, window)
     linear_corr, dark = np.nan_to_num(detector.linear_corr[:, *window]), np.nan_to_num(detector.dark[window])
+    offset = steps.offset if settings.adc_offset == "add" else -steps.offset
     rows, columns = frames.shape[1:]
-    binned = np.moveaxis(np.empty((rows, columns, len(frames) // 2 // count)), -1, 0)
+    binned = np.moveaxis(np.empty((rows, columns, len(frames) // 2 // steps.pairs)), -1, 0)
     width = max(1, _BLOCK // len(frames))
     for row, first in itertools.product(range(rows), range(0, columns, width)):
         block = slice(row, row + 1), slice(first, first + width)
         exposures = []
-        for parity, exposure_s in enumerate(converter.exposures_s):
-            counts = convert(frames[parity::2, *block], converter.gain, converter.offset, settings.adc_gain)
+        for parity, seconds in enumerate(steps.dark_seconds):
+            counts = convert(frames[parity::2, *block], steps.gain, offset, settings.adc_gain)
             counts = linearize(counts, linear_corr[:, *block])
-            exposures.append(subtract_dark(counts, dark[block], exposure_s))
+            exposures.append(subtract_dark(counts, dark[block], seconds))
         pairs = reject_outliers(correlated_double_sample(*exposures), settings.outlier_sigma)
-        binned[:, *block] = bin_in_time(pairs, count)
+        binned[:, *block] = bin_in_time(pairs, steps.pairs)
     return binned
 
 
