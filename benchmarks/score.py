@@ -123,10 +123,11 @@ def shrinkage(contest: Contest) -> Predicted:
 
 
 def _regressors(planets: Sequence[Planet]) -> FloatArray:
-    """What tells the size of spectral features (N, 3): 1, and the logarithms of what T / (mass / radius) and the depth."""
+    """What tells the size of spectral features (N, 3): 1, log scale height but for a constant, and log depth."""
     rows = []
     for planet in planets:
         star, depth = planet.star, planet.fit.white_depth
+        # Scale height over radius, times depth: T R / M, with R the planet's radius and T of equilibrium.
         height = 0.0 if star is None else np.log(star.Ts / np.sqrt(star.sma) * depth**1.5 * star.Rs / star.Mp)
         rows.append((1.0, height, np.log(depth)))
     return np.array(rows)

@@ -30,11 +30,11 @@ from spectramind_config.settings import about, one_of
 
 # fmt: off
 __all__ = [
-    "AdamW", "AdcGain", "AdcOffset", "Augmentation", "BatchLimits", "Batches", "Calibration", "Checkpoint", "CompositeLoss",
-    "Config", "ConfigError", "Console", "Contradiction", "DataConfig", "Dev", "Devices", "Duration", "EarlyStopping",
-    "EffectiveConfig", "LocalConfig", "LoggerConfig", "LossConfig", "MLflow", "ModelConfig", "NominalData",
-    "NumWorkers", "OptimizerConfig", "Origin", "Paths", "Precision", "Problem", "Profile", "Refresh", "Schedule",
-    "Setter", "Settings", "Simulation", "Strategy", "Style", "TrainerConfig", "V50Config", "about", "compose",
-    "experiment", "folded", "from_dict", "from_file", "from_hydra", "group", "main", "one_of", "pick_precision",
-    "profile", "root",
+    "AdamW", "AdcGain", "AdcOffset", "Augmentation", "BatchLimits", "Batches", "Calibration", "Checkpoint",
+    "CompositeLoss", "Config", "ConfigError", "Console", "Contradiction", "DataConfig", "Dev", "Devices", "Duration",
+    "EarlyStopping", "EffectiveConfig", "LocalConfig", "LoggerConfig", "LossConfig", "MLflow", "ModelConfig",
+    "NominalData", "NumWorkers", "OptimizerConfig", "Origin", "Paths", "Precision", "Problem", "Profile", "Refresh",
+    "Schedule", "Setter", "Settings", "Simulation", "Strategy", "Style", "TrainerConfig", "V50Config", "about",
+    "compose", "experiment", "folded", "from_dict", "from_file", "from_hydra", "group", "main", "one_of",
+    "pick_precision", "profile", "root",
 ]

@@ -53,7 +53,7 @@ def test_errors_that_channels_share_are_told_apart() -> None:
 
 
 def test_a_drift_that_changes_with_wavelength_does_not_tilt_the_spectrum() -> None:
-    """A drift of parts in a thousand, three times as large at one end as at the other, tilts depths by some ppm only."""
+    """A drift of parts in a thousand, three times as large at one end as at the other, hardly tilts depths."""
     curves, star, _ = visit(4, noise=0.05)
     x = np.linspace(-1.0, 1.0, len(curves.time))
     drift = 2e-3 * x + 1e-3 * x**2 + 3e-4 * np.sin(3.0 * x + 1.0)
