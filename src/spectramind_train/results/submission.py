@@ -127,7 +127,7 @@ def write_flags(path: Path, diagnoses: Mapping[str, Diagnosis]) -> None:
     rows = [(name, flag, one) for name, one in diagnoses.items() for flag in one.flags]
     columns: dict[str, list[str] | list[float]] = {
         "planet_id": [name for name, _, _ in rows],
-        "flag": [flag.kind for _, flag, _ in rows],
+        "flag": [str(flag.kind) for _, flag, _ in rows],
         "number": [flag.number for _, flag, _ in rows],
         "words": [flag.words for _, flag, _ in rows],
     }
