@@ -1,7 +1,7 @@
 """How many simulated planets are flagged: ordinary ones, and ones with a fault.
 
-``python benchmarks/flags.py --planets 320`` prints the rates on the page ``docs/training.md``. Planets are simulated to
-the raw frames and calibrated; each is fitted with its orbit and without.
+``python benchmarks/flags.py`` prints rates like those of the page ``docs/training.md``. Planets are simulated to raw
+frames and calibrated; each is fitted with its orbit and without.
 """
 
 from __future__ import annotations

@@ -58,6 +58,8 @@ def _predict_file(options: Namespace, trained: Run, terminal: Terminal) -> int:
     from spectramind_train.results.submission import naive_of
     from spectramind_train.transit.spectrum_fit import fit_transit
 
+    table = options.out or trained.path / f"predictions_{options.data.stem}.csv"
+    require_writable(table)
     checkpoint = trained.checkpoint(terminal.warn)
     config = from_dict(trained.manifest.config, f"{trained.path}/manifest.json")
     curves = read_binned(options.data)
@@ -65,7 +67,6 @@ def _predict_file(options: Namespace, trained: Run, terminal: Terminal) -> int:
     batches = loader(PlanetDataset(planets), batch_size=config.data.batch_size)
     _, naive_sigma = naive_of(trained) or (0.0, LABEL_SIGMA)
     prediction = predict(load_model(config, checkpoint), planets, batches, naive_sigma=naive_sigma)
-    table = options.out or trained.path / f"predictions_{options.data.stem}.csv"
     report_spectra(planets, prediction, terminal)
     _tell_flags(table, prediction.diagnoses, terminal)
     try:
