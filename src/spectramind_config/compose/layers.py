@@ -77,6 +77,12 @@ class Stack:
         top = sorted(folded.items(), key=lambda one: names.index(one[0].partition(".")[0]))
         return dict(top) | {path: (path,) for path in self.leaves if path not in taken}
 
+    def split(self, path: str) -> tuple[str, list[str]]:
+        """The leaf that a path leads to or into, and the names below it; the leaf is empty where there is none."""
+        names = path.split(".")
+        starts = ((".".join(names[:size]), names[size:]) for size in range(len(names), 0, -1))
+        return next((found for found in starts if found[0] in self.leaves), ("", names))
+
     def by_group(self, values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         """Values of leaves by their group, each by its path below that."""
         found: dict[str, dict[str, Any]] = {}

@@ -13,7 +13,16 @@ from spectramind_config.errors import MOST, Problem, listed, nearest
 from spectramind_config.schema.fields import Leaf
 from spectramind_config.schema.registry import REGISTRY
 from spectramind_config.schema.root import Root
-from spectramind_config.schema.values import Written, children, holds, is_interpolation, merged, plain, updated
+from spectramind_config.schema.values import (
+    ABSENT,
+    Written,
+    children,
+    element,
+    is_interpolation,
+    merged,
+    plain,
+    updated,
+)
 
 _MOST_REMEMBERED = 8192
 
@@ -52,14 +61,11 @@ def _set(layers: Layers, override: Override, *, brief: bool) -> list[Problem]:
         inner = {f"{path}.{text_of(name)}": item for name, item in value.items()}
         parts = [dataclasses.replace(override, key=key, value=item) for key, item in inner.items()]
         return [problem for part in parts for problem in _set(layers, part, brief=brief)]
-    parent, inside = path, list[str]()
-    while parent and parent not in leaves:
-        parent, _, name = parent.rpartition(".")
-        inside.insert(0, name)
+    parent, inside = layers.stack.split(path)
     if not parent or (inside and not leaves[parent].is_container):
         return [_unknown(root, override, path, leaves, brief=brief)]
     leaf, into_dict = leaves[parent], isinstance(value, dict) and leaves[parent].is_container
-    if override.sign == "+" and not into_dict and (not inside or holds(layers.raw(parent), inside)):
+    if override.sign == "+" and not into_dict and element(layers.raw(parent), inside) is not ABSENT:
         what = f"{path} exists already, so it cannot be added"
         return [override.problem(what, instead=override.argument.removeprefix("+"))]
     try:
