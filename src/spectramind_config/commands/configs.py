@@ -17,7 +17,7 @@ from spectramind_config.commands.json_schema import config_schema, group_schema
 from spectramind_config.compose.composition import compose
 from spectramind_config.compose.config import Config
 from spectramind_config.compose.interpolation import references
-from spectramind_config.compose.provenance import Origin, Setter
+from spectramind_config.compose.layers import Origin, Setter
 from spectramind_config.compose.saved import from_file
 from spectramind_config.errors import ConfigError, Problem, quoted
 from spectramind_config.schema.registry import REGISTRY

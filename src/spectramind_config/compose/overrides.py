@@ -33,6 +33,11 @@ class Override:
     source: str = COMMAND_LINE  # Where it stands.
     experiment: str = ""  # The experiment that it is part of.
 
+    @property
+    def setter(self) -> tuple[str, str]:
+        """The layer and the option that it is, as provenance tells them."""
+        return ("experiment", self.experiment) if self.experiment else ("override", self.argument)
+
     def problem(self, what: str, *, instead: str | None = None, see: str = "config explain", **more: Any) -> Problem:
         """What is wrong with it."""
         if not self.argument.lstrip("+~").startswith(self.key):
