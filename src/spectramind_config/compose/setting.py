@@ -52,7 +52,7 @@ def _set(layers: Layers, override: Override, *, brief: bool) -> list[Problem]:
     if override.sign == "~":
         what = "a setting cannot be removed: every setting always has a value"
         return [override.problem(what, hint=f"write {path}=null where null is allowed", see=see)]
-    if path in leaves and _is_name(root, path):
+    if path in leaves and root.is_name(path):
         return [_fixed_name(root, override)]
     if path and path not in leaves and (names := children(leaves, path)):
         if not isinstance(value, dict):
@@ -93,12 +93,6 @@ def _set(layers: Layers, override: Override, *, brief: bool) -> list[Problem]:
     return []
 
 
-def _is_name(root: Root, path: str) -> bool:
-    """Whether a leaf says which profile was chosen, and so cannot be set itself."""
-    group, _, inner = path.partition(".")
-    return inner == "name" and group in root.groups
-
-
 def _fixed_name(root: Root, override: Override) -> Problem:
     group, name = override.key.partition(".")[0], text_of(override.value)
     known = REGISTRY.view(root)[group]
@@ -128,7 +122,7 @@ def _unknown(root: Root, override: Override, path: str, known: Mapping[str, Leaf
         chosen = f"{group}={text}" if text in REGISTRY.view(root)[group] else None
         expected = listed(root.groups)
         return override.problem(f"there is no group '{path}'", expected=expected, nearest=group, instead=chosen)
-    leaves = {leaf: one for leaf, one in known.items() if not _is_name(root, leaf)}
+    leaves = {leaf: one for leaf, one in known.items() if not root.is_name(leaf)}
     close = None if brief else _nearest_path(path, [*leaves, *root.short])
     if close is not None and not _takes(leaves.get(root.short.get(close, close)), override.value):
         close = None

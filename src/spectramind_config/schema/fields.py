@@ -112,7 +112,7 @@ class Leaf(Struct, frozen=True, eq=False, dict=True):
     def description(self) -> str:
         """One line: what the annotation says, or the docstring below the field, here or in a parent."""
         name = self.path.rpartition(".")[2]
-        found = (sources.docstrings(base).get(name) for base in self.home.__mro__[:-1])
+        found = (sources.field_statements(base).get(name, (None, ""))[1] for base in self.home.__mro__[:-1])
         return self.about or next(filter(None, found), "")
 
     @property

@@ -77,9 +77,8 @@ def _body(cls: type[Profile], refusal: Callable[..., Problem]) -> Iterator[Probl
     for name in inspect.get_annotations(cls):
         if name not in parents and (close := nearest(name, parents - {"name"}, 0.85)):
             yield refusal(f"{name}: this resembles the inherited '{close}'", name, hint=f"write {close}")
-    for name, value in inert(cls):
-        hint = f"write {name}: <type> = {value!r}"
-        yield refusal(f"{name} = {value!r} has no annotation, so it sets nothing", hint=hint)
+    for what, hint in inert(cls):
+        yield refusal(what, hint=hint)
     for name in (field.name for field in dataclasses.fields(cls)):
         for parent in (one for one in cls.__mro__[1:] if issubclass(one, Settings) and name in hints(one)):
             if words := _wider(hints(cls)[name], hints(parent)[name]):
