@@ -141,15 +141,10 @@ def _shadowed(layers: Layers) -> list[Problem]:
             if asked is None or wins is None or same(asked, wins):
                 continue
             origin, groups = layers.origin(path), f"{stack.places[strongest][0]} wins over {stack.places[weaker][0]}"
-            problem = Problem(
-                what=f"{argument} has no effect: {origin} sets {path} to {plain(origin.value)!r}, and {groups}",
-                origin=layers.said[weaker][-1][0].source,
-                nearest=strongest,
-                argument=argument,
-                instead="" if strongest in layers.said else f"{strongest}={argument.partition('=')[2]}",
-                see=f"config explain {path}",
-            )
-            problems.append(problem)
+            what = f"{argument} has no effect: {origin} sets {path} to {plain(origin.value)!r}, and {groups}"
+            instead = "" if strongest in layers.said else f"{strongest}={argument.partition('=')[2]}"
+            source = layers.said[weaker][-1][0].source
+            problems.append(layers.problem(weaker, what, origin=source, nearest=strongest, instead=instead))
     return problems
 
 

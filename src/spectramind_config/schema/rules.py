@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -22,13 +23,15 @@ from spectramind_config.schema.sources import (
 from spectramind_config.settings import Profile, Settings
 
 
+def refused(label: str, cls: type, what: str, at: str = "", **told: str | None) -> Problem:
+    """Why a class cannot be a profile, which messages name by a label such as ``local=lab``; it may lie in a field."""
+    origin = leaf_source(cls, at) if at else class_source(cls)
+    return Problem(what=f"profile {label}: {what}", origin=origin, see="profiles list", **told)
+
+
 def refusals(label: str, cls: type[Profile]) -> Iterator[Problem]:
-    """Why a class cannot be a profile; ``label`` is the profile as messages name it, such as ``local=lab``."""
-
-    def refusal(what: str, at: str = "", **told: str | None) -> Problem:
-        origin = leaf_source(cls, at) if at else class_source(cls)
-        return Problem(what=f"profile {label}: {what}", origin=origin, see="profiles list", **told)
-
+    """All that is wrong with a class that is to be a profile."""
+    refusal = functools.partial(refused, label, cls)
     if "__dataclass_fields__" not in cls.__dict__:
         hint = "put @dataclass(kw_only=True) between @profile and the class"
         yield refusal(f"{cls.__qualname__} is not a dataclass itself", hint=hint)
@@ -107,5 +110,4 @@ def collisions(label: str, cls: type[Profile], root: Root, group: str) -> Iterat
     for field in dataclasses.fields(cls):
         if field.name in owners and field.name not in root.groups[group].schema.__dataclass_fields__:
             what = f"{field.name}: a {group} profile cannot add a field that belongs to {owners[field.name]}"
-            hint = "give the field another name"
-            yield Problem(what=f"profile {label}: {what}", origin=class_source(cls), hint=hint, see="profiles list")
+            yield refused(label, cls, what, hint="give the field another name")
