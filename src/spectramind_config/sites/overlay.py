@@ -20,10 +20,6 @@ _REFERENCE = re.compile(r"\$\{([A-Za-z_]\w*(?:\.\w+)*)\}")
 _PACKAGE = re.compile(r"\s*#\s*@package\s+(\S+)")
 
 
-def _is_file(path: Path) -> bool:
-    return os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises for a name that is too long.
-
-
 class Overlay:
     """A YAML file that changes some settings of a profile, its ``base``; ConfigError with every mistake in it.
 
@@ -100,7 +96,8 @@ class Overlay:
         if (name := str(names[0])) in known:
             return known[name]
         beside = self.file.parent / f"{name}.yaml"
-        if beside.name == f"{name}.yaml" and beside not in above and _is_file(beside):
+        is_file = os.path.isfile(beside)  # noqa: PTH113 - Path.is_file raises for a name that is too long.
+        if beside.name == f"{name}.yaml" and beside not in above and is_file:
             return Overlay(beside, self.group, self.root, *above)._registered()
         what = f"defaults: there is no profile '{name}' in group {self.group}"
         raise self._refused(what, "defaults", expected=listed(known), nearest=nearest(name, known))
