@@ -13,16 +13,7 @@ from spectramind_config.errors import MOST, Problem, listed, nearest
 from spectramind_config.schema.fields import Leaf
 from spectramind_config.schema.registry import REGISTRY
 from spectramind_config.schema.root import Root
-from spectramind_config.schema.values import (
-    ABSENT,
-    Written,
-    children,
-    element,
-    is_interpolation,
-    merged,
-    plain,
-    updated,
-)
+from spectramind_config.schema.values import VOID, Written, children, element, is_interpolation, merged, plain, updated
 
 _MOST_REMEMBERED = 8192
 
@@ -65,7 +56,7 @@ def _set(layers: Layers, override: Override, *, brief: bool) -> list[Problem]:
     if not parent or (inside and not leaves[parent].is_container):
         return [_unknown(root, override, path, leaves, brief=brief)]
     leaf, into_dict = leaves[parent], isinstance(value, dict) and leaves[parent].is_container
-    if override.sign == "+" and not into_dict and element(layers.raw(parent), inside) is not ABSENT:
+    if override.sign == "+" and not into_dict and element(layers.raw(parent), inside) is not VOID:
         what = f"{path} exists already, so it cannot be added"
         return [override.problem(what, instead=override.argument.removeprefix("+"))]
     try:

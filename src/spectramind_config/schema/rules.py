@@ -9,17 +9,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from spectramind_config.errors import Problem, nearest
+from spectramind_config.schema import sources
 from spectramind_config.schema.fields import leaves_of, sealed, type_of, unfit_values
 from spectramind_config.schema.root import Root
-from spectramind_config.schema.sources import (
-    UnsupportedTypeError,
-    class_source,
-    declared_twice,
-    hints,
-    inert,
-    leaf_source,
-    section_class,
-)
+from spectramind_config.schema.sources import UnsupportedTypeError, class_source, leaf_source, section_class
 from spectramind_config.settings import Profile, Settings
 
 
@@ -36,7 +29,7 @@ def refusals(label: str, cls: type[Profile]) -> Iterator[Problem]:
         hint = "put @dataclass(kw_only=True) between @profile and the class"
         yield refusal(f"{cls.__qualname__} is not a dataclass itself", hint=hint)
         return
-    if declared_twice(cls):
+    if sources.declared_twice(cls):
         yield refusal(f"its file declares two classes {cls.__qualname__}", hint="give one of them another name")
         return
     try:
@@ -80,11 +73,11 @@ def _body(cls: type[Profile], refusal: Callable[..., Problem]) -> Iterator[Probl
     for name in inspect.get_annotations(cls):
         if name not in parents and (close := nearest(name, parents - {"name"}, 0.85)):
             yield refusal(f"{name}: this resembles the inherited '{close}'", name, hint=f"write {close}")
-    for what, hint in inert(cls):
+    for what, hint in sources.inert(cls):
         yield refusal(what, hint=hint)
     for name in (field.name for field in dataclasses.fields(cls)):
-        for parent in (one for one in cls.__mro__[1:] if issubclass(one, Settings) and name in hints(one)):
-            if words := _wider(hints(cls)[name], hints(parent)[name]):
+        for parent in (one for one in cls.__mro__[1:] if issubclass(one, Settings) and name in sources.hints(one)):
+            if words := _wider(sources.hints(cls)[name], sources.hints(parent)[name]):
                 what = f"{name}: its type differs from the one that {parent.__name__} declares"
                 yield refusal(what, name, expected=words)
                 break

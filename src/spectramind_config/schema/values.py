@@ -213,14 +213,14 @@ def updated(current: Any, inside: Sequence[str], value: Any, *, add: bool) -> An
     return list(found.values()) if isinstance(current, list | tuple) else found
 
 
-ABSENT: Any = object()
+VOID: Any = object()
 """What ``element`` gives where there is none"""
 
 
 def element(value: Any, inside: Sequence[str]) -> Any:
-    """What these names lead to in a list, a dict or settings; ``ABSENT`` where there is nothing of one."""
+    """What these names lead to in a list, a dict or settings; ``VOID`` where there is nothing of one."""
     for name in inside:
-        value = {str(plain(key)): item for key, item in entries(value).items()}.get(name, ABSENT)
+        value = {str(plain(key)): item for key, item in entries(value).items()}.get(name, VOID)
     return value
 
 
