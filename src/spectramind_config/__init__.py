@@ -3,7 +3,7 @@
 # isort: off
 from spectramind_config.commands.program import main
 from spectramind_config.compose.config import Config, root
-from spectramind_config.compose.provenance import Origin, Setter
+from spectramind_config.compose.layers import Origin, Setter
 from spectramind_config.errors import ConfigError, Problem
 from spectramind_config.profiles import experiments as _shipped_experiments  # noqa: F401 - importing registers them.
 from spectramind_config.profiles.data import (

@@ -17,7 +17,7 @@ from spectramind_config.commands.json_schema import config_schema, group_schema
 from spectramind_config.compose.composition import compose
 from spectramind_config.compose.config import Config
 from spectramind_config.compose.interpolation import references
-from spectramind_config.compose.provenance import Origin, Setter
+from spectramind_config.compose.layers import Origin, Setter
 from spectramind_config.compose.saved import from_file
 from spectramind_config.errors import ConfigError, Problem, quoted
 from spectramind_config.schema.registry import REGISTRY
@@ -75,10 +75,6 @@ def _below(config: Config, path: str) -> list[Origin]:
     return found or [config.origin(path)]
 
 
-def _is_name(config: Config, path: str) -> bool:
-    return path.endswith(".name") and path.removesuffix(".name") in config._root.groups
-
-
 def _table(config: Config, origins: Sequence[Origin]) -> Iterator[str]:
     """Every setting on a line, by group; ``*`` marks those that differ from the default profiles."""
     usual: dict[str, Any] = {}
@@ -86,7 +82,7 @@ def _table(config: Config, origins: Sequence[Origin]) -> Iterator[str]:
         layers = compose([], type(config))._layers
         usual = {path: plain(layers.seen(path, layers.effective_value(path))) for path in layers.stack.setters}
     inside: dict[str, list[Origin]] = {group: [] for group in ("", *config._root.groups)}
-    for one in (one for one in origins if not _is_name(config, one.path)):
+    for one in (one for one in origins if not config._root.is_name(one.path)):
         inside.get(one.key.partition(".")[0], inside[""]).append(one)
     yield "* differs from the default profile of its group"
     for group, found in inside.items():
@@ -135,7 +131,7 @@ def _story(config: Config, origin: Origin) -> Iterator[str]:
         others = map(config.origin, references(origin.raw, origin.key))
         rows += [("made of", f"{one.path} = {shown(one.value)}, set by {_setter(one)}") for one in others]
     rows += [("over", f"{shown(one.value)} of {_setter(one)}") for one in origin.shadowed]
-    rows += [] if _is_name(config, origin.path) else [("change", f"{origin.key}=<value>")]
+    rows += [] if config._root.is_name(origin.path) else [("change", f"{origin.key}=<value>")]
     yield from (fitted(f"  {label + ':':<9} ", text) for label, text in rows)
 
 
@@ -184,7 +180,7 @@ def differences(*configs: Config) -> list[tuple[str, tuple[Origin | None, ...]]]
     """The paths that differ, each with its origins, if any: chosen profiles first, then as in ``to_dict``."""
     sides = [{origin.path: origin for origin in config.origins()} for config in configs]
     known = dict.fromkeys(path for side in sides for path in side)
-    paths = sorted(known, key=lambda path: not _is_name(configs[0], path))
+    paths = sorted(known, key=lambda path: not configs[0]._root.is_name(path))
     found = ((path, tuple(side.get(path) for side in sides)) for path in paths)
     return [(path, origins) for path, origins in found if not _alike(origins)]
 

@@ -47,6 +47,7 @@ FLAGS: dict[str, dict[str, Any]] = {  # Hydra's own.
 }
 _SWEEPING = ("--multirun", "-m")
 Task = Callable[[Any], Any]
+_Points = Sequence[Sequence[str]]
 Launching = Callable[[Sequence[str], Iterable[Any]], list[str]]
 
 
@@ -163,10 +164,9 @@ def _written_out(argument: str, root: type[Config]) -> str:
         names = (one.removeprefix("experiment=") for _, one in alternatives(argument, root))
         return f"{key}={','.join('[]' if name == 'null' else name for name in names)}"
     group = key.partition(".")[0]
-    named = REGISTRY.view(root._root).get(group, {}).values()
-    leaves = {f"{group}.{path}": leaf for one in named for path, leaf in leaves_of(one.cls).items()} | dict(
-        root._root.own
-    )
+    leaves = dict(root._root.own)
+    for one in REGISTRY.view(root._root).get(group, {}).values():
+        leaves |= {f"{group}.{path}": leaf for path, leaf in leaves_of(one.cls).items()}
     parts = (leaf for path, leaf in leaves.items() if key.startswith(f"{path}."))
     added = any(leaf.type.optional and leaf.is_container for leaf in parts)
     return f"{'++' * added}{root._root.short.get(key, key)}{equals}{value}"
@@ -291,13 +291,9 @@ def _adopted(profiles: Sequence[Registered], experiments: Sequence[Experiment], 
 
 
 def _by_hydra(
-    root: type[Config],
-    task: Task,
-    names: tuple[str, str],
-    words: Sequence[str],
-    points: Sequence[Sequence[str]]
-    | None = None,  # Of a sweep, those of its jobs that are known; none of a single run.
+    root: type[Config], task: Task, names: tuple[str, str], words: Sequence[str], points: _Points | None = None
 ) -> int:
+    """Let Hydra start a run, or the jobs of a sweep, which has points: those of its jobs that are known."""
     import shutil
     import tempfile
 

@@ -286,7 +286,7 @@ def _class(cls: type, imports: dict[str, str]) -> str:
 
 
 def _annotation(owner: type, name: str) -> ast.expr:
-    annotation = copy.deepcopy(field_statements(owner)[name].annotation)
+    annotation = copy.deepcopy(field_statements(owner)[name][0].annotation)
     match annotation:
         case ast.Subscript(ast.Name("Annotated") | ast.Attribute(attr="Annotated"), ast.Tuple([declared, *_])):
             annotation = declared

@@ -206,26 +206,21 @@ def _settings(root: type[Config]) -> Iterator[str]:
         yield fitted(f"  {group.name}=", ", ".join(names))
     if found := REGISTRY.experiments(spec):
         yield fitted("  experiment=", ", ".join(found))
-    parts: list[tuple[str, str, Mapping[str, Leaf], object]]
-    parts = [(f"settings of {root.__name__}", "", spec.own, Namespace(**spec.values()))]
+    yield from _part(f"settings of {root.__name__}", "", spec.own, Namespace(**spec.values()))
     for group in spec.groups.values():
-        title, seen = f"settings of {group.name}", {"name"}
+        seen = {"name"}
         for one in sorted(view[group.name].values(), key=lambda one: one.name != group.default):
             leaves = {path: leaf for path, leaf in leaves_of(one.cls).items() if path not in seen}
-            parts.append(
-                (
-                    title if len(seen) == 1 else f"more of {group.name}={one.name}",
-                    f"{group.name}.",
-                    leaves,
-                    one.instance,
-                )
-            )
+            title = f"settings of {group.name}" if len(seen) == 1 else f"more of {group.name}={one.name}"
+            yield from _part(title, f"{group.name}.", leaves, one.instance)
             seen |= leaves.keys()
-    for title, prefix, shape, values in (part for part in parts if part[2]):
-        yield from ("", title)
-        for path, leaf in shape.items():
-            yield f"  {prefix}{path}={shown(value_at(values, path))}"
-            yield fitted("      ", f"{leaf.description + ': ' if leaf.description else ''}{leaf.type.words}")
+
+
+def _part(title: str, prefix: str, leaves: Mapping[str, Leaf], values: object) -> Iterator[str]:
+    yield from ("", title) if leaves else ()
+    for path, leaf in leaves.items():
+        yield f"  {prefix}{path}={shown(value_at(values, path))}"
+        yield fitted("      ", f"{leaf.description + ': ' if leaf.description else ''}{leaf.type.words}")
 
 
 def _sites(options: Namespace, groups: Sequence[str]) -> Iterator[Path]:

@@ -13,8 +13,9 @@ from spectramind_config import files
 from spectramind_config.commands.jobs import MOST_POINTS, alternatives, mistakes, points
 from spectramind_config.compose.composition import compose
 from spectramind_config.compose.config import Config
+from spectramind_config.compose.overrides import COMMAND_LINE
 from spectramind_config.errors import ConfigError, Problem, listed, nearest
-from spectramind_config.schema.values import entries
+from spectramind_config.schema.values import element
 
 _TAGS = ("int", "float", "log")
 _LARGEST = 1_000_000  # Bytes of a file.
@@ -23,42 +24,25 @@ _VARYING = "SETTING=interval(LOW,HIGH), range(LOW,END,STEP), choice(A,B) or A,B;
 
 @dataclass(frozen=True)
 class Dimension:
-    """One override that varies.
+    """One override that varies."""
 
-    Attributes:
-        key: What it sets: a setting, or a group.
-        argument: The override as it was written.
-        kind: ``choice`` takes one of some texts, ``int`` and ``float`` a number from ``low`` to ``high``.
-        choices: The texts, as overrides write them.
-        low: The smallest number.
-        high: The largest.
-        step: What lies between two that may be taken; None for any.
-        log: Whether numbers are drawn by their logarithm.
-    """
-
-    key: str
-    argument: str
-    kind: Literal["choice", "int", "float"]
-    choices: tuple[str, ...] = ()
-    low: float = 0.0
-    high: float = 0.0
-    step: float | None = None
-    log: bool = False
+    key: str  # What it sets: a setting, or a group.
+    argument: str  # The override as it was written.
+    kind: Literal["choice", "int", "float"]  # One of some texts, or a number from ``low`` to ``high``.
+    choices: tuple[str, ...] = ()  # The texts, as overrides write them.
+    low: float = 0.0  # The smallest number.
+    high: float = 0.0  # The largest.
+    step: float | None = None  # What lies between two that may be taken; None for any.
+    log: bool = False  # Whether numbers are drawn by their logarithm.
 
 
 @dataclass(frozen=True)
 class Space:
-    """What a search varies, and what it does not.
+    """What a search varies, and what it does not."""
 
-    Attributes:
-        words: All overrides, in their order.
-        dimensions: Those that vary.
-        science: The science fingerprint of its first corner.
-    """
-
-    words: tuple[str, ...]
-    dimensions: tuple[Dimension, ...]
-    science: str
+    words: tuple[str, ...]  # All overrides, in their order.
+    dimensions: tuple[Dimension, ...]  # Those that vary.
+    science: str  # The science fingerprint of its first corner.
 
     def overrides(self, values: Mapping[str, object]) -> list[str]:
         """The overrides of a point, given a value for the key of each dimension."""
@@ -74,7 +58,7 @@ def read(words: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for word in words:
         if "=" in word:
-            found[word] = "command line"
+            found[word] = COMMAND_LINE
             continue
         try:
             text = files.read(Path(word), _LARGEST).decode()
@@ -98,25 +82,21 @@ def space(words: Mapping[str, str], root: type[Config]) -> Space:
     problems = [*_twice(words), *(problem for word in words for problem in _wrong(word))]
     if not problems:
         problems = _told_once(mistakes(points(list(words), root), list(words), root))
-    varying = [word for word in words if _sweep(word) is not None]
-    if not (varying or problems):
+    if not problems and all(_sweep(word) is None for word in words):
         problems = [Problem(what="nothing varies, so there is nothing to search for", expected=_VARYING)]
     if problems:
         raise root._root.error([_placed(one, words) for one in problems])
     first = [alternatives(word, root)[0][1] for word in words]
     base = compose(first, root)
-    found: list[Dimension] = []
-    for word in varying:
-        one = _dimension(word, base, root)
-        place = list(words).index(word)
-        problem = one if isinstance(one, Problem) else _idle(one, first, place, root) or _torn(one, first, place, root)
-        if problem is None and isinstance(one, Dimension):
-            found.append(one)
-        elif problem is not None:
-            problems.append(problem)
+    dimensions: list[Dimension] = []
+    for place, word in enumerate(words):
+        try:
+            dimensions += _varying(word, place, first, base)
+        except ConfigError as error:
+            problems += error.problems
     if problems:
         raise root._root.error([_placed(one, words) for one in problems])
-    return Space(tuple(words), tuple(found), base.science_fingerprint)
+    return Space(tuple(words), tuple(dimensions), base.science_fingerprint)
 
 
 def _told_once(problems: Sequence[Problem]) -> list[Problem]:
@@ -132,7 +112,7 @@ def _placed(problem: Problem, words: Mapping[str, str]) -> Problem:
     """A problem with the place of its override; one in a file is mended there."""
     place = words.get(problem.argument or "")
     problem = replace(problem, see="sweep --help" if problem.instead is None else None)
-    if place is None or place == "command line":
+    if place in (None, COMMAND_LINE):
         return problem
     hint = f"write {problem.instead}" if problem.instead else problem.hint
     return replace(problem, origin=place, hint=hint, instead=None, see="sweep --help")
@@ -152,105 +132,96 @@ def _sweep(word: str) -> Any:
     return parsed._value if parsed.is_sweep_override() else None
 
 
+def _refused(word: str, reason: str, **told: str | None) -> Problem:
+    return Problem(what=f"{word}: {reason}", origin=COMMAND_LINE, argument=word, **told)
+
+
 def _twice(words: Mapping[str, str]) -> Iterator[Problem]:
     keys: dict[str, str] = {}
     for word in words:
         key = word.partition("=")[0].lstrip("+~")
         if key in keys and {_sweep(word) is None, _sweep(keys[key]) is None} != {True}:
-            what = f"{word}: {key} is set twice, the first time by {keys[key]}, so one of them would have no effect"
-            yield Problem(what=what, origin="command line", argument=word, instead="")
+            reason = f"{key} is set twice, the first time by {keys[key]}, so one of them would have no effect"
+            yield _refused(word, reason, instead="")
         keys[key] = word
 
 
 def _wrong(word: str) -> Iterator[Problem]:
     """What is wrong with how an override varies, whatever it sets."""
     sweep = _sweep(word)
-    problem = functools.partial(Problem, origin="command line", argument=word)
-    for tag in sorted(getattr(sweep, "tags", ())):
+    tags = getattr(sweep, "tags", ())
+    for tag in sorted(tags):
         if tag not in _TAGS:
             close = nearest(tag, _TAGS)
             instead = word.replace(tag, close) if close and word.count(tag) == 1 else None
-            yield problem(
-                what=f"{word}: there is no tag '{tag}'", expected=listed(_TAGS), nearest=close, instead=instead
-            )
+            yield _refused(word, f"there is no tag '{tag}'", expected=listed(_TAGS), nearest=close, instead=instead)
     if not hasattr(sweep, "end"):
-        if sweep is not None and "log" in getattr(sweep, "tags", ()):
-            yield problem(what=f"{word}: only an interval can be drawn by its logarithm", expected=_VARYING)
+        if "log" in tags:
+            yield _refused(word, "only an interval can be drawn by its logarithm", expected=_VARYING)
         return
     low, high = sweep.start, sweep.end
     if not (math.isfinite(low) and math.isfinite(high)):
-        yield problem(what=f"{word}: an interval ends at finite numbers")
+        yield _refused(word, "an interval ends at finite numbers")
     elif low >= high:
-        key = word.partition("=")[0]
-        what = f"{word}: the lower end of an interval comes first, and {low:g} is not below {high:g}"
-        written = f"interval({low:g},{high:g})"
-        plain = low > high and word == f"{key}={written}"
-        yield problem(what=what, instead=f"{key}=interval({high:g},{low:g})" if plain else None)
-    elif "log" in sweep.tags and low <= 0:
-        yield problem(what=f"{word}: its lower end is {low:g}, which has no logarithm", expected="a lower end above 0")
+        plain, turned = (f"{word.partition('=')[0]}=interval({a:g},{b:g})" for a, b in ((low, high), (high, low)))
+        reason = f"the lower end of an interval comes first, and {low:g} is not below {high:g}"
+        yield _refused(word, reason, instead=turned if low > high and word == plain else None)
+    elif "log" in tags and low <= 0:
+        yield _refused(word, f"its lower end is {low:g}, which has no logarithm", expected="a lower end above 0")
 
 
-def _dimension(word: str, base: Config, root: type[Config]) -> Dimension | Problem:
-    sweep, key = _sweep(word), word.partition("=")[0]
-    tags: set[str] = getattr(sweep, "tags", set())
-    texts = tuple(dict.fromkeys(ours.partition("=")[2] for _, ours in alternatives(word, root)))
+def _varying(word: str, place: int, first: Sequence[str], base: Config) -> Iterator[Dimension]:
+    """The dimension that an override is, if it varies: one of those of the first corner, which compose to a base.
+
+    Raises:
+        ConfigError: There is one value only, an interval of what is no number, or no result depends on it; or some
+            whole number within an interval is refused though its ends are not, as one that divides no other.
+    """
+    if (sweep := _sweep(word)) is None:
+        return
+
+    def composed(argument: str) -> Config:
+        return compose([*first[:place], argument, *first[place + 1 :]], type(base))
+
+    def refused(reason: str, **told: str) -> ConfigError:
+        return ConfigError(_refused(word, reason, **told))
+
+    key, ends = word.partition("=")[0], [ours for _, ours in alternatives(word, type(base))]
+    texts = tuple(dict.fromkeys(one.partition("=")[2] for one in ends))
     if len(texts) == 1:
-        what = f"{word}: there is one value only, so nothing varies"
-        return Problem(what=what, origin="command line", argument=word, instead=f"{key}={texts[0]}")
-    value = _value_at(base, root._root.short.get(key.lstrip("+"), key.lstrip("+")))
+        raise refused("there is one value only, so nothing varies", instead=f"{key}={texts[0]}")
+    value = _value_at(base, base._root.short.get(key.lstrip("+"), key.lstrip("+")))
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    kind: Literal["int", "float"] = "int" if isinstance(value, int) else "float"
+    found = Dimension(key, word, "choice", choices=texts)
     if hasattr(sweep, "end"):
         if not is_number:
-            what = f"{word}: {key} is no number, so an interval has nothing between its ends"
-            return Problem(what=what, origin="command line", expected=f"{key}=choice(A,B)", argument=word)
-        kind: Literal["int", "float"] = "int" if isinstance(value, int) else "float"
-        return Dimension(key, word, kind, low=sweep.start, high=sweep.end, log="log" in tags)
-    if hasattr(sweep, "stop") and is_number:
+            reason = f"{key} is no number, so an interval has nothing between its ends"
+            raise refused(reason, expected=f"{key}=choice(A,B)")
+        found = Dimension(key, word, kind, low=sweep.start, high=sweep.end, log="log" in sweep.tags)
+    elif hasattr(sweep, "stop") and is_number:
         numbers = sorted(map(float, texts))
-        kind = "int" if isinstance(value, int) else "float"
-        return Dimension(key, word, kind, low=numbers[0], high=numbers[-1], step=abs(float(sweep.step)))
-    return Dimension(key, word, "choice", choices=texts)
-
-
-def _value_at(config: Config, path: str) -> Any:
-    """The value of a setting, or of an element of one; None where there is none of that name."""
-    inside: list[str] = []
-    while path:
+        found = Dimension(key, word, kind, low=numbers[0], high=numbers[-1], step=abs(float(sweep.step)))
+    configs = list(map(composed, ends))
+    if len({config.science_fingerprint for config in configs}) == 1:
+        same = len(set(configs)) == 1
+        means = "they all mean the same" if same else "it only says where or how visibly a run happens"
+        reason = f"no result depends on which of these values {key} has: {means}"
+        raise refused(reason, instead=first[place])
+    mistakes: dict[int, str] = {}
+    is_short = found.kind == "int" and found.high - found.low <= MOST_POINTS
+    for number in range(int(found.low), int(found.high) + 1, int(found.step or 1)) if is_short else ():
         try:
-            value: Any = config.origin(path).value
-        except ConfigError:
-            path, _, name = path.rpartition(".")
-            inside.insert(0, name)
-            continue
-        for name in inside:
-            value = {str(key): item for key, item in entries(value).items()}.get(name)
-        return value
-    return None
-
-
-def _torn(one: Dimension, first: Sequence[str], place: int, root: type[Config]) -> Problem | None:
-    """Whether some whole number within an interval is refused though its ends are not, as one that divides no other."""
-    if one.kind != "int" or one.high - one.low > MOST_POINTS:
-        return None
-    refused: dict[int, str] = {}
-    for number in range(int(one.low), int(one.high) + 1, int(one.step or 1)):
-        try:
-            compose([*first[:place], f"{one.key}={number}", *first[place + 1 :]], root)
+            composed(f"{key}={number}")
         except ConfigError as error:
-            refused[number] = error.problems[0].what
-    if not refused:
-        return None
-    number, reason = next(iter(refused.items()))
-    what = f"{one.argument}: {len(refused)} of its numbers are refused, the first of them {number}: {reason}"
-    expected = f"{one.key}=range(LOW,END,STEP) or choice(A,B) of numbers that are not"
-    return Problem(what=what, origin="command line", expected=expected, argument=one.argument)
+            mistakes[number] = error.problems[0].what
+    for number, why in mistakes.items():
+        reason = f"{len(mistakes)} of its numbers are refused, the first of them {number}: {why}"
+        raise refused(reason, expected=f"{key}=range(LOW,END,STEP) or choice(A,B) of numbers that are not")
+    yield found
 
 
-def _idle(one: Dimension, first: Sequence[str], place: int, root: type[Config]) -> Problem | None:
-    """Why no result depends on a dimension; None where one does."""
-    found = [compose([*first[:place], ours, *first[place + 1 :]], root) for _, ours in alternatives(one.argument, root)]
-    if len({config.science_fingerprint for config in found}) > 1:
-        return None
-    means = "they all mean the same" if len(set(found)) == 1 else "it only says where or how visibly a run happens"
-    what = f"{one.argument}: no result depends on which of these values {one.key} has: {means}"
-    return Problem(what=what, origin="command line", argument=one.argument, instead=first[place])
+def _value_at(config: Config, key: str) -> Any:
+    """The value of a setting, or of an element of one; neither text nor number where there is none of that name."""
+    leaf, inside = config._layers.stack.split(key)
+    return element(config._layers.value(leaf), inside) if leaf else None

@@ -123,15 +123,9 @@ def _unresolved(layers: Layers, path: str, reason: str) -> Problem:
     elif variables and len(leaf.type.kinds) > 1:
         hint = f"a variable holds text; to read a number out of it: {path}='${{oc.decode:{raw}}}'"
     layer, option, source, _ = layers.stack.setter(path)
-    argument = layers.argument(path)
-    return Problem(
-        what=f"{argument or f'{path}={raw}'}: {reason}",
-        origin=layers.said[path][-1][0].source if path in layers.said else f"{layer}={option}, {source}",
-        expected=leaf.words,
-        argument=argument,
-        hint=hint,
-        see=f"config explain {path}",
-    )
+    origin = layers.said[path][-1][0].source if path in layers.said else f"{layer}={option}, {source}"
+    what = f"{layers.argument(path) or f'{path}={raw}'}: {reason}"
+    return layers.problem(path, what, origin=origin, expected=leaf.words, hint=hint)
 
 
 def _shadowed(layers: Layers) -> list[Problem]:
@@ -147,15 +141,10 @@ def _shadowed(layers: Layers) -> list[Problem]:
             if asked is None or wins is None or same(asked, wins):
                 continue
             origin, groups = layers.origin(path), f"{stack.places[strongest][0]} wins over {stack.places[weaker][0]}"
-            problem = Problem(
-                what=f"{argument} has no effect: {origin} sets {path} to {plain(origin.value)!r}, and {groups}",
-                origin=layers.said[weaker][-1][0].source,
-                nearest=strongest,
-                argument=argument,
-                instead="" if strongest in layers.said else f"{strongest}={argument.partition('=')[2]}",
-                see=f"config explain {path}",
-            )
-            problems.append(problem)
+            what = f"{argument} has no effect: {origin} sets {path} to {plain(origin.value)!r}, and {groups}"
+            instead = "" if strongest in layers.said else f"{strongest}={argument.partition('=')[2]}"
+            source = layers.said[weaker][-1][0].source
+            problems.append(layers.problem(weaker, what, origin=source, nearest=strongest, instead=instead))
     return problems
 
 
@@ -211,13 +200,9 @@ def _fold(layers: Layers, nodes: dict[str, Any], source: str) -> tuple[dict[str,
 
 
 def _contradiction(layers: Layers, label: str, path: str, found: Contradiction) -> Problem:
-    return Problem(
-        what=f"{label}: {found.reason}",
-        origin=layers.origin(path).place,
-        nearest=path,
-        argument=layers.argument(path),
-        instead=None if found.remedy is None else f"{path}={found.remedy}",
-        see=f"config explain {path}",
+    instead = None if found.remedy is None else f"{path}={found.remedy}"
+    return layers.problem(
+        path, f"{label}: {found.reason}", origin=layers.origin(path).place, nearest=path, instead=instead
     )
 
 
@@ -227,14 +212,10 @@ def _nothing_set(layers: Layers, name: str, groups: Sequence[str], source: str) 
     others = [f"{group}={layers.stack.profiles[group].name}" for group in groups[1:]]
     default = getattr(layers.stack.root.groups[groups[0]].schema(), name)
     what = f"{path}=null: then nothing sets {'an' if name[0] in 'aeiou' else 'a'} {name}"
-    return Problem(
-        what=what + (f", for {', '.join(others)} sets none either" if others else ""),
-        origin=source,
-        expected=layers.stack.leaves[path].type.words.removesuffix(", or null"),
-        argument=layers.argument(path),
-        instead=write(path, default) if default is not None else None,
-        see=f"config explain {path}",
-    )
+    what += f", for {', '.join(others)} sets none either" if others else ""
+    expected = layers.stack.leaves[path].type.words.removesuffix(", or null")
+    instead = write(path, default) if default is not None else None
+    return layers.problem(path, what, origin=source, expected=expected, instead=instead)
 
 
 def _frozen(cls: type[C], fields: dict[str, Any], layers: Layers) -> tuple[C | None, list[Problem]]:

@@ -10,14 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import yaml
 
-from spectramind_config.compose.provenance import Origin
+from spectramind_config.compose.layers import Layers, Origin
 from spectramind_config.errors import ConfigError, Problem, hidden_in, nearest
 from spectramind_config.schema.registry import REGISTRY
 from spectramind_config.schema.root import Root, define
 from spectramind_config.sites.loading import importable
-
-if TYPE_CHECKING:
-    from spectramind_config.compose.layers import Layers
 
 C = TypeVar("C", bound="Config")
 

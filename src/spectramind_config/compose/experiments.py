@@ -13,7 +13,7 @@ from spectramind_config.compose.config import Config
 from spectramind_config.errors import Problem
 from spectramind_config.schema.registry import REGISTRY, SHIPPED, Experiment
 from spectramind_config.schema.root import Root
-from spectramind_config.schema.values import children, plain
+from spectramind_config.schema.values import children, element, plain
 
 Listing = Callable[[], Sequence[str]]
 
@@ -81,12 +81,8 @@ def _other_root(root: Root, overrides: Sequence[str]) -> str | None:
 
 def _list_of(config: Config, key: str) -> str:
     """The list that a key is an element of; empty where it is none."""
-    layers, path = config._layers, key
-    while path and path not in layers.stack.leaves:
-        path = path.rpartition(".")[0]
-    value = plain(layers.value(path)) if path else None
-    for part in key[len(path) :].split(".")[1:]:
-        if isinstance(value, list):
-            return path
-        value, path = value.get(part) if isinstance(value, dict) else None, f"{path}.{part}"
+    leaf, inside = config._layers.stack.split(key)
+    for size in range(len(inside) if leaf else 0):
+        if isinstance(plain(element(config._layers.value(leaf), inside[:size])), list):
+            return ".".join([leaf, *inside[:size]])
     return ""

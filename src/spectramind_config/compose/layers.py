@@ -8,15 +8,16 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
+from spectramind_config.compose.interpolation import variables
 from spectramind_config.compose.overrides import Override
-from spectramind_config.compose.provenance import Origin, Setter
-from spectramind_config.errors import HIDDEN, hidden, hidden_in
+from spectramind_config.errors import HIDDEN, Problem, hidden, hidden_in
 from spectramind_config.schema.fields import Leaf, leaves_of, sealed
 from spectramind_config.schema.registry import REGISTRY, Registered
 from spectramind_config.schema.root import Root
@@ -26,6 +27,68 @@ from spectramind_config.settings import Settings
 
 _S = TypeVar("_S", bound=Settings)
 _CHUNK = 32
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Setter:
+    """One layer's opinion about a value."""
+
+    layer: str  # The config group whose profile sets it, ``root``, ``experiment`` or ``override``.
+    option: str  # The profile's, root's or experiment's name, or the override as it was written.
+    value: Any  # The resolved value.
+    source: str  # ``file:line`` of the profile's declaration, or where the override came from.
+    key: str  # The setting as an override names it, such as ``local.devices``.
+    owner: str = ""  # The class whose body declares it; empty for an override.
+    raw: Any = None  # What was written, where that is an interpolation.
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The environment variables behind it."""
+        return variables(self.raw)
+
+    def __str__(self) -> str:
+        """The profile, the experiment or the override, as a command line writes it."""
+        return self.option if self.layer in ("override", "root") else f"{self.layer}={self.option}"
+
+    @property
+    def argument(self) -> str:
+        """The override; empty where a profile sets the value."""
+        return self.option if self.layer == "override" else ""
+
+    @property
+    def place(self) -> str:
+        """Where to look: the command line or a saved file, or the profile with its file and line."""
+        return self.source if self.layer == "override" else f"{self}, {self.source}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Origin(Setter):
+    """Who set the value at a path of the effective config, and whose values that shadowed, the nearest first."""
+
+    path: str
+    shadowed: tuple[Setter, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The origin as ``config explain --json`` prints it."""
+        return {
+            "path": self.path,
+            "value": plain(self.value),
+            "layer": self.layer,
+            "option": self.option,
+            "source": self.source,
+            "key": self.key,
+            "class": self.owner,
+            "raw": plain(self.raw),
+            "variables": {name: self._variable(name) for name in self.variables},
+            "shadowed": [
+                {"layer": one.layer, "option": one.option, "value": plain(one.value), "source": one.source}
+                for one in self.shadowed
+            ],
+        }
+
+    def _variable(self, name: str) -> str | None:
+        value = os.environ.get(name)
+        return value and (HIDDEN if HIDDEN in str(plain(self.value)) else hidden(value))
 
 
 class Stack:
@@ -76,6 +139,12 @@ class Stack:
         taken = {leaf for setters in folded.values() for leaf in setters}
         top = sorted(folded.items(), key=lambda one: names.index(one[0].partition(".")[0]))
         return dict(top) | {path: (path,) for path in self.leaves if path not in taken}
+
+    def split(self, path: str) -> tuple[str, list[str]]:
+        """The leaf that a path leads to or into, and the names below it; the leaf is empty where there is none."""
+        names = path.split(".")
+        starts = ((".".join(names[:size]), names[size:]) for size in range(len(names), 0, -1))
+        return next((found for found in starts if found[0] in self.leaves), ("", names))
 
     def by_group(self, values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         """Values of leaves by their group, each by its path below that."""
@@ -146,6 +215,10 @@ class Layers:
         override = self.said[path][-1][0] if path in self.said else None
         return override.argument if override is not None and not override.experiment else ""
 
+    def problem(self, path: str, what: str, **told: str | None) -> Problem:
+        """A mistake about the value of a leaf, which blames the override that sets it."""
+        return Problem(what=what, argument=self.argument(path), see=f"config explain {path}", **told)
+
     def effective_value(self, path: str) -> Any:
         """The value of an effective path: the first opinion that is not null."""
         for setter in self.stack.setters[path]:
@@ -177,29 +250,20 @@ class Layers:
     def origin(self, path: str) -> Origin:
         """The origin of an effective path, or of a leaf as its layer names it; KeyError where there is none."""
         path = path if path in self.stack.setters else self.stack.effective[path]
-        setters = [self._without_secrets(one) for leaf in self.stack.setters[path] for one in self._chain(leaf)]
+        setters = [one for leaf in self.stack.setters[path] for one in self._chain(leaf)]
         winner, *shadowed = [one for one in setters if one.value is not None] or setters[:1]
         return Origin(**winner.__dict__, path=path, shadowed=tuple(shadowed))
 
-    def _without_secrets(self, one: Setter) -> Setter:
-        value, raw = (self.seen(one.key, item) for item in (one.value, one.raw))
-        return dataclasses.replace(one, value=value, raw=raw, option=hidden_in(one.option))
-
     def _chain(self, path: str) -> Iterator[Setter]:
         """Who set a leaf within its layer, the strongest first; a null override withdraws what lies below it."""
-        said = self.said.get(path, ())
-        for number, (override, raw) in enumerate(reversed(said)):
+        opinions = [(*one.setter, one.source, "", raw) for one, raw in reversed(self.said.get(path, ()))]
+        opinions.append((*self.stack.setter(path), self.stack.values[path]))
+        for number, (layer, option, source, owner, raw) in enumerate(opinions):
             value = raw if number else self.value(path)
-            layer, option = (
-                ("experiment", override.experiment) if override.experiment else ("override", override.argument)
-            )
-            yield _setter(path, raw, layer=layer, option=option, value=value, source=override.source)
+            told = {"value": self.seen(path, value), "raw": self.seen(path, raw) if is_interpolation(raw) else None}
+            yield Setter(layer=layer, option=hidden_in(option), source=source, key=path, owner=owner, **told)
             if value is None and number == 0:
                 return
-        layer, option, source, owner = self.stack.setter(path)
-        raw = self.stack.values[path]
-        value = raw if said else self.value(path)
-        yield _setter(path, raw, layer=layer, option=option, value=value, source=source, owner=owner)
 
     def __getstate__(self) -> dict[str, Any]:
         profiles = dict(self.stack.profiles)
@@ -227,10 +291,6 @@ class Layers:
 def _is_stranger(cls: type) -> bool:
     """Whether a class of ``__main__`` came from another process, with a pickle."""
     return cls.__module__ == "__main__" and not hasattr(sys.modules["__main__"], cls.__qualname__.partition(".")[0])
-
-
-def _setter(key: str, raw: Any, **said: Any) -> Setter:
-    return Setter(key=key, raw=raw if is_interpolation(raw) else None, **said)
 
 
 def replaced(node: _S, changes: Mapping[str, Any]) -> _S:

@@ -33,6 +33,11 @@ class Override:
     source: str = COMMAND_LINE  # Where it stands.
     experiment: str = ""  # The experiment that it is part of.
 
+    @property
+    def setter(self) -> tuple[str, str]:
+        """The layer and the option that it is, as provenance tells them."""
+        return ("experiment", self.experiment) if self.experiment else ("override", self.argument)
+
     def problem(self, what: str, *, instead: str | None = None, see: str = "config explain", **more: Any) -> Problem:
         """What is wrong with it."""
         if not self.argument.lstrip("+~").startswith(self.key):
@@ -60,10 +65,9 @@ def parse(argument: str, source: str = COMMAND_LINE, experiment: str = "") -> Ov
 
     opened = itertools.accumulate((one in "[{(") - (one in "]})") for one in argument)
     if len(argument) > _LONGEST:
-        raise ConfigError(_malformed(argument, source, f"it has more than {_LONGEST} characters"), [argument])
+        raise _malformed(argument, source, f"it has more than {_LONGEST} characters")
     if max(opened, default=0) > _DEEPEST:
-        reason = f"more than {_DEEPEST} brackets stand within each other"
-        raise ConfigError(_malformed(argument, source, reason), [argument])
+        raise _malformed(argument, source, f"more than {_DEEPEST} brackets stand within each other")
     try:
         parsed, _ = grammar.parsed(argument)
         sign = "++" if parsed.is_force_add() else "+" if parsed.is_add() else "~" if parsed.is_delete() else ""
@@ -73,20 +77,14 @@ def parse(argument: str, source: str = COMMAND_LINE, experiment: str = "") -> Ov
         if key.startswith("hydra"):
             return Override(argument, key, None, sign, source, experiment)
     except (HydraException, RecursionError, ValueError) as error:
-        raise ConfigError(_malformed(argument, source, str(error).partition("\n")[0]), [argument]) from None
-    text = argument.partition("=")[2]
-    several = Problem(
-        what=f"{argument}: several values for one run",
-        origin=source,
-        expected="one value, or a sweep with one run for each",
-        hint=f"quote a value that contains a comma: {sign}{key}='{text}'" if "'" not in text and "," in text else None,
-        argument=argument,
-        see=f"{{run}} --multirun {quoted(argument)}",
-    )
-    raise ConfigError(several, [argument])
+        raise _malformed(argument, source, str(error).partition("\n")[0]) from None
+    text, expected = argument.partition("=")[2], "one value, or a sweep with one run for each"
+    hint = f"quote a value that contains a comma: {sign}{key}='{text}'" if "'" not in text and "," in text else None
+    override, see = Override(argument, key, None, sign, source), f"{{run}} --multirun {quoted(argument)}"
+    raise ConfigError(override.problem("several values for one run", expected=expected, hint=hint, see=see), [argument])
 
 
-def _malformed(argument: str, source: str, reason: str) -> Problem:
+def _malformed(argument: str, source: str, reason: str) -> ConfigError:
     key, equals, text = argument.partition("=")
     instead = hint = None
     if not equals:
@@ -96,15 +94,11 @@ def _malformed(argument: str, source: str, reason: str) -> Problem:
         hint = "set an entry of such a name in a profile or an experiment"
     elif "${" not in text and key and text and not {"'", "\\"} & set(text) and re.fullmatch(r"[A-Za-z_][\w.]*", key):
         instead = f"{key}='{text}'" if text.isprintable() and not text.startswith(("[", "{", '"')) else None
-    return Problem(
-        what=f"{argument}: this is not an override: {reason}",
-        origin=source,
-        expected="group=profile, or key=value with quotes around special characters",
-        argument=argument,
-        instead=instead,
-        hint=hint,
-        see="config explain",
+    what, expected = "this is not an override", "group=profile, or key=value with quotes around special characters"
+    told = Override(argument, "", None, source=source).problem(
+        f"{what}: {reason}", expected=expected, instead=instead, hint=hint
     )
+    return ConfigError(told, [argument])
 
 
 def text_of(value: Any) -> str:

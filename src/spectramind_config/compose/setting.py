@@ -13,7 +13,7 @@ from spectramind_config.errors import MOST, Problem, listed, nearest
 from spectramind_config.schema.fields import Leaf
 from spectramind_config.schema.registry import REGISTRY
 from spectramind_config.schema.root import Root
-from spectramind_config.schema.values import Written, children, holds, is_interpolation, merged, plain, updated
+from spectramind_config.schema.values import VOID, Written, children, element, is_interpolation, merged, plain, updated
 
 _MOST_REMEMBERED = 8192
 
@@ -43,7 +43,7 @@ def _set(layers: Layers, override: Override, *, brief: bool) -> list[Problem]:
     if override.sign == "~":
         what = "a setting cannot be removed: every setting always has a value"
         return [override.problem(what, hint=f"write {path}=null where null is allowed", see=see)]
-    if path in leaves and _is_name(root, path):
+    if path in leaves and root.is_name(path):
         return [_fixed_name(root, override)]
     if path and path not in leaves and (names := children(leaves, path)):
         if not isinstance(value, dict):
@@ -52,14 +52,11 @@ def _set(layers: Layers, override: Override, *, brief: bool) -> list[Problem]:
         inner = {f"{path}.{text_of(name)}": item for name, item in value.items()}
         parts = [dataclasses.replace(override, key=key, value=item) for key, item in inner.items()]
         return [problem for part in parts for problem in _set(layers, part, brief=brief)]
-    parent, inside = path, list[str]()
-    while parent and parent not in leaves:
-        parent, _, name = parent.rpartition(".")
-        inside.insert(0, name)
+    parent, inside = layers.stack.split(path)
     if not parent or (inside and not leaves[parent].is_container):
         return [_unknown(root, override, path, leaves, brief=brief)]
     leaf, into_dict = leaves[parent], isinstance(value, dict) and leaves[parent].is_container
-    if override.sign == "+" and not into_dict and (not inside or holds(layers.raw(parent), inside)):
+    if override.sign == "+" and not into_dict and element(layers.raw(parent), inside) is not VOID:
         what = f"{path} exists already, so it cannot be added"
         return [override.problem(what, instead=override.argument.removeprefix("+"))]
     try:
@@ -85,12 +82,6 @@ def _set(layers: Layers, override: Override, *, brief: bool) -> list[Problem]:
             layers.stack.memo.clear()
         layers.stack.memo[override.argument] = (parent, converted)
     return []
-
-
-def _is_name(root: Root, path: str) -> bool:
-    """Whether a leaf says which profile was chosen, and so cannot be set itself."""
-    group, _, inner = path.partition(".")
-    return inner == "name" and group in root.groups
 
 
 def _fixed_name(root: Root, override: Override) -> Problem:
@@ -122,7 +113,7 @@ def _unknown(root: Root, override: Override, path: str, known: Mapping[str, Leaf
         chosen = f"{group}={text}" if text in REGISTRY.view(root)[group] else None
         expected = listed(root.groups)
         return override.problem(f"there is no group '{path}'", expected=expected, nearest=group, instead=chosen)
-    leaves = {leaf: one for leaf, one in known.items() if not _is_name(root, leaf)}
+    leaves = {leaf: one for leaf, one in known.items() if not root.is_name(leaf)}
     close = None if brief else _nearest_path(path, [*leaves, *root.short])
     if close is not None and not _takes(leaves.get(root.short.get(close, close)), override.value):
         close = None

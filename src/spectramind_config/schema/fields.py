@@ -112,7 +112,7 @@ class Leaf(Struct, frozen=True, eq=False, dict=True):
     def description(self) -> str:
         """One line: what the annotation says, or the docstring below the field, here or in a parent."""
         name = self.path.rpartition(".")[2]
-        found = (sources.docstrings(base).get(name) for base in self.home.__mro__[:-1])
+        found = (sources.field_statements(base).get(name, (None, ""))[1] for base in self.home.__mro__[:-1])
         return self.about or next(filter(None, found), "")
 
     @property
@@ -198,11 +198,11 @@ def declared_leaves(cls: type, names: frozenset[str] | None = None) -> Iterator[
                 for path, leaf in leaves_of(section).items():
                     yield f"{field.name}.{path}", replace(leaf, path=f"{field.name}.{path}")
                 continue
-            kinds = list(dict.fromkeys(map(type_of, declared)))
+            kinds = list(map(type_of, declared))
         except UnsupportedTypeError as error:
             raise error.of(cls, field.name) from None
-        limited = [one for one in kinds if any(kind.limits or kind.choices for kind in one.kinds)]
-        own = type_of(hints[cls][field.name])
+        limited = [one for one in dict.fromkeys(kinds) if any(kind.limits or kind.choices for kind in one.kinds)]
+        own = kinds[-1]
         if own not in limited and limited and limited[-1].bare == own.bare:
             own = replace(limited[-1], optional=own.optional)
         science = all((meta.extra or {}).get("science", True) for meta in metas)

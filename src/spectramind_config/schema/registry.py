@@ -242,14 +242,13 @@ class Registry:
         schemas += [(one.group, _topmost(one.cls)) for one in self.known.profiles.values()]
         fitting = [name for name, schema in schemas if is_profile and issubclass(cls, schema)]
         if group not in fitting and (fitting or not is_profile):
-            problem = Problem(what="", origin=class_source(cls), see="profiles list")
             if names := " or ".join(dict.fromkeys(one.schema.__name__ for one in groups if one.name == group)):
-                what = f"profile {label}: {cls.__qualname__} is not a subclass of {names}"
-                yield dataclasses.replace(problem, what=what, hint=f"write: class {cls.__name__}({names}):")
+                what = f"{cls.__qualname__} is not a subclass of {names}"
+                yield rules.refused(label, cls, what, hint=f"write: class {cls.__name__}({names}):")
             else:
                 known = list(dict.fromkeys(fitting or (one.name for one in groups)))
-                what = f"profile {label}: there is no config group '{group}'"
-                yield dataclasses.replace(problem, what=what, expected=listed(known), nearest=nearest(group, known))
+                what = f"there is no config group '{group}'"
+                yield rules.refused(label, cls, what, expected=listed(known), nearest=nearest(group, known))
             return
         yield from self.unusable(group, name, cls, class_source(cls))
         found = list(rules.refusals(label, cls))
@@ -258,8 +257,7 @@ class Registry:
             if root.takes(group, cls):
                 yield from rules.collisions(label, cls, root, group)
         if not found and (reason := store.unfit(cls(name=name))):
-            what = f"profile {label}: Hydra cannot hold it: {reason}"
-            yield Problem(what=what, origin=class_source(cls), see="profiles list")
+            yield rules.refused(label, cls, f"Hydra cannot hold it: {reason}")
 
 
 def _topmost(cls: type) -> type[Profile]:

@@ -71,6 +71,10 @@ class Root(Struct, frozen=True, eq=False, kw_only=True):
         """Whether a class can be a profile of a group."""
         return group in self.groups and issubclass(cls, self.groups[group].schema)
 
+    def is_name(self, path: str) -> bool:
+        """Whether a setting says which profile of a group is chosen."""
+        return path.endswith(".name") and path.removesuffix(".name") in self.groups
+
     def linked(self, group: str) -> tuple[str, ...]:
         """The groups that are folded with a group, itself included, the strongest first."""
         chain = {group}
@@ -149,8 +153,7 @@ def _fill(root: Root, taken: frozenset[str]) -> Iterator[Problem]:
     for field in fields:
         if not roles[field.name] and field.default is field.default_factory is dataclasses.MISSING:
             yield wrong(f"'{field.name}' has no default", field.name, hint="every setting has one")
-    for name, value in sources.inert(cls):
-        what, hint = f"{name} = {value!r} has no annotation, so it sets nothing", f"write {name}: <type> = {value!r}"
+    for what, hint in sources.inert(cls):
         yield wrong(what, hint=hint)
     if not whole:
         return

@@ -3,37 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from spectramind_config.errors import Problem, nearest
+from spectramind_config.schema import sources
 from spectramind_config.schema.fields import leaves_of, sealed, type_of, unfit_values
 from spectramind_config.schema.root import Root
-from spectramind_config.schema.sources import (
-    UnsupportedTypeError,
-    class_source,
-    declared_twice,
-    hints,
-    inert,
-    leaf_source,
-    section_class,
-)
+from spectramind_config.schema.sources import UnsupportedTypeError, class_source, leaf_source, section_class
 from spectramind_config.settings import Profile, Settings
 
 
+def refused(label: str, cls: type, what: str, at: str = "", **told: str | None) -> Problem:
+    """Why a class cannot be a profile, which messages name by a label such as ``local=lab``; it may lie in a field."""
+    origin = leaf_source(cls, at) if at else class_source(cls)
+    return Problem(what=f"profile {label}: {what}", origin=origin, see="profiles list", **told)
+
+
 def refusals(label: str, cls: type[Profile]) -> Iterator[Problem]:
-    """Why a class cannot be a profile; ``label`` is the profile as messages name it, such as ``local=lab``."""
-
-    def refusal(what: str, at: str = "", **told: str | None) -> Problem:
-        origin = leaf_source(cls, at) if at else class_source(cls)
-        return Problem(what=f"profile {label}: {what}", origin=origin, see="profiles list", **told)
-
+    """All that is wrong with a class that is to be a profile."""
+    refusal = functools.partial(refused, label, cls)
     if "__dataclass_fields__" not in cls.__dict__:
         hint = "put @dataclass(kw_only=True) between @profile and the class"
         yield refusal(f"{cls.__qualname__} is not a dataclass itself", hint=hint)
         return
-    if declared_twice(cls):
+    if sources.declared_twice(cls):
         yield refusal(f"its file declares two classes {cls.__qualname__}", hint="give one of them another name")
         return
     try:
@@ -77,12 +73,11 @@ def _body(cls: type[Profile], refusal: Callable[..., Problem]) -> Iterator[Probl
     for name in inspect.get_annotations(cls):
         if name not in parents and (close := nearest(name, parents - {"name"}, 0.85)):
             yield refusal(f"{name}: this resembles the inherited '{close}'", name, hint=f"write {close}")
-    for name, value in inert(cls):
-        hint = f"write {name}: <type> = {value!r}"
-        yield refusal(f"{name} = {value!r} has no annotation, so it sets nothing", hint=hint)
+    for what, hint in sources.inert(cls):
+        yield refusal(what, hint=hint)
     for name in (field.name for field in dataclasses.fields(cls)):
-        for parent in (one for one in cls.__mro__[1:] if issubclass(one, Settings) and name in hints(one)):
-            if words := _wider(hints(cls)[name], hints(parent)[name]):
+        for parent in (one for one in cls.__mro__[1:] if issubclass(one, Settings) and name in sources.hints(one)):
+            if words := _wider(sources.hints(cls)[name], sources.hints(parent)[name]):
                 what = f"{name}: its type differs from the one that {parent.__name__} declares"
                 yield refusal(what, name, expected=words)
                 break
@@ -108,5 +103,4 @@ def collisions(label: str, cls: type[Profile], root: Root, group: str) -> Iterat
     for field in dataclasses.fields(cls):
         if field.name in owners and field.name not in root.groups[group].schema.__dataclass_fields__:
             what = f"{field.name}: a {group} profile cannot add a field that belongs to {owners[field.name]}"
-            hint = "give the field another name"
-            yield Problem(what=f"profile {label}: {what}", origin=class_source(cls), hint=hint, see="profiles list")
+            yield refused(label, cls, what, hint="give the field another name")

@@ -43,7 +43,7 @@ def leaf_owner(cls: Any, path: str) -> tuple[type, int | None]:
     """The class whose body gives a dotted path of a profile its value, and the line where that can be read."""
     first, *rest = path.split(".")
     owner = declaring(cls, first)
-    statement = field_statements(owner).get(first)
+    statement, _ = field_statements(owner).get(first, (None, ""))
     if statement is None or not rest:
         return owner, statement.lineno if statement else None
     for node in ast.walk(statement):
@@ -108,35 +108,29 @@ def hints(cls: type) -> Mapping[str, Any]:
 
 
 @functools.cache
-def field_statements(cls: type) -> Mapping[str, ast.AnnAssign]:
-    """The annotated assignments in a class's body, by field, with line numbers of the file."""
-    node = _declaration(cls)
-    return {
-        statement.target.id: statement
-        for statement in (node.body if node else ())
-        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
-    }
+def field_statements(cls: type) -> Mapping[str, tuple[ast.AnnAssign, str]]:
+    """The annotated assignments in a class's body, by field, and the docstring below each as one line.
 
-
-@functools.cache
-def docstrings(cls: type) -> Mapping[str, str]:
-    """The docstrings below the fields in a class's body, each as one line."""
-    node = _declaration(cls)
-    found: dict[str, str] = {}
-    for field, below in zip(node.body, node.body[1:], strict=False) if node else ():
-        match field, below:
+    They have the line numbers of the file.
+    """
+    body: list[ast.stmt] = getattr(_declaration(cls), "body", [])
+    found: dict[str, tuple[ast.AnnAssign, str]] = {}
+    for statement, below in zip(body, [*body[1:], None], strict=True) if body else ():
+        match statement, below:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                found[name] = " ".join(text.split())
+                found[name] = statement, " ".join(text.split())
+            case ast.AnnAssign(target=ast.Name(id=name)), _:
+                found[name] = statement, ""
     return found
 
 
-def inert(cls: type) -> Iterator[tuple[str, Any]]:
-    """The assignments in a class's body that are no fields, for want of an annotation."""
+def inert(cls: type) -> Iterator[tuple[str, str]]:
+    """What is wrong with each assignment in a class's body that is no field, for want of an annotation; the remedy."""
     annotated = inspect.get_annotations(cls)
     for name, value in vars(cls).items():
         assigned = not name.startswith("_") and name not in annotated and not hasattr(value, "__get__")
         if assigned and not isinstance(value, type | types.GenericAlias):
-            yield name, value
+            yield f"{name} = {value!r} has no annotation, so it sets nothing", f"write {name}: <type> = {value!r}"
 
 
 def declared_twice(cls: type) -> bool:

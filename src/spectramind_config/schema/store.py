@@ -8,15 +8,17 @@ from __future__ import annotations
 import dataclasses
 import functools
 from copy import copy
+from datetime import timedelta
 from enum import Enum
 from pathlib import Path
-from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from omegaconf import MISSING, OmegaConf
 
+from spectramind_config.schema.fields import type_of
 from spectramind_config.schema.root import Root
 from spectramind_config.schema.sources import section_class
+from spectramind_config.schema.types import SCALARS, Type
 from spectramind_config.schema.values import entries, nested, plain
 from spectramind_config.settings import Settings
 
@@ -102,27 +104,22 @@ def _twin(cls: Any) -> Any:
 
 def _known(annotation: Any) -> Any:
     """An annotation, or ``Any`` where OmegaConf does not take it."""
-    members, inside = get_args(annotation), _settings_in(annotation)
-    # It takes a tuple for a list whose elements are all of the first type.
-    unknown = get_origin(annotation) is tuple and len(set(members)) > 1
-    # Where an optional dict or section is null, it fails to merge anything into it.
-    unknown |= type(None) in members and bool(inside or any(get_origin(one) is dict for one in members))
-    # It converts no text to the enum, or the path, of a union.
-    unknown |= _is_mixed(annotation) or any(_twin(one) is not one for one in inside)
-    try:
-        OmegaConf.structured(dataclasses.make_dataclass("Holder", [("held", annotation | None, None)]))
-    except Exception:  # noqa: BLE001 - it raises all sorts of errors for what it does not know.
-        return Any
-    return Any if unknown else annotation
+    return annotation if _is_known(type_of(annotation)) else Any
 
 
-def _is_mixed(annotation: Any) -> bool:
-    members = {one for one in get_args(annotation) if isinstance(one, type) or get_origin(one)} - {type(None)}
-    union = get_origin(annotation) in (Union, UnionType) and len(members) > 1
-    return (union and not members <= {bool, int, float, str}) or any(map(_is_mixed, members))
+def _is_known(declared: Type) -> bool:
+    """Whether OmegaConf holds values of a type and converts texts to it, which it does for no enum or path of a union.
 
-
-def _settings_in(annotation: Any) -> list[Any]:
-    if isinstance(annotation, type) and issubclass(annotation, Settings):
-        return [annotation]
-    return [one for argument in get_args(annotation) for one in _settings_in(argument)]
+    It takes a tuple for a list of one type, knows none inside, and merges nothing into an optional dict or section that
+    is null.
+    """
+    kind, *others = declared.kinds
+    if others:
+        return all(one.type in SCALARS for one in declared.kinds)
+    if kind.build:
+        return not declared.optional and _twin(kind.type) is kind.type
+    if kind.type in (Literal, timedelta) or (kind.type is dict and declared.optional):
+        return False
+    if kind.type is tuple and (kind.open or len(set(kind.items)) > 1):
+        return False
+    return all(one.kinds[0].type is not tuple and _is_known(one) for one in kind.items)

@@ -213,14 +213,15 @@ def updated(current: Any, inside: Sequence[str], value: Any, *, add: bool) -> An
     return list(found.values()) if isinstance(current, list | tuple) else found
 
 
-def holds(current: Any, inside: Sequence[str]) -> bool:
-    """Whether a list, a dict or settings have such an element."""
+VOID: Any = object()
+"""What ``element`` gives where there is none"""
+
+
+def element(value: Any, inside: Sequence[str]) -> Any:
+    """What these names lead to in a list, a dict or settings; ``VOID`` where there is nothing of one."""
     for name in inside:
-        found = {str(plain(key)): item for key, item in entries(current).items()}
-        if name not in found:
-            return False
-        current = found[name]
-    return True
+        value = {str(plain(key)): item for key, item in entries(value).items()}.get(name, VOID)
+    return value
 
 
 def quote(value: object) -> str:

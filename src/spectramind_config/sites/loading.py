@@ -297,15 +297,11 @@ def entries(variable: str) -> list[Path]:
     return [Path(entry).absolute() for entry in variable.split(os.pathsep) if entry]
 
 
-def folders(variable: str) -> list[str]:
-    """The folders that hold the files of a variable."""
-    return [str(entry.parent if entry.suffix else entry) for entry in entries(variable)]
-
-
 def importable(root: Root) -> None:
     """Let Python find a root's files as modules of this one: a pickle may be read before anything is loaded."""
     with suppress(FileNotFoundError):  # The working directory has been removed; a command says so.
-        __path__[:] = dict.fromkeys([*folders(os.environ.get(root.variable, "")), *__path__])
+        found = entries(os.environ.get(root.variable, ""))
+        __path__[:] = dict.fromkeys([*(str(one.parent if one.suffix else one) for one in found), *__path__])
 
 
 __path__: list[str] = []

@@ -20,10 +20,6 @@ _REFERENCE = re.compile(r"\$\{([A-Za-z_]\w*(?:\.\w+)*)\}")
 _PACKAGE = re.compile(r"\s*#\s*@package\s+(\S+)")
 
 
-def _is_file(path: Path) -> bool:
-    return os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises for a name that is too long.
-
-
 class Overlay:
     """A YAML file that changes some settings of a profile, its ``base``; ConfigError with every mistake in it.
 
@@ -54,11 +50,11 @@ class Overlay:
 
     def register(self) -> None:
         """Make it a profile under its file's name; ConfigError where it imports a class or cannot have that name."""
-        what, name, origin = "_target_: a config never says what to import", self.file.stem, self._line("name")
+        what, name = "_target_: a config never says what to import", self.file.stem
         problems = [Problem(what=what, origin=line, hint="remove the line") for line in self.dropped]
-        problems += REGISTRY.unusable(self.group, name, self.base.cls, origin)
+        problems += REGISTRY.unusable(self.group, name, self.base.cls, self._line("name"))
         if self.name != name:
-            problems.append(Problem(what=f"name: an overlay is called as its file, '{name}'", origin=origin))
+            problems.append(self._problem(f"name: an overlay is called as its file, '{name}'", "name"))
         if problems:
             raise ConfigError(problems)
         REGISTRY.put(self._registered())
@@ -66,9 +62,11 @@ class Overlay:
     def _line(self, path: str) -> str:
         return f"{self.file}:{self._numbers.get(f'{self._prefix}{path}', 1)}"
 
+    def _problem(self, what: str, path: str = "", **told: str | None) -> Problem:
+        return Problem(what=what, origin=self._line(path) if path else f"{self.file}:1", **told)
+
     def _refused(self, what: str, path: str = "", **told: str | None) -> ConfigError:
-        origin = self._line(path) if path else f"{self.file}:1"
-        return ConfigError(Problem(what=what, origin=origin, **told))
+        return ConfigError(self._problem(what, path, **told))
 
     def _unwrapped(self, text: str, content: Any) -> Any:
         """The settings of the group: the whole file, or what stands below the group's name."""
@@ -98,7 +96,8 @@ class Overlay:
         if (name := str(names[0])) in known:
             return known[name]
         beside = self.file.parent / f"{name}.yaml"
-        if beside.name == f"{name}.yaml" and beside not in above and _is_file(beside):
+        is_file = os.path.isfile(beside)  # noqa: PTH113 - Path.is_file raises for a name that is too long.
+        if beside.name == f"{name}.yaml" and beside not in above and is_file:
             return Overlay(beside, self.group, self.root, *above)._registered()
         what = f"defaults: there is no profile '{name}' in group {self.group}"
         raise self._refused(what, "defaults", expected=listed(known), nearest=nearest(name, known))
@@ -118,14 +117,14 @@ class Overlay:
                 try:
                     self._set(leaf, value)
                 except ValueError as error:
-                    yield Problem(what=f"{path}: {error}", origin=self._line(path), expected=leaf.words)
+                    yield self._problem(f"{path}: {error}", path, expected=leaf.words)
             elif not (section := children(self._leaves, path)):
                 yield self._unknown(path)
             elif isinstance(value, dict):
                 yield from self._read(value, f"{path}.")
             else:
                 what, expected = f"{path}={quote(value)}: {path} is a section, not a setting", ", ".join(section)
-                yield Problem(what=what, origin=self._line(path), expected=f"its settings: {expected}")
+                yield self._problem(what, path, expected=f"its settings: {expected}")
 
     def _set(self, leaf: Leaf, raw: Any) -> None:
         section, _, name = leaf.path.rpartition(".")
@@ -158,19 +157,18 @@ class Overlay:
         others = [group for group, one in self.root.groups.items() if path in leaves_of(one.schema)]
         close = [f"{group}.{path}" for group in others if group != self.group]
         close += [leaf for leaf in known if leaf.rpartition(".")[2] == path.rpartition(".")[2]]
-        return Problem(
-            what=f"{path}: there is no such setting in group {self.group}",
-            origin=self._line(path),
-            nearest=close[0] if close else nearest(path, known),
-            see=f"profiles show {self.group}={self.base.name}",
+        what, see = (
+            f"{path}: there is no such setting in group {self.group}",
+            f"profiles show {self.group}={self.base.name}",
         )
+        return self._problem(what, path, nearest=close[0] if close else nearest(path, known), see=see)
 
     def _contradictions(self) -> Iterator[Problem]:
         try:
             instance = sealed(self.instance, {})
         except ValueError as error:
-            yield Problem(what=str(error), origin=f"{self.file}:1")
+            yield self._problem(str(error))
             return
         for one in (one for one in instance.contradictions() if one.fatal):
             hint = f"set {one.path} to {one.remedy}" if one.remedy else None
-            yield Problem(what=one.reason, origin=self._line(one.path), hint=hint)
+            yield self._problem(one.reason, one.path, hint=hint)

@@ -73,10 +73,8 @@ def read(file: Path, *, expected: str, see: str) -> tuple[str, Any, dict[str, in
         if isinstance(made, str) and not made.isascii():
             with suppress(UnicodeDecodeError):  # JSON writes a character beyond the basic plane as two halves.
                 made = made.encode("utf-16", "surrogatepass").decode("utf-16")
-        written = (
-            made is not None and not isinstance(made, str) and isinstance(node, yaml.ScalarNode) and node.style is None
-        )
-        return Written(made, node.value) if written else made
+        is_text = made is None or isinstance(made, str) or getattr(node, "style", None) is not None
+        return made if is_text else Written(made, node.value)
 
     try:
         return text, None if root is None else value(root, "", ()), lines
