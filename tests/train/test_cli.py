@@ -171,7 +171,9 @@ def test_data_check_finds_the_damage(home: Path, data_set: Path, capsys: pytest.
     assert main(["data", "check", str(data_set)]) == 0
     file = damaged(data_set)
     assert main(["data", "check", str(data_set)]) == 2
-    assert file.name in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert f"planet {file.parent.name}: {file.relative_to(home)}: damaged" in said.out.replace(f"{home}/", "")
+    assert f"1 of files of planets {file.parent.name}" in said.err
 
 
 def test_a_data_set_in_place_is_trained_on(home: Path, data_set: Path) -> None:

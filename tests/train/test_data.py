@@ -144,6 +144,47 @@ def test_planets_that_fail_are_named_and_the_others_prepared(
     assert len(list((tmp_path / "cache" / "planets").iterdir())) == 4
 
 
+@pytest.mark.usefixtures("one_core")
+def test_planets_without_a_label_or_a_folder_are_named(
+    root: Path, whole: dict[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At once and at the end, as ``data check`` does; the others are prepared, and ``--strict`` makes it an error."""
+    data = Path(shutil.copytree(root, tmp_path / "ariel"))
+    labels, cache = data / "train.csv", tmp_path / "cache"
+    lines = labels.read_text().splitlines()
+    lines[1:3] = ["5" + lines[1][lines[1].index(",") :], lines[2].replace(",0.0", ",?", 1)]
+    labels.write_text("\n".join(lines) + "\n")
+    told = [
+        f"{labels}:3: planet 1000002 has '?",
+        f"{labels}: has no row for planets of train/: 1000001\n",
+        f"{labels}: lists planets without a folder in train/: 5\n",
+    ]
+    assert prepare(data, cache) == 0
+    at_once, end = capsys.readouterr().out.split("not all of the data is sound:")
+    assert all(text in at_once and text in end for text in told)
+    assert f"4 of 4 planets are in {cache / 'planets'}" in end
+    assert content(cache / "planets").items() <= whole.items()
+    assert prepare(data, cache, "--strict") == 2
+    error = capsys.readouterr().err
+    assert all(text in error for text in told)
+    assert main(["data", "check", str(data)]) == 2
+    checked = capsys.readouterr().out
+    assert all(text in checked for text in told)
+
+
+@pytest.mark.usefixtures("one_core")
+def test_where_no_planet_can_be_prepared_it_is_an_error(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An empty cache would look like a success."""
+    data = Path(shutil.copytree(root, tmp_path / "ariel"))
+    shutil.rmtree(data / "train")
+    for file in (data / "test").glob("*/FGS1_signal_0.parquet"):
+        file.unlink()
+    assert prepare(data, tmp_path / "cache") == 2
+    assert "none of the planets can be prepared (2)" in capsys.readouterr().err
+
+
 def test_mistakes_are_one_message(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Shares that do not exist, folders that hold nothing, caches that cannot be made."""
 

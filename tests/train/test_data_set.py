@@ -14,7 +14,8 @@ import pytest
 
 from spectramind_config import Calibration, ConfigError, Simulation
 from spectramind_train.ariel.calibration import calibrate
-from spectramind_train.ariel.dataset import Dataset, check
+from spectramind_train.ariel.dataset import Dataset
+from spectramind_train.ariel.inspection import inspect
 from spectramind_train.ariel.spectra import Spectra, read_spectra
 from spectramind_train.simulated.data_set import simulate, write_planet
 from spectramind_train.simulated.population import draw_system
@@ -37,7 +38,7 @@ def read(path: Path) -> list[list[str]]:
 def test_files_are_those_of_the_challenge(at_once: Dataset) -> None:
     """Every file, column, shape and type is as the challenge's."""
     root = at_once.root
-    assert check(root) == []
+    assert inspect(root).sound
     planet = root / "train" / "1000001"
     frames = ["dark", "dead", "flat", "linear_corr", "read"]
     expected = [f"{name}_calibration_0/{frame}.parquet" for name in ("AIRS-CH0", "FGS1") for frame in frames]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 from spectramind_config import Calibration, ConfigError, Simulation
 from spectramind_train.ariel.constants import AIRS_AXIS_UM, AIRS_COLUMNS, N_CHANNELS, WAVELENGTHS_UM
-from spectramind_train.ariel.dataset import Dataset, Star, check
+from spectramind_train.ariel.dataset import Dataset, Star
 from spectramind_train.simulated.data_set import simulate
 
 FRAMES = 40
@@ -226,15 +227,12 @@ def test_a_damaged_calibration_frame_is_named(copy: Path) -> None:
 
 
 def test_broken_tables_are_named(copy: Path) -> None:
-    """Tables that are missing, lack a column, are cut or hold no numbers are named."""
+    """Tables that are missing, lack a column or are no text are named."""
     labels = copy / "train.csv"
     whole = labels.read_bytes()
     for content, message in (
         (whole.replace(b"wl_283", b"wl_999"), "column wl_283 is missing"),
-        (whole[:-100], "a row is cut short"),
-        (whole[:-7] + b"x" + whole[-6:], "holds no number"),
-        (whole + whole.splitlines(keepends=True)[-1], "lists a planet twice"),
-        (b"", "not readable as CSV (Empty CSV file)"),
+        (b"", "column planet_id is missing"),
         (b"\xff\xfe\x00", "not readable as CSV"),
     ):
         replace(labels, content)
@@ -248,6 +246,47 @@ def test_broken_tables_are_named(copy: Path) -> None:
     (copy / "adc_info.csv").unlink()
     with pytest.raises(ConfigError, match=r"adc_info\.csv: missing"):
         Dataset(copy)
+
+
+def test_a_damaged_row_costs_the_others_nothing(copy: Path) -> None:
+    """Its planet is no labelled one, and is named with the line and what is wrong in it; who learns has all or none."""
+    labels, last = copy / "train.csv", "1000004"
+    whole = labels.read_bytes()
+    for content, message in (
+        (whole[:-100], f"train.csv:5: planet {last} has 280 values in its row, expected 284; download it again"),
+        (whole[:-7] + b"x" + whole[-6:], f"train.csv:5: planet {last} has '0.0"),
+        (whole + whole.splitlines(keepends=True)[-1], f"train.csv:6: planet {last} is listed twice"),
+        (whole.replace(last.encode(), b"\xff"), "train.csv:5: its planet_id is no number"),
+    ):
+        replace(labels, content)
+        dataset = Dataset(copy)
+        assert dataset.planet_ids("train") == ["1000001", "1000002", "1000003"]
+        assert message in dataset.strays()[0].text
+        with pytest.raises(ConfigError, match=re.escape(message)):
+            dataset.labels()
+
+
+def test_a_table_of_damaged_rows_is_damaged_as_a_whole(copy: Path) -> None:
+    """Its rows are not listed one by one, whatever there is room for in a file."""
+    stars = copy / "train_star_info.csv"
+    header = stars.read_text().splitlines()[0]
+    for row in ("{0},x\n", "x{0}\n"):
+        replace(stars, f"{header}\n{''.join(row.format(number) for number in range(6000))}".encode())
+        with pytest.raises(ConfigError, match=r"more than 5000 rows are damaged, one of them: .*csv:2: "):
+            Dataset(copy).star(PLANET)
+
+
+def test_a_damaged_row_of_a_star_is_no_missing_one(copy: Path) -> None:
+    """Of a planet that is not listed nothing is known; a row that is wrong is an error of its planet alone."""
+    stars = copy / "train_star_info.csv"
+    lines = stars.read_text().splitlines()
+    replace(stars, "\r\n".join([lines[0], f"{PLANET}.0,1,1,5000,1,1.5,3,8,90", "", *lines[3:]]).encode())
+    dataset = Dataset(copy)
+    with pytest.raises(ConfigError, match=f"planet {PLANET} has P = 3, sma = 8 and e = 1.5, which no orbit has"):
+        dataset.star(PLANET)
+    assert dataset.star("1000002") is None
+    assert dataset.star(TWICE) is not None
+    assert [fault.planet_ids for fault in dataset.star_faults([PLANET, "1000002", TWICE])] == [(PLANET,), ("1000002",)]
 
 
 def test_a_wrong_axis_is_named(copy: Path) -> None:
@@ -286,23 +325,6 @@ def test_planets_that_are_not_here_are_named(copy: Path) -> None:
     (copy / "train" / "123").mkdir()
     with pytest.raises(ConfigError, match=r"no AIRS-CH0_signal_<k>\.parquet"):
         dataset.visits("123")
-
-
-def test_check_lists_every_problem(copy: Path) -> None:
-    """A good data set has no problems; several are listed together, in words."""
-    assert check(copy) == []
-    truncate(copy / "train" / PLANET / "AIRS-CH0_signal_0.parquet")
-    drop_row(copy / "train" / TWICE / "FGS1_calibration_1" / "flat.parquet")
-    (copy / "test" / "9000002" / "AIRS-CH0_signal_0.parquet").unlink()
-    problems = check(copy)
-    assert len(problems) == 3
-    assert [Path(problem.split(": ")[0]).name for problem in problems] == [
-        "AIRS-CH0_signal_0.parquet",
-        "flat.parquet",
-        "AIRS-CH0_signal_0.parquet",
-    ]
-    (copy / "adc_info.csv").unlink()
-    assert len(check(copy)) == 1
 
 
 @pytest.mark.skipif(not (REAL / "axis_info.parquet").is_file(), reason="the challenge's own tables are not here")

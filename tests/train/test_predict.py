@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import csv
 import os
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -36,9 +34,8 @@ from spectramind_train.training import train
 from spectramind_train.transit.spectrum_fit import fit_transit
 from spectramind_train.v50.network import Batch, SpectrumModel
 
+from .damages import BAD, DAMAGES, GOOD, truncated
 from .synthetic import visit
-
-GOOD, BAD = "9000001", "9000002"
 
 
 @dataclass(frozen=True)
@@ -47,6 +44,11 @@ class World:
 
     run: Path
     data: Path
+
+    @property
+    def cache(self) -> Path:
+        """Where its planets are kept, calibrated."""
+        return self.run.parents[1] / "cache"
 
     @property
     def naive(self) -> tuple[float, float]:
@@ -128,83 +130,6 @@ def test_the_same_command_gives_the_same_bytes(
         assert again.read_bytes() == (world.run / name).read_bytes()
 
 
-def truncated(folder: Path) -> None:
-    """Half a download."""
-    file = folder / "AIRS-CH0_signal_0.parquet"
-    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-
-
-def another(file: str, change: Callable[[pa.Table], pa.Table]) -> Callable[[Path], None]:
-    """Write a file anew, changed."""
-
-    def damage(folder: Path) -> None:
-        pq.write_table(change(pq.read_table(folder / file)), folder / file)
-
-    return damage
-
-
-def filled(value: object, kind: pa.DataType) -> Callable[[pa.Table], pa.Table]:
-    """A table of the same shape with one value everywhere."""
-    return lambda table: pa.table({name: pa.array([value] * len(table), kind) for name in table.column_names})
-
-
-def replaced(file: str, make: Callable[[Path], object]) -> Callable[[Path], None]:
-    """Something else in the place of a file."""
-
-    def damage(folder: Path) -> None:
-        (folder / file).unlink()
-        make(folder / file)
-
-    return damage
-
-
-def a_file(folder: Path) -> None:
-    """A file where the planet's folder should be."""
-    shutil.rmtree(folder)
-    folder.write_text("planet")
-
-
-def emptied(folder: Path) -> None:
-    """A folder without any file."""
-    shutil.rmtree(folder)
-    folder.mkdir()
-
-
-def half_a_visit(folder: Path) -> None:
-    """A second visit of which one instrument is missing."""
-    shutil.copy(folder / "FGS1_signal_0.parquet", folder / "FGS1_signal_1.parquet")
-    shutil.copytree(folder / "FGS1_calibration_0", folder / "FGS1_calibration_1")
-
-
-def first_null(table: pa.Table) -> pa.Table:
-    """The value of one frame is missing in every pixel."""
-    return pa.table({name: pa.array([None, *table[name].to_pylist()[1:]], pa.uint16()) for name in table.column_names})
-
-
-AIRS, FGS1, FLAT = "AIRS-CH0_signal_0.parquet", "FGS1_signal_0.parquet", "FGS1_calibration_0/flat.parquet"
-DEAD, LINEAR = "AIRS-CH0_calibration_0/dead.parquet", "AIRS-CH0_calibration_0/linear_corr.parquet"
-DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no folder": (shutil.rmtree, f"no folder train/{BAD} or test/{BAD}"),
-    "a file for a folder": (a_file, f"no folder train/{BAD} or test/{BAD}"),
-    "an empty folder": (emptied, "no AIRS-CH0_signal_<k>.parquet"),
-    "frames are missing": (lambda folder: (folder / FGS1).unlink(), FGS1),
-    "a calibration frame is missing": (lambda folder: (folder / FLAT).unlink(), FLAT),
-    "half a visit": (half_a_visit, "AIRS-CH0_signal_1.parquet"),
-    "cut short": (truncated, f"{AIRS}: damaged"),
-    "empty": (lambda folder: (folder / FGS1).write_bytes(b""), f"{FGS1}: damaged"),
-    "a pipe": (replaced(AIRS, os.mkfifo), "it is a pipe"),
-    "too few frames": (another(FGS1, lambda table: table.slice(1)), "479 rows x 1024 columns, expected 480"),
-    "too few pixels": (another(AIRS, lambda table: table.drop_columns(["column_7"])), "expected 40 x 11392"),
-    "floats": (another(FGS1, filled(400.0, pa.float32())), "expected uint16 counts"),
-    "texts": (another(FGS1, filled("x", pa.string())), "values of type string"),
-    "a missing value": (another(FGS1, first_null), "expected uint16 counts"),
-    "no light": (another(AIRS, filled(0, pa.uint16())), "channels have no light"),
-    "every pixel is dead": (another(DEAD, filled(True, pa.bool_())), "channels have no light"),
-    "a flat of NaN": (another(FLAT, filled(np.nan, pa.float64())), "channels have no light"),
-    "counts that become infinite": (another(LINEAR, filled(1e300, pa.float64())), "not finite"),
-}
-
-
 @pytest.mark.fault("a planet that is damaged, incomplete or without light")
 @pytest.mark.parametrize("name", DAMAGES)
 def test_a_bad_planet_is_named_and_costs_the_others_nothing(
@@ -215,40 +140,82 @@ def test_a_bad_planet_is_named_and_costs_the_others_nothing(
     capsys: pytest.CaptureFixture[str],
     name: str,
 ) -> None:
-    """Its row is the training mean with the sigma of the labels; ``--strict`` makes it an error that writes nothing."""
-    damage, words = DAMAGES[name]
-    damage(data / "test" / BAD)
+    """At once and at the end, by ``predict`` and ``data prepare``, and by ``data check`` in the same words.
+
+    Where nothing can be predicted of it, its row is the training mean with the sigma of the labels. ``--strict`` makes
+    it an error that writes no table.
+    """
+    damage = DAMAGES[name]
+    damage.do(data)
     table = tmp_path / "submission.csv"
     assert world.predict(data, table) == 0
     said = capsys.readouterr()
     assert said.err == ""
-    assert f"planet {BAD} is left out: " in said.out
-    end = said.out[said.out.index("1 planets were left out") :]
-    assert f"planet {BAD}: " in end
-    assert words in end
-    assert f"written: {table}, 2 planets of which 1 are predicted" in end
+    predicted = 1 if damage.left_out else 2
+    heading = "1 planets were left out" if damage.left_out else "not all of the data is sound:"
+    at_once, end = said.out.split(heading)
+    assert f"written: {table}, 2 planets of which {predicted} are predicted" in end
+    (told,) = [line.strip() for line in end.splitlines() if line.startswith("  ")]
+    assert damage.words in told
+    assert BAD in told
+    reason = told.removeprefix(f"planet {BAD}: ")
+    assert reason in at_once
     found = rows(table)
-    np.testing.assert_array_equal(found[BAD], np.repeat(world.naive, 283))
     np.testing.assert_allclose(found[GOOD], expected[GOOD], rtol=1e-5)
+    if damage.left_out:
+        assert f"planet {BAD} is left out: {reason}" in at_once
+        np.testing.assert_array_equal(found[BAD], np.repeat(world.naive, 283))
+    else:
+        assert abs(found[BAD][1:283].mean() / expected[BAD][1:283].mean() - 1.0) < 0.3
 
     table.unlink()
     assert world.predict(data, table, "--strict") == 2
-    error = capsys.readouterr().err
-    assert f"planet {BAD}: " in error
-    assert words in error
+    assert told in capsys.readouterr().err
     assert not table.exists()
 
+    prepare = ["data", "prepare", str(data), f"local.paths.cache_dir='{world.cache}'"]
+    assert main(prepare) == 0
+    at_once, end = capsys.readouterr().out.split(heading)
+    assert reason in at_once
+    assert told in end
+    assert f"{predicted + 4} of 6 planets are in" in end
+    assert main([*prepare, "--strict"]) == 2
+    assert told in capsys.readouterr().err
 
-def test_a_planet_without_a_star_is_predicted_and_named(
+    assert main(["data", "check", str(data)]) == (2 if damage.seen else 0)
+    assert not damage.seen or sentence(reason) in capsys.readouterr().out
+
+
+def sentence(reason: str) -> str:
+    """What is wrong, without what follows from it."""
+    return (
+        reason.split("; visit 1")[0]
+        .split(": fitted")[0]
+        .removeprefix("visit 0 is left out: ")
+        .removeprefix("visit 1 is left out: ")
+    )
+
+
+def test_where_entries_cannot_be_written_the_others_are_predicted(
     world: World, data: Path, expected: dict[str, np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The light curves are fitted without its orbit, which is worth more than the training mean."""
-    stars = data / "test_star_info.csv"
-    stars.write_text("\n".join(line for line in stars.read_text().splitlines() if not line.startswith(BAD)) + "\n")
-    assert world.predict(data, tmp_path / "table.csv", "--strict") == 0
-    assert f"no star table has planet {BAD}: " in capsys.readouterr().out
-    found = rows(tmp_path / "table.csv")
-    assert abs(found[BAD][1:283].mean() / expected[BAD][1:283].mean() - 1.0) < 0.3
+    """As on a full disk: what the cache has is used, and the file is named that it cannot take."""
+    os.utime(data / "test" / BAD / "FGS1_signal_0.parquet", ns=(0, 7))
+    before, limits = set((world.cache / "planets").iterdir()), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limits[1]))
+    try:
+        codes = world.predict(data, tmp_path / "table.csv"), world.predict(data, tmp_path / "no.csv", "--strict")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert codes == (0, 2)
+    said = capsys.readouterr()
+    told = f"planet {BAD}: {world.cache / 'planets' / BAD}-"
+    for text in (said.out, said.err):
+        assert told in text
+        assert "cannot be written (File too large); free some space or set paths.cache_dir to another folder" in text
+    np.testing.assert_allclose(rows(tmp_path / "table.csv")[GOOD], expected[GOOD], rtol=1e-5)
+    assert set((world.cache / "planets").iterdir()) == before
+    assert not (tmp_path / "no.csv").exists()
 
 
 def test_planets_stand_where_the_sample_lists_them(
@@ -261,7 +228,7 @@ def test_planets_stand_where_the_sample_lists_them(
     table = tmp_path / "table.csv"
     assert world.predict(data, table) == 0
     said = capsys.readouterr().out
-    assert f"does not list 1 planets of test/, which get no row: {BAD}" in said
+    assert f"does not list planets of test/, which get no row: {BAD}" in said
     assert "no folder train/77 or test/77" in said
     lines = table.read_text().splitlines()
     assert lines[0].replace('"', "").split(",") == columns

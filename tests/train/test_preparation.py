@@ -19,6 +19,7 @@ from spectramind_config import Calibration, ConfigError, Simulation
 from spectramind_train.ariel.calibration import calibrate
 from spectramind_train.ariel.dataset import Dataset, Visit
 from spectramind_train.planets.preparation import (
+    Entry,
     Failure,
     Filling,
     Planet,
@@ -166,17 +167,50 @@ def test_a_planet_that_fails_is_an_outcome_among_others(dataset: Dataset, tmp_pa
     """Each planet has one outcome, in time or not; a failure says why, and is counted as done."""
     ids = dataset.planet_ids("train")
     dataset.raw_files(ids[1])[0].write_bytes(b"damaged")
-    dataset.raw_files(ids[2])[-1].unlink()
+    dataset.raw_files(ids[3])[-1].unlink()
     filling = Filling(dataset, [*ids, "77"], SETTINGS, tmp_path / "cache")
     found = {one.planet_id: one for one in filling}
     reasons = {name: one.reason for name, one in found.items() if isinstance(one, Failure)}
     assert found.keys() == {*ids, "77"}
-    assert reasons.keys() == {ids[1], ids[2], "77"}
+    assert reasons.keys() == {ids[1], ids[3], "77"}
     assert "not a readable parquet file" in reasons[ids[1]]
-    assert "linear_corr.parquet" in reasons[ids[2]]
+    assert "linear_corr.parquet" in reasons[ids[3]]
     assert "no folder train/77 or test/77" in reasons["77"]
     assert (filling.done, filling.planets, filling.read) == (5, 5, filling.size)
     assert len(entries(tmp_path / "cache")) == 2
+
+
+def test_a_damaged_visit_costs_the_good_one_nothing(dataset: Dataset, tmp_path: Path) -> None:
+    """The planet is that of the good visit, and says so each time, as long as the file is damaged; no training has it.
+
+    Mended, it is another entry, of both visits, with nothing to say.
+    """
+    cache, twice = tmp_path / "cache", "1000003"
+    (sound,) = prepare(dataset, [twice], SETTINGS, cache)
+    file = next(path for path in dataset.raw_files(twice) if path.name == "AIRS-CH0_signal_1.parquet")
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1000])
+    for _ in range(2):
+        (entry,) = Filling(dataset, [twice], SETTINGS, cache)
+        assert isinstance(entry, Entry)
+        (told,) = entry.remarks
+        assert told.startswith(f"visit 1 is left out: {file}: damaged, not a readable parquet file")
+        planet = entry.read()
+        assert isinstance(planet, Planet)
+        assert (planet.fit.sigma > 1.2 * sound.fit.sigma).all()
+        assert planet.fit.mid_time == sound.fit.mid_time
+        with pytest.raises(ConfigError, match=f"planet {twice}: visit 1 is left out: {file}"):
+            prepare(dataset, [twice], SETTINGS, cache)
+    entry.path.with_suffix(".json").write_text("{")
+    assert "damaged, so that nobody knows" in next(iter(entry.remarks))
+    file.write_bytes(whole)
+    assert_same([sound], prepare(dataset, [twice], SETTINGS, cache))
+    for left in dataset.raw_files(twice):
+        if "_signal_" in left.name:
+            left.unlink()
+    (failure,) = Filling(dataset, [twice], SETTINGS, cache)
+    assert isinstance(failure, Failure)
+    assert [f"visit {number} is left out: " in failure.reason for number in range(3)] == [True, True, False]
 
 
 def test_unlabelled_planets_have_no_label(dataset: Dataset, tmp_path: Path) -> None:

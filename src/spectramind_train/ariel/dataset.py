@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -13,10 +13,19 @@ from typing import Final, Literal
 import numpy as np
 import pyarrow as pa
 
-from spectramind_config import Calibration, ConfigError
+from spectramind_config import Calibration, ConfigError, Problem
 from spectramind_train.ariel.constants import AIRS_SHAPE, FGS1_FRAMES_PER_AIRS_FRAME, N_CHANNELS, FloatArray
 from spectramind_train.ariel.detector import AIRS, CALIBRATION_FRAMES, FGS1, Detector, apertures
-from spectramind_train.ariel.tables import damaged, open_parquet, read_rows, require_numbers, require_plain
+from spectramind_train.ariel.spectra import few
+from spectramind_train.ariel.tables import (
+    PlanetRows,
+    damaged,
+    open_parquet,
+    read_planets,
+    read_rows,
+    require_numbers,
+    require_plain,
+)
 
 Split = Literal["train", "test"]
 
@@ -24,7 +33,27 @@ TRAIN_TABLE: Final = "train.csv"
 AXIS_TABLE: Final = "axis_info.parquet"
 ADC_TABLE: Final = "adc_info.csv"
 WAVELENGTH_COLUMNS: Final = tuple(f"wl_{i}" for i in range(1, N_CHANNELS + 1))
-_SIGNAL_FILE: Final = re.compile(rf"(?:{AIRS.name}|{FGS1.name})_signal_(\d+)\.parquet")
+_OF_VISIT: Final = re.compile(rf"(?:{AIRS.name}|{FGS1.name})_(?:signal_(\d+)\.parquet|calibration_(\d+))")
+_NAMED = 10
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a data set's tables or folders.
+
+    Attributes:
+        text: A sentence.
+        planet_ids: The planets that it is about, all of them.
+    """
+
+    text: str
+    planet_ids: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, what: str, planet_ids: Iterable[str]) -> list[Fault]:
+        """The fault of these planets, of which the sentence names a few; none where there are none."""
+        names = tuple(planet_ids)
+        return [cls(f"{what}: {few(names, _NAMED)}", names)] if names else []
 
 
 @dataclass(frozen=True)
@@ -124,18 +153,78 @@ class Dataset:
 
     def planet_ids(self, split: Split) -> list[str]:
         """The planets whose folders are here, in ascending order; of the training planets those with a label."""
+        ids = self.planets(split)
+        return [planet_id for planet_id in ids if planet_id in self._labels.rows] if split == "train" else ids
+
+    def planets(self, split: Split) -> list[str]:
+        """The planets whose folders are here, in ascending order, with or without a label."""
+        return sorted((name for name in self.entries(split) if name.isdecimal()), key=int)
+
+    def entries(self, split: Split) -> list[str]:
+        """All names in ``train/`` or ``test/`` that are not hidden, in alphabetical order."""
         folder = self.root / split
-        found = (entry.name for entry in folder.iterdir()) if folder.is_dir() else iter(())
-        ids = sorted((name for name in found if name.isdecimal()), key=int)
-        return [planet_id for planet_id in ids if planet_id in self._labels] if split == "train" else ids
+        try:
+            found = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+        except OSError as error:
+            raise ConfigError(f"{folder}: cannot be read ({error.strerror or error})") from error
+        return sorted(name for name in found if not name.startswith("."))
 
     def labels(self) -> dict[str, FloatArray]:
-        """The true spectra (283,) in (Rp/Rs)^2 of every planet in ``train.csv``, with or without a folder."""
-        return dict(self._labels)
+        """The true spectra (283,) in (Rp/Rs)^2 of every planet in ``train.csv``, with or without a folder.
+
+        Raises:
+            ConfigError: One of the rows is damaged: what is learned or scored is of all labels or none.
+        """
+        if faults := _of_rows(self._labels):
+            raise ConfigError([Problem(what=fault.text) for fault in faults])
+        return dict(self._labels.rows)
 
     def star(self, planet_id: str) -> Star | None:
-        """The planet's star and orbit, or None where no star table has a row for it."""
-        return self._stars.get(planet_id)
+        """The planet's star and orbit, or None where no star table has a row for it.
+
+        Raises:
+            ConfigError: The planet's row is damaged, or one of the tables as a whole.
+        """
+        for table in self._stars:
+            if planet_id in table.bad:
+                raise ConfigError(table.bad[planet_id])
+        rows = [table.rows[planet_id] for table in self._stars if planet_id in table.rows]
+        return Star(*rows[-1].tolist()) if rows else None
+
+    def star_faults(self, planet_ids: Iterable[str]) -> list[Fault]:
+        """What is wrong with rows of the star tables, as :meth:`star` says it too."""
+        faults = [fault for table in self._stars for fault in _of_rows(table)]
+        return faults + self.starless(planet_ids)
+
+    def starless(self, planet_ids: Iterable[str]) -> list[Fault]:
+        """That no star table has a row for some of these planets, where it is so."""
+        known = {planet_id for table in self._stars for planet_id in (*table.rows, *table.bad)}
+        missing = [planet_id for planet_id in dict.fromkeys(planet_ids) if planet_id not in known]
+        return Fault.of(f"{self.root}: no star table has a row for planets", missing)
+
+    def strays(self) -> list[Fault]:
+        """Training planets that cannot be used for lack of a label or of a folder, and folders that are no planet's."""
+        faults = []
+        for split in ("train", "test"):
+            others = [name for name in self.entries(split) if not name.isdecimal()]
+            faults += Fault.of(f"{self.root / split}: names that are no planet's", others)
+        folders, test = self.planets("train"), set(self.planets("test"))
+        twice = [name for name in folders if name in test]
+        faults += Fault.of(f"{self.root}: planets in both train/ and test/, of which train/ is taken", twice)
+        table = self.root / TRAIN_TABLE
+        if not folders and not table.exists():
+            return faults
+        try:
+            labels = self._labels
+        except ConfigError as error:
+            return [*faults, Fault(str(error))]
+        labelled = {*labels.rows, *labels.bad}
+        faults += _of_rows(labels)
+        faults += Fault.of(
+            f"{table}: has no row for planets of train/", [one for one in folders if one not in labelled]
+        )
+        gone = sorted(labelled - set(folders), key=int)
+        return faults + Fault.of(f"{table}: lists planets without a folder in train/", gone)
 
     def folder(self, planet_id: str) -> Path:
         """The planet's folder, in ``train/`` or ``test/``."""
@@ -146,23 +235,26 @@ class Dataset:
         raise ConfigError(f"{self.root}: no folder train/{planet_id} or test/{planet_id}; is the download complete?")
 
     def visits(self, planet_id: str) -> list[int]:
-        """The numbers of the planet's visits, ascending, by the frames of either instrument; most planets have one."""
+        """The numbers of the planet's visits, ascending, by all files of either instrument; most planets have one."""
         folder = self.folder(planet_id)
-        matches = (_SIGNAL_FILE.fullmatch(path.name) for path in folder.iterdir())
-        visits = sorted({int(match[1]) for match in matches if match})
+        try:
+            matches = [_OF_VISIT.fullmatch(path.name) for path in folder.iterdir()]
+        except OSError as error:
+            raise ConfigError(f"{folder}: cannot be read ({error.strerror or error})") from error
+        visits = sorted({int(match[1] or match[2]) for match in matches if match})
         if not visits:
             raise ConfigError(f"{folder}: no AIRS-CH0_signal_<k>.parquet; download this planet again")
         return visits
 
     def raw_files(self, planet_id: str) -> list[Path]:
-        """Every file that the planet's visits need, whether it exists or not, in a fixed order."""
+        """Every file that the planet's visits need and that is there, in a fixed order."""
         folder = self.folder(planet_id)
         paths = []
         for visit in self.visits(planet_id):
             for instrument in (AIRS, FGS1):
                 paths.append(instrument.signal_path(folder, visit))
                 paths += [instrument.calibration_path(folder, visit, frame) for frame in CALIBRATION_FRAMES]
-        return paths
+        return [path for path in paths if path.exists()]
 
     def read_visit(self, planet_id: str, visit: int, settings: Calibration | None = None) -> Visit:
         """Read the raw frames and the calibration frames of a visit.
@@ -182,6 +274,12 @@ class Dataset:
             FGS1.read(folder, visit, len(self.axis.fgs1_time), fgs1),
         )
 
+    def doubts(self, visit: Visit) -> list[str]:
+        """What is wrong with the calibration frames of a visit in some pixels, a sentence each."""
+        folder = self.folder(visit.planet_id)
+        both = ((AIRS, visit.airs), (FGS1, visit.fgs1))
+        return [text for one, detector in both for text in one.doubts(folder, visit.number, vars(detector))]
+
     def fingerprint(self) -> str:
         """A sha256 in hex over all file names and sizes and over the contents of the tables."""
         digest = hashlib.sha256()
@@ -199,45 +297,18 @@ class Dataset:
                     yield path
 
     @cached_property
-    def _labels(self) -> dict[str, FloatArray]:
-        path = self.root / TRAIN_TABLE
-        return _read_table(path, WAVELENGTH_COLUMNS)
+    def _labels(self) -> PlanetRows:
+        return read_planets(self.root / TRAIN_TABLE, WAVELENGTH_COLUMNS)
 
     @cached_property
-    def _stars(self) -> dict[str, Star]:
-        names = [field.name for field in fields(Star)]
+    def _stars(self) -> list[PlanetRows]:
         paths = [self.root / f"{split}_star_info.csv" for split in ("train", "test")]
-        tables = [_read_table(path, names) for path in paths if path.is_file()]
-        return {key: Star(*values.tolist()) for table in tables for key, values in table.items()}
+        return [_read_stars(path) for path in paths if path.is_file()]
 
 
 @lru_cache(maxsize=1)
 def _opened(root: Path) -> Dataset:
     return Dataset(root)
-
-
-def check(root: Path) -> list[str]:
-    """What is wrong with the data set at ``root``, a sentence each; empty when nothing is.
-
-    Opens every file's footer and compares shapes, but reads no frames.
-    """
-    try:
-        dataset = Dataset(root)
-        train = dataset.planet_ids("train") if (root / "train").is_dir() else []
-        problems = [] if train or not (root / "train").is_dir() else [f"{root / 'train'}: no labelled planet"]
-        planets = [*train, *dataset.planet_ids("test")]
-        problems += [f"{root}: no star table has planet {name}" for name in planets if dataset.star(name) is None]
-    except ConfigError as error:
-        return [str(error)]
-    for planet_id in planets:
-        try:
-            for visit in dataset.visits(planet_id):
-                folder = dataset.folder(planet_id)
-                problems += AIRS.problems(folder, visit, len(dataset.axis.airs_time))
-                problems += FGS1.problems(folder, visit, len(dataset.axis.fgs1_time))
-        except ConfigError as error:
-            problems.append(str(error))
-    return problems
 
 
 def _read_axis(path: Path) -> Axis:
@@ -275,9 +346,17 @@ def _read_adc(path: Path) -> Adc:
     return Adc(*rows[0].tolist())
 
 
-def _read_table(path: Path, columns: Sequence[str]) -> dict[str, FloatArray]:
-    rows = read_rows(path, ["planet_id", *columns])
-    table = {str(int(row[0])): row[1:] for row in rows}
-    if len(table) < len(rows):
-        raise ConfigError(f"{path}: lists a planet twice; download it again")
+def _of_rows(table: PlanetRows) -> list[Fault]:
+    return [*map(Fault, table.nameless), *(Fault(text, (planet_id,)) for planet_id, text in table.bad.items())]
+
+
+def _read_stars(path: Path) -> PlanetRows:
+    names = [field.name for field in fields(Star)]
+    table = read_planets(path, names)
+    for planet_id, row in list(table.rows.items()):
+        star = Star(*row.tolist())
+        if not (star.P > 0.0 and star.sma > 0.0 and 0.0 <= star.e < 1.0):
+            del table.rows[planet_id]
+            orbit = f"P = {star.P:g}, sma = {star.sma:g} and e = {star.e:g}"
+            table.bad[planet_id] = f"{path}: planet {planet_id} has {orbit}, which no orbit has; download it again"
     return table

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from spectramind_config import Calibration, ConfigError
 from spectramind_train.ariel.constants import AIRS_COLUMNS, AIRS_SHAPE, FGS1_SHAPE, FloatArray
-from spectramind_train.ariel.tables import open_parquet, read_columns, require_shape
+from spectramind_train.ariel.tables import read_columns
 
 RawFrames = NDArray[np.uint16 | np.float32]
 Window = tuple[slice, slice]
@@ -21,6 +22,10 @@ Window = tuple[slice, slice]
 LINEARITY_COEFFICIENTS: Final = 6
 CALIBRATION_FRAMES: Final = {"dark": 1, "dead": 1, "flat": 1, "read": 1, "linear_corr": LINEARITY_COEFFICIENTS}
 """The calibration frames, and how many maps each stacks."""
+SAMPLED_PIXELS: Final = 16
+"""Pixels of a signal that are read to see whether it is sound, spread over the detector."""
+
+_USABLE: Final = {"dark": "is finite", "flat": "is positive", "read": "is finite", "linear_corr": "is finite"}
 
 
 @dataclass(frozen=True)
@@ -72,17 +77,9 @@ class Instrument:
         Raises:
             ConfigError: If a file is missing, damaged or does not hold ``frames`` frames of this detector.
         """
-        height, width = self.shape
-        pixels = np.arange(height * width).reshape(height, width)[window]
-        signal = self.signal_path(folder, visit)
-        counts = read_columns(signal, (frames, height * width), pixels.ravel())
-        if counts.dtype != np.uint16:
-            raise ConfigError(f"{signal}: holds {counts.dtype} values, expected uint16 counts; download it again")
-        maps: dict[str, NDArray[Any]] = {}
-        for frame, depth in CALIBRATION_FRAMES.items():
-            path = self.calibration_path(folder, visit, frame)
-            columns = read_columns(path, (depth * height, width), np.arange(width))
-            maps[frame] = columns.T.reshape(depth, height, width).astype(np.bool_ if frame == "dead" else np.float64)
+        pixels = np.arange(math.prod(self.shape)).reshape(self.shape)[window]
+        counts = self.read_counts(folder, visit, frames, pixels.ravel())
+        maps = {frame: self.read_maps(folder, visit, frame) for frame in CALIBRATION_FRAMES}
         return Detector(
             # Time is the innermost axis in memory, as in the files, and the outermost of the view.
             np.moveaxis(counts.reshape(*pixels.shape, frames), -1, 0),
@@ -94,18 +91,77 @@ class Instrument:
             linear_corr=maps["linear_corr"],
         )
 
+    def read_counts(self, folder: Path, visit: int, frames: int, pixels: NDArray[np.intp]) -> NDArray[np.uint16]:
+        """Read what pixels, numbered row by row, have counted in a visit's frames: (pixels, frames).
+
+        Raises:
+            ConfigError: If the file is missing, damaged, does not hold ``frames`` frames of this detector, or one
+                and the same count throughout.
+        """
+        path = self.signal_path(folder, visit)
+        counts: NDArray[np.uint16] = read_columns(path, (frames, math.prod(self.shape)), pixels, counts=True)
+        if counts.size and counts.min() == counts.max():
+            raise ConfigError(f"{path}: each frame holds the count {counts.flat[0]}, no light; download it again")
+        return counts
+
+    def read_maps(self, folder: Path, visit: int, frame: str) -> NDArray[Any]:
+        """Read one of the calibration frames: its maps (depth, R, C), truth values where it is that of dead pixels.
+
+        Raises:
+            ConfigError: If the file is missing, damaged, of another shape, or of no use in any pixel.
+        """
+        path, depth, (height, width) = (
+            self.calibration_path(folder, visit, frame),
+            CALIBRATION_FRAMES[frame],
+            self.shape,
+        )
+        columns = read_columns(path, (depth * height, width), np.arange(width))
+        maps = columns.T.reshape(depth, height, width).astype(np.bool_ if frame == "dead" else np.float64)
+        if frame == "dead" and maps.all():
+            raise ConfigError(f"{path}: every pixel is dead; download it again")
+        if frame not in ("dead", "read") and not _usable(frame, maps).any():
+            raise ConfigError(f"{path}: no pixel has a value that {_USABLE[frame]}; download it again")
+        return maps
+
+    def doubts(self, folder: Path, visit: int, maps: Mapping[str, NDArray[Any]]) -> Iterator[str]:
+        """What is wrong with a visit's calibration frames in some pixels, a sentence each.
+
+        Args:
+            folder: The planet's folder.
+            visit: Number of the visit.
+            maps: The calibration frames by name, or whatever else has them: ``vars`` of a :class:`Detector`.
+        """
+        for frame in _USABLE:
+            wrong = ~_usable(frame, np.reshape(maps[frame], (-1, *self.shape))) & ~np.reshape(maps["dead"], self.shape)
+            if count := int(np.count_nonzero(wrong)):
+                path = self.calibration_path(folder, visit, frame)
+                used = "" if frame == "read" else ", and count as dead"
+                yield f"{path}: {count} pixels have no value that {_USABLE[frame]}{used}"
+
     def problems(self, folder: Path, visit: int, frames: int) -> Iterator[str]:
-        """What is wrong with a visit's files, a sentence each, judged by their footers."""
-        height, width = self.shape
-        expected = {self.signal_path(folder, visit): (frames, height * width)}
-        for frame, depth in CALIBRATION_FRAMES.items():
-            expected[self.calibration_path(folder, visit, frame)] = (depth * height, width)
-        for path, shape in expected.items():
+        """What is wrong with a visit's files, a sentence each.
+
+        Calibration frames are read whole, of the signal the footer and ``SAMPLED_PIXELS`` pixels in all frames.
+        """
+        try:
+            sample = np.linspace(0, math.prod(self.shape) - 1, SAMPLED_PIXELS).astype(np.intp)
+            self.read_counts(folder, visit, frames, sample)
+        except ConfigError as error:
+            yield str(error)
+        maps: dict[str, NDArray[Any]] = {}
+        for frame in CALIBRATION_FRAMES:
             try:
-                metadata = open_parquet(path).metadata
-                require_shape(path, (metadata.num_rows, metadata.num_columns), shape)
+                maps[frame] = self.read_maps(folder, visit, frame)
             except ConfigError as error:
                 yield str(error)
+        if maps.keys() == CALIBRATION_FRAMES.keys():
+            yield from self.doubts(folder, visit, maps)
+
+
+def _usable(frame: str, maps: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which pixels (R, C) have what they need in the maps (depth, R, C) of a calibration frame."""
+    usable: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(maps))
+    return usable & (maps[0] > 0.0) if frame == "flat" else usable
 
 
 AIRS: Final = Instrument("AIRS-CH0", AIRS_SHAPE)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from spectramind_config import ConfigError, Problem, files
 from spectramind_config.errors import nearest
 from spectramind_train.ariel.constants import N_CHANNELS, FloatArray
-from spectramind_train.ariel.tables import LARGEST_TABLE
+from spectramind_train.ariel.tables import LARGEST_TABLE, number_of
 
 Kind = Literal["wl", "sigma"]
 MEANING: Final[dict[Kind, str]] = {"wl": "(Rp/Rs)^2", "sigma": "its standard deviation"}
@@ -155,14 +155,7 @@ def _numbers(texts: pa.Array) -> FloatArray:
     try:
         return np.asarray(texts.cast(pa.float64()), dtype=np.float64)
     except pa.ArrowException:
-        return np.array([_number(text) for text in texts.to_pylist()], dtype=np.float64)
-
-
-def _number(text: str | None) -> float:
-    try:
-        return float(text if text and "_" not in text else "nan")
-    except ValueError:
-        return float("nan")
+        return np.array([number_of(text or "") for text in texts.to_pylist()], dtype=np.float64)
 
 
 def _of_values(

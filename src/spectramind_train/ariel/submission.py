@@ -6,13 +6,14 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from spectramind_config import ConfigError, files
 from spectramind_train.ariel.constants import N_CHANNELS, FloatArray
+from spectramind_train.ariel.dataset import Dataset, Fault
 from spectramind_train.ariel.tables import LARGEST_TABLE, by_channel, write_csv
 
 SAMPLE_TABLE: Final = "sample_submission.csv"
@@ -85,6 +86,23 @@ def layout_of(root: Path) -> Layout:
     if twice := [one for one, count in counts.items() if count > 1]:
         raise _refused(path, f"lists planet {twice[0]} twice")
     return Layout(tuple(header), tuple(counts) or None)
+
+
+def planets_to_predict(dataset: Dataset) -> list[str]:
+    """The planets of ``test/``, where there is one: those with a folder, and those that the sample lists for one.
+
+    Raises:
+        ConfigError: As :func:`layout_of` does.
+    """
+    listed = layout_of(dataset.root).planet_ids if (dataset.root / "test").is_dir() else None
+    return sorted({*dataset.planets("test"), *(listed or ())}, key=int)
+
+
+def unlisted(root: Path, layout: Layout, planet_ids: Collection[str]) -> list[Fault]:
+    """That ``sample_submission.csv`` of a data set does not list some of these planets, where it is so."""
+    listed = set(layout.planet_ids or planet_ids)
+    others = [planet_id for planet_id in planet_ids if planet_id not in listed]
+    return Fault.of(f"{root / SAMPLE_TABLE}: does not list planets of test/, which get no row", others)
 
 
 def _refused(path: Path, what: str) -> ConfigError:

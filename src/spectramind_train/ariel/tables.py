@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
+import io
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +25,10 @@ LARGEST_TABLE = 50_000_000
 """Bytes of a CSV table; the challenge's labels have 6 million."""
 _DECODED = 3_000_000
 """Values that are decoded at once."""
+MOST_PLANETS = 500_000
+"""Rows of a table that has one for each planet; the challenge has 1100."""
+MOST_BAD_ROWS = 5000
+"""Damaged rows of a table that has one for each planet; with more it is damaged as a whole."""
 MOST_ROWS = 10_000_000
 """Rows of a parquet file; a visit of the challenge has 135 000 frames."""
 
@@ -55,13 +63,16 @@ def require_shape(path: Path, found: tuple[int, int], expected: tuple[int, int])
         )
 
 
-def read_columns(path: Path, shape: tuple[int, int], columns: NDArray[np.intp]) -> NDArray[Any]:
+def read_columns(
+    path: Path, shape: tuple[int, int], columns: NDArray[np.intp], *, counts: bool = False
+) -> NDArray[Any]:
     """Read the chosen columns of a parquet file, by position.
 
     Args:
         path: The file.
         shape: Rows and columns that it must have.
         columns: Indices of the columns (n,).
+        counts: Whether all its columns, read or not, must be of 16-bit counts.
 
     Returns:
         The values (n, rows), one column after the other in memory.
@@ -75,6 +86,9 @@ def read_columns(path: Path, shape: tuple[int, int], columns: NDArray[np.intp]) 
     if len(set(names)) < shape[1]:
         raise ConfigError(f"{path}: several columns have one name; download it again")
     require_plain(path, file)
+    types = {str(np.dtype(one.to_pandas_dtype())) for one in set(file.schema_arrow.types)}
+    if counts and types != {"uint16"}:
+        raise ConfigError(f"{path}: holds {min(types - {'uint16'})} values, expected uint16 counts; download it again")
     # A part of the columns at a time, since what is decoded takes several times the room of the values.
     part = max(1, _DECODED // shape[0])
     values: NDArray[Any] | None = None
@@ -82,6 +96,8 @@ def read_columns(path: Path, shape: tuple[int, int], columns: NDArray[np.intp]) 
         place = slice(start, start + part)
         try:
             table = file.read(columns=[names[i] for i in columns[place]], use_threads=False)
+            if counts and any(column.null_count for column in table.columns):
+                raise ConfigError(f"{path}: lacks values, expected uint16 counts; download it again")
             found = [column.to_numpy() for column in table.columns]
         except (pa.ArrowException, OSError, EOFError) as error:
             raise damaged(path, error) from error
@@ -144,6 +160,89 @@ def read_rows(path: Path, columns: Sequence[str]) -> FloatArray:
     if not np.isfinite(rows).all():
         raise ConfigError(f"{path}: holds values that are not finite; download it again")
     return rows
+
+
+@dataclass(frozen=True)
+class PlanetRows:
+    """The rows of a table that has one for each planet.
+
+    Attributes:
+        rows: By planet, the values of a row that can be used.
+        bad: By planet, what is wrong with its row.
+        nameless: What is wrong with rows of which nobody can tell whose they are.
+    """
+
+    rows: dict[str, FloatArray]
+    bad: dict[str, str]
+    nameless: list[str]
+
+
+def read_planets(path: Path, columns: Sequence[str]) -> PlanetRows:
+    """Read ``planet_id`` and the named columns of a CSV file; a row that is damaged costs the others nothing.
+
+    Raises:
+        ConfigError: If the file is missing, is no table or lacks a column, or has more rows than ``MOST_PLANETS``
+            or more damaged ones than ``MOST_BAD_ROWS``.
+    """
+    try:
+        lines = io.BytesIO(files.read(path, LARGEST_TABLE).removeprefix(codecs.BOM_UTF8))
+        header = _cells(lines.readline().decode())
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: missing; download or simulate the data set again") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror or error}); download it again") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not readable as CSV ({error}); download it again") from error
+    if missing := [name for name in ("planet_id", *columns) if name not in header]:
+        raise ConfigError(f"{path}: column {missing[0]} is missing; download it again")
+    found, places = PlanetRows({}, {}, []), [header.index(name) for name in columns]
+    for number, line in enumerate(lines, 2):
+        if number > MOST_PLANETS:
+            raise ConfigError(f"{path}: more than {MOST_PLANETS} rows, and no data set has as many planets")
+        if not line.strip():
+            continue
+        cells = _cells(line.decode(errors="replace"))
+        place = header.index("planet_id")
+        name = number_of(cells[place]) if place < len(cells) else math.nan
+        if not (name >= 0 and name.is_integer()):
+            found.nameless.append(f"{path}:{number}: its planet_id is no number; download it again")
+            _require_few(path, found)
+            continue
+        planet_id, values, reason = str(int(name)), np.empty(0), ""
+        if planet_id in found.rows or planet_id in found.bad:
+            reason = "is listed twice"
+        elif len(cells) != len(header):
+            reason = f"has {len(cells)} values in its row, expected {len(header)}"
+        else:
+            values = np.array([number_of(cells[one]) for one in places])
+            if wrong := [place for place, value in zip(places, values, strict=True) if not math.isfinite(value)]:
+                reason = f"has {cells[wrong[0]]!r:.40} as {header[wrong[0]]}, which is no finite number"
+        if reason:
+            found.rows.pop(planet_id, None)
+            found.bad[planet_id] = f"{path}:{number}: planet {planet_id} {reason}; download it again"
+            _require_few(path, found)
+        else:
+            found.rows[planet_id] = values
+    return found
+
+
+def _require_few(path: Path, found: PlanetRows) -> None:
+    if len(found.bad) + len(found.nameless) > MOST_BAD_ROWS:
+        first = [*found.nameless, *found.bad.values()][0]
+        raise ConfigError(f"{path}: more than {MOST_BAD_ROWS} rows are damaged, one of them: {first}")
+
+
+def _cells(line: str) -> list[str]:
+    """The values of a line. Names and numbers hold neither commas nor quotes: no line can run on into the next."""
+    return [cell.strip().removeprefix('"').removesuffix('"') for cell in line.split(",")]
+
+
+def number_of(text: str) -> float:
+    """A text as a number; NaN for what is none."""
+    try:
+        return float(text if "_" not in text else "nan")
+    except ValueError:
+        return math.nan
 
 
 def write_csv(path: Path, columns: Mapping[str, Sequence[str] | Sequence[int] | Sequence[float] | FloatArray]) -> None:

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 from spectramind_config import ConfigError, EffectiveConfig, NominalData, Problem, from_dict
 from spectramind_config.commands.command import Parser
 from spectramind_config.host import Host
-from spectramind_train.commands.data import NAMED, calibrated, of_strict, refusal, report_failures
+from spectramind_train.commands.data import (
+    calibrated,
+    of_strict,
+    refusal,
+    report_doubts,
+    report_failures,
+    require_sound,
+)
 from spectramind_train.commands.place import require_writable, unwritable
 from spectramind_train.commands.runs import of_one, opened
 from spectramind_train.run import signals
@@ -112,12 +119,14 @@ def _predict_folder(options: Namespace, trained: Run, terminal: Terminal) -> int
     require_writable(table)
     model = load_model(config, trained.checkpoint(terminal.warn))
     dataset, layout = Dataset(options.data), layout_of(options.data)
-    planet_ids = _rows(dataset, split, layout, terminal)
+    planet_ids, doubts = _rows(dataset, split, layout)
+    for text in doubts:
+        terminal.warn(text)
     naive = naive_of(trained)
 
     def require(failures: list[Failure]) -> None:
-        if failures and options.strict:
-            raise refusal(failures, "--strict: planets cannot be predicted")
+        if options.strict:
+            require_sound(failures, doubts, "--strict: planets cannot be predicted")
         if failures and naive is None:
             what = f"{trained.path}: the run does not record the mean of its training labels, which planets need that"
             raise refusal(failures, f"{what} cannot be predicted: mend these, or train again with this version")
@@ -131,7 +140,8 @@ def _predict_folder(options: Namespace, trained: Run, terminal: Terminal) -> int
             waiting=lambda: terminal.say(WAITING),
             workers=Host.detect().cores,
         )
-        outcomes = calibrated(filling, dataset, terminal)
+        outcomes, more = calibrated(filling, dataset, terminal)
+        doubts += more
         failures = [one for one in outcomes.values() if isinstance(one, Failure)]
         require(failures)
         entries = [one for planet_id in planet_ids if isinstance(one := outcomes[planet_id], Entry)]
@@ -154,31 +164,29 @@ def _predict_folder(options: Namespace, trained: Run, terminal: Terminal) -> int
         write_table(table, layout, planet_ids, spectra, naive)
     except OSError as error:
         raise unwritable(table, error) from error
-    if failures and naive is not None:
+    if naive is not None:
         report_failures(failures, f"have the training mean, {naive[0]:.6f}, with sigma {naive[1]:.6f}", terminal)
+    report_doubts(doubts, terminal)
     terminal.say(f"written: {table}, {len(planet_ids)} planets of which {len(spectra)} are predicted")
     return 0
 
 
-def _rows(dataset: Dataset, split: Split, layout: Layout, terminal: Terminal) -> list[str]:
-    """The planets of the table, in its order: those that the data set's own table lists, or whose folders are there."""
-    from spectramind_train.ariel.spectra import few
-    from spectramind_train.ariel.submission import SAMPLE_TABLE
+def _rows(dataset: Dataset, split: Split, layout: Layout) -> tuple[list[str], list[str]]:
+    """The planets of the table, in its order, and what is wrong with others, a sentence each.
+
+    They are those that the data set's own table lists, or whose folders are there.
+    """
+    from spectramind_train.ariel.submission import unlisted
 
     here = dataset.planet_ids(split)
     if not here:
         other: Split = "train" if split == "test" else "test"
         more = f"; --split {other} takes those of {other}/" if dataset.planet_ids(other) else ""
         raise ConfigError(f"{dataset.root / split}: no planet to predict{more}")
-    if split == "train" or layout.planet_ids is None:
-        return here
-    listed = set(layout.planet_ids)
-    if others := [planet_id for planet_id in here if planet_id not in listed]:
-        terminal.warn(
-            f"{dataset.root / SAMPLE_TABLE} does not list {len(others)} planets of {split}/, which get no row: "
-            f"{few(others, NAMED)}"
-        )
-    return list(layout.planet_ids)
+    if split == "train":
+        return here, [fault.text for fault in dataset.strays()]
+    others = [fault.text for fault in unlisted(dataset.root, layout, here)]
+    return list(layout.planet_ids or here), others
 
 
 def arguments(parser: Parser) -> None:

@@ -19,6 +19,7 @@ from spectramind_train.ariel.constants import FloatArray
 from spectramind_train.ariel.dataset import TRAIN_TABLE, Dataset, Star
 from spectramind_train.ariel.lightcurves import LightCurves
 from spectramind_train.planets.cache import entry_key, read_entry, write_entry
+from spectramind_train.planets.remarks import Remarks, read_remarks, write_remarks
 from spectramind_train.run.atomic_files import sweep
 from spectramind_train.run.pools import spread
 from spectramind_train.run.sources import source_digest
@@ -72,8 +73,7 @@ class Failure:
     @property
     def reason(self) -> str:
         """What is wrong, in words."""
-        text = str(self.error) if isinstance(self.error, ConfigError) else f"{type(self.error).__name__}: {self.error}"
-        return text.removeprefix(f"planet {self.planet_id}: ")
+        return _words(self.planet_id, self.error)
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,11 @@ class Entry:
         if found is None:
             return Failure(self.planet_id, ConfigError(f"{self.path}: the entry is gone or damaged; start again"))
         return Planet(self.planet_id, *found, label, self.star)
+
+    @property
+    def remarks(self) -> Remarks:
+        """What is wrong with the planet, though it can be used."""
+        return read_remarks(self.path)
 
 
 class Filling:
@@ -122,8 +127,8 @@ class Filling:
         read: Bytes of those whose planets are done.
 
     Raises:
-        ConfigError: The cache cannot be written, or a table of the data set is damaged. What is wrong with one planet
-            is its outcome.
+        ConfigError: The cache cannot be made, or a table of the data set is damaged. What is wrong with one planet
+            is its outcome; so is that it cannot be written.
         ProcessFailedError: A worker process died.
     """
 
@@ -146,12 +151,12 @@ class Filling:
         self._failures: list[Failure] = []
         self._began, self._found = time.monotonic(), 0
         code = source_digest(__name__)
+        dataset.starless(planet_ids)  # A damaged table is no fault of the planets'.
         for planet_id in planet_ids:
-            star = dataset.star(planet_id)  # A damaged table is no fault of the planet's.
             try:
                 path = entry_path(dataset, planet_id, settings, cache_dir, code)
                 self._sizes[planet_id] = sum(file.stat().st_size for file in dataset.raw_files(planet_id))
-                self._entries.append(Entry(planet_id, path, star))
+                self._entries.append(Entry(planet_id, path, dataset.star(planet_id)))
             except (ConfigError, OSError) as error:
                 self._failures.append(Failure(planet_id, error))
         self.size = sum(self._sizes.values())
@@ -221,7 +226,8 @@ def prepare(
         workers: Likewise.
 
     Raises:
-        ConfigError: What is wrong with the first planet that cannot be used, or with the cache.
+        ConfigError: What is wrong with the first planet that cannot be used, be it for one of its visits only, or
+            with the cache.
         Exception: What the numbers of such a planet have led to.
         ProcessFailedError: A worker process died.
     """
@@ -233,6 +239,8 @@ def prepare(
             planet = outcome.read(labels.get(outcome.planet_id)) if isinstance(outcome, Entry) else outcome
             if isinstance(planet, Failure):
                 raise planet.error
+            if isinstance(outcome, Entry) and (lost := outcome.remarks.visits):
+                raise ConfigError(f"planet {planet.planet_id}: {lost[0]}")
             ready[planet.planet_id] = planet
             if progress:
                 progress(filling.done, filling.planets)
@@ -305,21 +313,52 @@ def _prepare_planet(dataset: Dataset, settings: Calibration, entry: Entry) -> En
     if read_entry(entry.path, entry.planet_id) is not None:
         return entry
     try:
-        curves, fit = average_visits(list(_visits(dataset, settings, entry.planet_id)))
+        visits, remarks = _visits(dataset, settings, entry.planet_id)
+        curves, fit = average_visits(visits)
         _require_finite(curves, fit)
     except Exception as error:  # noqa: BLE001 - what a fit raises depends on the numbers in the files.
         return Failure(entry.planet_id, error)
-    write_entry(entry.path, curves, fit)
+    try:
+        write_remarks(entry.path, remarks)
+        write_entry(entry.path, curves, fit)
+    except ConfigError as error:  # The next may find room again.
+        return Failure(entry.planet_id, error)
     return entry
 
 
-def _visits(dataset: Dataset, settings: Calibration, planet_id: str) -> Iterator[tuple[LightCurves, TransitFit]]:
-    star = dataset.star(planet_id)
-    for number in dataset.visits(planet_id):
-        visit = dataset.read_visit(planet_id, number, settings)
-        with np.errstate(over="ignore", invalid="ignore"):  # The fit refuses what is not finite.
-            curves = LightCurves(planet_id, *calibrate(visit, dataset.axis, dataset.adc, settings))
-        yield curves, fit_transit(curves, star)
+def _visits(
+    dataset: Dataset, settings: Calibration, planet_id: str
+) -> tuple[list[tuple[LightCurves, TransitFit]], Remarks]:
+    """The visits that can be used; raises what is wrong where none can."""
+    star, numbers = dataset.star(planet_id), dataset.visits(planet_id)
+    made: list[tuple[LightCurves, TransitFit]] = []
+    lost: list[str] = []
+    pixels: list[str] = []
+    for number in numbers:
+        try:
+            visit = dataset.read_visit(planet_id, number, settings)
+            with np.errstate(over="ignore", invalid="ignore"):  # The fit refuses what is not finite.
+                curves = LightCurves(planet_id, *calibrate(visit, dataset.axis, dataset.adc, settings))
+            fit = fit_transit(curves, star)
+            _require_finite(curves, fit)
+        except MemoryError:
+            raise
+        except Exception as error:
+            if len(numbers) == 1:
+                raise
+            lost.append(f"visit {number} is left out: {_words(planet_id, error)}")
+        else:
+            made.append((curves, fit))
+            pixels += dataset.doubts(visit)
+    if not made:
+        raise ConfigError("; ".join(lost))
+    return made, Remarks(tuple(lost), tuple(pixels))
+
+
+def _words(planet_id: str, error: Exception) -> str:
+    """What is wrong with a planet, in words."""
+    text = str(error) if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
+    return text.removeprefix(f"planet {planet_id}: ")
 
 
 def _require_finite(curves: LightCurves, fit: TransitFit) -> None:
