@@ -86,7 +86,7 @@ def _plain(
         return pd.read_parquet(path).to_numpy()
 
     def frame(name: str) -> Array:
-        return table(instrument.calibration_path(folder, 0, name)).reshape(-1, *instrument.shape)[..., columns]
+        return table(instrument.calibration_path(folder, 0, name)).reshape(-1, *instrument.shape)
 
     raw = table(instrument.signal_path(folder, 0))
     signal = raw.astype(np.float64).reshape(len(raw), *instrument.shape)[:, :, columns]
@@ -95,19 +95,22 @@ def _plain(
     bad = frame("dead")[0].astype(bool)
     for _ in range(5):
         bad |= np.abs(dark - np.median(dark[~bad])) > SEVEN_STEPS.hot_pixel_sigma * dark[~bad].std()
-    signal = np.polynomial.polynomial.polyval(signal, frame("linear_corr"), tensor=False)
+    bad, dark, flat = bad[:, columns], dark[:, columns], flat[:, columns]
+    signal = np.polynomial.polynomial.polyval(signal, frame("linear_corr")[..., columns], tensor=False)
     for parity in (0, 1):
         signal[parity::2] -= dark * seconds[parity]
     signal = signal[1::2] - signal[::2]
     pairs = max(1, round(pairs * len(raw) / (FRAMES if instrument is AIRS else 12 * FRAMES)))
     bins = len(signal) // pairs
     signal = signal[: bins * pairs].reshape(bins, pairs, *signal.shape[1:]).mean(axis=1)
-    signal = signal / flat
+    # Bad pixels borrow from good ones of the aperture alone; those of AIRS lie in the columns kept above.
+    within = aperture if instrument is FGS1 else (aperture[0], slice(None))
+    signal, bad = (signal / flat)[:, *within], bad[within]
     for row in np.flatnonzero(bad.any(axis=1) & ~bad.all(axis=1)):
         lost, good = np.flatnonzero(bad[row]), np.flatnonzero(~bad[row])
         for one in signal[:, row]:
             one[lost] = np.interp(lost, good, one[good])
-    return signal[:, aperture[0], aperture[1] if columns == slice(None) else slice(None)]
+    return signal
 
 
 def ours(settings: Calibration) -> Callable[[Dataset, str], Array]:
