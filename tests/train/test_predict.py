@@ -24,7 +24,7 @@ from spectramind_train.ariel.submission import COLUMNS
 from spectramind_train.cli import main
 from spectramind_train.learning.batches import to_batch
 from spectramind_train.planets.preparation import Planet
-from spectramind_train.results.prediction import predict
+from spectramind_train.results.prediction import Ensemble, predict
 from spectramind_train.run.directory import Run
 from spectramind_train.run.manifest import write_manifest
 from spectramind_train.run.plan import plan
@@ -61,7 +61,7 @@ class World:
 
     def predict(self, data: Path, out: Path, *arguments: str) -> int:
         """The exit code of a prediction."""
-        return main(["predict", str(self.run), "--data", str(data), "--out", str(out), *arguments])
+        return main(["predict", "--data", str(data), "--out", str(out), str(self.run), *arguments])
 
 
 @pytest.fixture(scope="module")
@@ -216,6 +216,41 @@ def test_where_entries_cannot_be_written_the_others_are_predicted(
     np.testing.assert_allclose(rows(tmp_path / "table.csv")[GOOD], expected[GOOD], rtol=1e-5)
     assert set((world.cache / "planets").iterdir()) == before
     assert not (tmp_path / "no.csv").exists()
+
+
+def test_several_runs_are_averaged(
+    world: World, expected: dict[str, np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run and its copy predict what the run does; runs that calibrate otherwise are refused, and it says which."""
+    copy = Path(shutil.copytree(world.run, tmp_path / "copy"))
+    table = tmp_path / "submission.csv"
+    assert world.predict(world.data, table, str(copy)) == 0
+    for name, row in rows(table).items():
+        np.testing.assert_allclose(row, expected[name], rtol=1e-5)
+    file = copy / "manifest.json"
+    manifest = msgspec.json.decode(file.read_bytes())
+    manifest["config"]["data"]["calibration"]["bin_seconds"] = 288.0
+    file.write_bytes(msgspec.json.encode(manifest))
+    capsys.readouterr()
+    assert world.predict(world.data, table, str(copy)) == 2
+    assert f"{copy} and {world.run} have calibrated their planets in different ways" in capsys.readouterr().err
+
+
+def test_disagreement_of_models_adds_to_sigma() -> None:
+    """The mixture of two Gaussians has the mean of their means, and a variance that holds the distance of these."""
+
+    class Fixed(SpectrumModel):
+        def __init__(self, mu: float, sigma: float) -> None:
+            super().__init__()
+            self.values = mu, sigma
+
+        def forward(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+            mu, sigma = (torch.full((1, 283), value) for value in self.values)
+            return mu, sigma
+
+    mu, sigma = Ensemble([Fixed(0.010, 1e-4), Fixed(0.011, 3e-4)])({})
+    torch.testing.assert_close(mu, torch.full_like(mu, 0.0105))
+    torch.testing.assert_close(sigma, torch.full_like(sigma, ((1e-8 + 9e-8) / 2 + 0.0005**2) ** 0.5))
 
 
 def test_planets_stand_where_the_sample_lists_them(

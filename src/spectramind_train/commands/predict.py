@@ -19,17 +19,18 @@ from spectramind_train.commands.data import (
     require_sound,
 )
 from spectramind_train.commands.place import require_writable, unwritable
-from spectramind_train.commands.runs import of_one, opened
+from spectramind_train.commands.runs import of_several, opened
 from spectramind_train.run import signals
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from spectramind_train.ariel.dataset import Dataset, Split
     from spectramind_train.ariel.submission import Layout
     from spectramind_train.run.directory import Run
     from spectramind_train.run.terminal import Terminal
     from spectramind_train.transit.diagnosis import Diagnosis
+    from spectramind_train.v50.network import SpectrumModel
 
 
 def run(options: Namespace, _: type[EffectiveConfig]) -> int:
@@ -41,9 +42,9 @@ def run(options: Namespace, _: type[EffectiveConfig]) -> int:
     from spectramind_train.run.terminal import Terminal
 
     terminal = Terminal()
-    trained = opened(options, terminal)
+    runs = [opened(path, terminal) for path in options.runs]
     if os.path.isdir(options.data):  # noqa: PTH112 - Path.is_dir raises for no path.
-        return _predict_folder(options, trained, terminal)
+        return _predict_folder(options, runs, terminal)
     if options.split is not None:
         raise ConfigError(
             Problem(
@@ -51,29 +52,30 @@ def run(options: Namespace, _: type[EffectiveConfig]) -> int:
                 expected="--data FOLDER, in the challenge's layout, or no --split",
             )
         )
-    return _predict_file(options, trained, terminal)
+    return _predict_file(options, runs, terminal)
 
 
-def _predict_file(options: Namespace, trained: Run, terminal: Terminal) -> int:
+def _predict_file(options: Namespace, runs: Sequence[Run], terminal: Terminal) -> int:
     """Predict the spectra of binned light curves."""
     from spectramind_train.ariel.lightcurves import read_binned
     from spectramind_train.ariel.submission import Layout
     from spectramind_train.learning.batches import PlanetDataset, loader
     from spectramind_train.planets.preparation import Planet
-    from spectramind_train.results.prediction import LABEL_SIGMA, load_model, predict
+    from spectramind_train.results.prediction import LABEL_SIGMA, predict
     from spectramind_train.results.report import report_spectra
     from spectramind_train.results.submission import naive_of
     from spectramind_train.transit.spectrum_fit import fit_transit
 
+    trained = runs[0]
     table = options.out or trained.path / f"predictions_{options.data.stem}.csv"
     require_writable(table)
-    checkpoint = trained.checkpoint(terminal.warn)
-    config = from_dict(trained.manifest.config, f"{trained.path}/manifest.json")
+    model = _model(runs, terminal)
+    config = _config(trained)
     curves = read_binned(options.data)
     planets = [Planet(one.planet_id, one, fit_transit(one, None), None) for one in curves]
     batches = loader(PlanetDataset(planets), batch_size=config.data.batch_size)
     _, naive_sigma = naive_of(trained) or (0.0, LABEL_SIGMA)
-    prediction = predict(load_model(config, checkpoint), planets, batches, naive_sigma=naive_sigma)
+    prediction = predict(model, planets, batches, naive_sigma=naive_sigma)
     report_spectra(planets, prediction, terminal)
     _tell_flags(table, prediction.diagnoses, terminal)
     try:
@@ -82,6 +84,18 @@ def _predict_file(options: Namespace, trained: Run, terminal: Terminal) -> int:
         raise unwritable(table, error) from error
     terminal.say(f"written: {table}")
     return 0
+
+
+def _config(run: Run) -> EffectiveConfig:
+    return from_dict(run.manifest.config, f"{run.path}/manifest.json")
+
+
+def _model(runs: Sequence[Run], terminal: Terminal) -> SpectrumModel:
+    """The model of a run, or those of several as one."""
+    from spectramind_train.results.prediction import Ensemble, load_model
+
+    members = [load_model(_config(run), run.checkpoint(terminal.warn)) for run in runs]
+    return members[0] if len(members) == 1 else Ensemble(members).eval()
 
 
 def _tell_flags(table: Path, diagnoses: Mapping[str, Diagnosis], terminal: Terminal) -> None:
@@ -101,23 +115,34 @@ def _tell_flags(table: Path, diagnoses: Mapping[str, Diagnosis], terminal: Termi
     )
 
 
-def _predict_folder(options: Namespace, trained: Run, terminal: Terminal) -> int:
+def _predict_folder(options: Namespace, runs: Sequence[Run], terminal: Terminal) -> int:
     """Calibrate the planets of a data set and predict them all."""
     from spectramind_train.ariel.dataset import Dataset
     from spectramind_train.ariel.submission import layout_of
     from spectramind_train.planets.preparation import WAITING, Entry, Failure, Filling
-    from spectramind_train.results.prediction import LABEL_SIGMA, load_model
+    from spectramind_train.results.prediction import LABEL_SIGMA
     from spectramind_train.results.submission import Spectrum, naive_of, predict_entries, write_table
     from spectramind_train.resumption import cache_of
 
-    config = from_dict(trained.manifest.config, f"{trained.path}/manifest.json")
+    trained = runs[0]
+    config = _config(trained)
     if not isinstance(config.data, NominalData):
         raise ConfigError(f"{trained.path}: data={config.data.name} says nothing of how to calibrate raw frames")
+    for other in runs[1:]:
+        data = _config(other).data
+        if not isinstance(data, NominalData) or data.calibration != config.data.calibration:
+            raise ConfigError(
+                Problem(
+                    what=f"{other.path} and {trained.path} have calibrated their planets in different ways",
+                    expected="runs with the same data.calibration, whose predictions can be averaged",
+                    hint=f"see what differs: spectramind runs compare {trained.path} {other.path}",
+                )
+            )
     split: Split = options.split or "test"
     name = "submission.csv" if split == "test" else f"predictions_{split}.csv"
     table = options.out or trained.path / name
     require_writable(table)
-    model = load_model(config, trained.checkpoint(terminal.warn))
+    model = _model(runs, terminal)
     dataset, layout = Dataset(options.data), layout_of(options.data)
     planet_ids, doubts = _rows(dataset, split, layout)
     for text in doubts:
@@ -191,7 +216,7 @@ def _rows(dataset: Dataset, split: Split, layout: Layout) -> tuple[list[str], li
 
 def arguments(parser: Parser) -> None:
     """The arguments of ``predict``."""
-    of_one(parser)
+    of_several(parser)
     parser.add_argument(
         "--data",
         type=Path,

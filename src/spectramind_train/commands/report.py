@@ -23,7 +23,7 @@ def run(options: Namespace, _: type[EffectiveConfig]) -> int:
     from spectramind_train.run.terminal import Terminal
 
     terminal = Terminal()
-    trained = opened(options, terminal)
+    trained = opened(options.run, terminal)
     from spectramind_train.results.page import page
     from spectramind_train.run.atomic_files import write_atomically
 

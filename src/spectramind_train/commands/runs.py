@@ -18,21 +18,30 @@ if TYPE_CHECKING:
     from spectramind_train.run.terminal import Terminal
 
 
+_RUN = "the run's directory or its manifest, or its name below the default paths.output_dir"
+
+
 def of_one(parser: Parser) -> None:
     """The argument that names a run."""
-    about = "the run's directory or its manifest, or its name below the default paths.output_dir"
-    parser.add_argument("run", type=Path, metavar="RUN", help=about)
+    parser.add_argument("run", type=Path, metavar="RUN", help=_RUN)
 
 
-def opened(options: Namespace, terminal: Terminal) -> Run:
-    """The run that is named; says so where it has not ended.
+def of_several(parser: Parser) -> None:
+    """The argument that names runs whose predictions are averaged."""
+    parser.add_argument(
+        "runs", type=Path, nargs="+", metavar="RUN", help=f"{_RUN}; of several, predictions are averaged"
+    )
+
+
+def opened(path: Path, terminal: Terminal) -> Run:
+    """The run of a name; says so where it has not ended.
 
     Raises:
         ConfigError: It cannot be read.
     """
     from spectramind_train.run.catalogue import run_at
 
-    run = run_at(options.run)
+    run = run_at(path)
     if run.manifest.status == "running":
         terminal.warn(f"{run.path} is {run.manifest.describe()}")
     return run
@@ -44,7 +53,7 @@ def sync(options: Namespace, _: type[EffectiveConfig]) -> int:
     from spectramind_train.run.terminal import Terminal
 
     terminal = Terminal()
-    tracking.sync(opened(options, terminal), terminal, options.uri)
+    tracking.sync(opened(options.run, terminal), terminal, options.uri)
     return 0
 
 
@@ -164,7 +173,7 @@ def export(options: Namespace, _: type[EffectiveConfig]) -> int:
     from spectramind_train.run.terminal import Terminal
 
     terminal = Terminal()
-    run = opened(options, terminal)
+    run = opened(options.run, terminal)
     config = from_dict(run.manifest.config, f"{run.path}/manifest.json")
     checkpoint = run.checkpoint(terminal.warn)
     folder: Path = options.out or run.path / "export"

@@ -93,7 +93,7 @@ def evaluate(options: Namespace, _: type[EffectiveConfig]) -> int:
     from spectramind_train.run.terminal import Terminal
 
     terminal, part = Terminal(aside=options.json), options.split
-    run = opened(options, terminal)
+    run = opened(options.run, terminal)
     file: Path = options.out or run.path / f"evaluation_{part}.csv"
     require_writable(file)
     known = evaluated(run, part, options.data, terminal)

@@ -167,7 +167,7 @@ def reproduce(options: Namespace, _: type[EffectiveConfig]) -> int:
     from spectramind_train.run.terminal import Terminal
     from spectramind_train.training import train as train_run
 
-    run = opened(options, Terminal())
+    run = opened(options.run, Terminal())
     config = reproduction.rebuild(run, options.overrides)
     terminal = Terminal.of(config)
     host = usable(Host.detect(), terminal.warn)

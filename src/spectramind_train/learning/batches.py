@@ -64,7 +64,7 @@ def to_batch(planets: Sequence[Planet]) -> Batch:
     labels = [planet.label for planet in planets if planet.label is not None]
     if len(labels) == len(planets):
         arrays["target"] = labels
-    return {name: torch.from_numpy(np.stack(values).astype(np.float32)) for name, values in arrays.items()}
+    return {name: torch.from_numpy(np.stack(values, dtype=np.float32)) for name, values in arrays.items()}
 
 
 def out_of_transit_noise(planet: Planet) -> FloatArray:

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spectramind_config import ConfigError, EffectiveConfig
 from spectramind_train.ariel.constants import FloatArray
@@ -64,6 +64,20 @@ def load_model(config: EffectiveConfig, checkpoint: Path) -> SpectrumModel:
                 "choose another checkpoint of the run, or train again"
             )
     return model.eval()
+
+
+class Ensemble(SpectrumModel):
+    """Several models as one: the mean and variance of the mixture of what each of them predicts."""
+
+    def __init__(self, members: Sequence[SpectrumModel]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Predict spectra; where the models disagree, sigma grows by how much."""
+        predicted = [member(batch) for member in self.members]
+        mu, sigma = (torch.stack(parts).double() for parts in zip(*predicted, strict=True))
+        return mu.mean(dim=0), (sigma.square().mean(dim=0) + mu.var(dim=0, correction=0)).sqrt()
 
 
 def _misfit(expected: Mapping[str, Tensor], found: Mapping[str, object]) -> str:
