@@ -18,8 +18,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spectramind_config import ConfigError
+from spectramind_train.ariel.dataset import Star
 from spectramind_train.ariel.lightcurves import LightCurves
-from spectramind_train.learning.batches import EpochSampler, PlanetDataset, SpectraDataModule, collate, loader, to_batch
+from spectramind_train.learning.batches import (
+    EpochSampler,
+    PlanetDataset,
+    SpectraDataModule,
+    collate,
+    loader,
+    star_features,
+    to_batch,
+)
 from spectramind_train.planets.preparation import Planet
 from spectramind_train.planets.splits import split
 
@@ -58,6 +67,18 @@ def test_split_depends_on_the_seed_and_refuses_what_cannot_be_divided() -> None:
         split(names[:2], 0.2, 0.2, 1)
     with pytest.raises(ConfigError, match="planet 7 is listed twice"):
         split(["7", "8", "9", "7"], 0.2, 0.2, 1)
+
+
+def test_star_features_tell_the_scale_height(planets: list[Planet]) -> None:
+    """Of HD 209458 b, whose scale height is about 530 km, and nothing of a planet without a star."""
+    star = Star(Rs=1.155, Ms=1.12, Ts=6065.0, Mp=0.69, e=0.0, P=3.5247, sma=8.76, i=86.71)
+    fit = replace(planets[0].fit, white_depth=0.1209**2)
+    features = star_features(replace(planets[0], fit=fit, star=star))
+    radius_km = 0.1209 * 1.155 * 695_700
+    assert 0.005 * np.exp(0.5 * features[1]) * radius_km / 2 == pytest.approx(530, rel=0.15)
+    assert features[5] == pytest.approx((8.76 * np.cos(np.deg2rad(86.71)) - 0.35) / 0.2)
+    assert not star_features(planets[0]).any()
+    assert not star_features(replace(planets[0], star=replace(star, Mp=0.0))).any()
 
 
 def test_batches_hold_what_the_model_expects(planets: list[Planet]) -> None:

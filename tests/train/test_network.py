@@ -156,3 +156,40 @@ def test_unknown_config_is_refused_by_name() -> None:
     """The error says what is missing and how to add it."""
     with pytest.raises(TypeError, match=r"ModelConfig.*register"):
         build_model(ModelConfig())
+
+
+def test_known_labels_are_taken_up(make_batch: MakeBatch) -> None:
+    """Having seen training labels, the untrained model is nearer to the truth of other planets than without them."""
+    data, others = make_batch(200, 16, seed=1), make_batch(50, 16, seed=2)
+    errors = []
+    for takes_up in (False, True):
+        net = model().eval()
+        if takes_up:
+            net.take_up(data)
+        with torch.no_grad():
+            mu, sigma = net(others)
+        residual = (mu - others["target"])[:, 1:]
+        errors.append(residual.square().mean().sqrt().item())
+    assert errors[1] < 0.95 * errors[0]
+    assert 0.7 < (residual / sigma[:, 1:]).std().item() < 1.3
+
+
+def test_sigma_is_calibrated_for_predictions_only(make_batch: MakeBatch) -> None:
+    """Factors by part of the spectrum make residuals scatter by one, however often; training does not see them."""
+    data = make_batch(400, 16)
+    net = model(dropout=0.0)
+    mu, before = net(data)
+    net.eval()
+    sigma = before.detach()
+    with torch.no_grad():
+        factors = torch.tensor([0.5, *[2.0] * 71, *[1.0] * 70, *[0.7] * 71, *[4.0] * 70])
+        target = mu + factors * sigma * torch.randn(mu.shape, generator=torch.Generator().manual_seed(0))
+        for _ in range(2):
+            sigma = net.calibrate(mu, sigma, target)
+            assert ((target - mu) / sigma)[:, 1:].std(dim=0).mean().item() == pytest.approx(1.0, abs=0.05)
+        torch.testing.assert_close(net(data)[1], sigma)
+    net.train()
+    torch.testing.assert_close(net(data)[1], before)
+    few = model()
+    few.calibrate(mu[:4], before.detach()[:4], target[:4])
+    assert few.log_calibration.abs().max() < 0.5 * net.log_calibration.abs().max()
