@@ -160,7 +160,7 @@ def test_unknown_config_is_refused_by_name() -> None:
 
 def test_known_labels_are_taken_up(make_batch: MakeBatch) -> None:
     """Having seen training labels, the untrained model is nearer to the truth of other planets than without them."""
-    data, others = make_batch(200, 16, seed=1), make_batch(50, 16, seed=2)
+    data, others = make_batch(40, 16, seed=1), make_batch(50, 16, seed=2)
     errors = []
     for takes_up in (False, True):
         net = model().eval()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from spectramind_config import Augmentation
-from spectramind_train.v50.network import Batch
+from spectramind_train.v50.network import Batch, measured_anew
 
 
 def augment(batch: Batch, settings: Augmentation, generator: torch.Generator) -> Batch:
@@ -26,7 +26,9 @@ def augment(batch: Batch, settings: Augmentation, generator: torch.Generator) ->
     if settings.time_flip:
         batch["flux"] = flip_in_time(batch["flux"], generator)
     if settings.fresh_noise > 0:
-        batch |= _measured_anew(batch, settings.fresh_noise, generator)
+        fresh = measured_anew(batch, generator)["fit_depth"]
+        chosen = torch.rand(len(fresh), 1, generator=generator).to(fresh) < settings.fresh_noise
+        batch["fit_depth"] = torch.where(chosen, fresh, batch["fit_depth"])
     if settings.extra_noise > 0:
         batch |= _noisier(batch, settings.extra_noise, generator)
     if settings.depth_scale > 1:
@@ -38,16 +40,6 @@ def flip_in_time(flux: Tensor, generator: torch.Generator) -> Tensor:
     """Reverse each light curve of (B, T, 283) in time with probability one half."""
     flipped = torch.rand(len(flux), generator=generator) < 0.5
     return torch.where(flipped.to(flux.device)[:, None, None], flux.flip(1), flux)
-
-
-def _measured_anew(batch: Batch, probability: float, generator: torch.Generator) -> Batch:
-    """Replace a measured spectrum by the true one with errors drawn from what the fit says of them."""
-    sigma, shared = batch["fit_sigma"], batch["shared_errors"]
-    own = (sigma.square() - shared.square().sum(dim=1)).clamp_min(0.0).sqrt()
-    errors = own * torch.randn(own.shape, generator=generator).to(own)
-    errors = errors + (shared * torch.randn(*shared.shape[:2], 1, generator=generator).to(shared)).sum(dim=1)
-    chosen = torch.rand(len(sigma), 1, generator=generator).to(sigma) < probability
-    return {"fit_depth": torch.where(chosen, batch["target"] + errors, batch["fit_depth"])}
 
 
 def _noisier(batch: Batch, largest: float, generator: torch.Generator) -> Batch:

@@ -169,7 +169,8 @@ def learn(
     )
     model = build_model(config.model)
     if file is None:
-        model.take_up(to_batch(splits.train))
+        with terminal.progress("learning what spectra look like") as rehearsed:
+            model.take_up(to_batch(splits.train), rehearsed)
     module = SpectrumModule(
         model,
         build_loss(config.loss),

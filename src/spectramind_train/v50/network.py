@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -14,9 +15,10 @@ from torch.nn import functional as F  # noqa: N812
 
 from spectramind_config import ModelConfig, V50Config
 from spectramind_train.ariel.constants import N_CHANNELS, WAVELENGTHS_UM
+from spectramind_train.ariel.metric import WEIGHTS
 from spectramind_train.v50.attention import CrossAttention
 from spectramind_train.v50.graph import BANDS_UM, GraphEncoder, in_band
-from spectramind_train.v50.smoother import SpectralSmoother, bounded
+from spectramind_train.v50.smoother import Smoothed, SpectralSmoother, bounded
 from spectramind_train.v50.statespace import StateSpaceEncoder
 
 Batch = dict[str, Tensor]
@@ -40,6 +42,8 @@ LEAST_OWN = 0.05
 FEWEST_SPECTRA = 16
 """Labels below which nothing is learnt from them without training."""
 SHAPE_WIDTH = 128
+REHEARSALS, REHEARSED_TOGETHER, REHEARSAL_RATE = 200, 32, 2e-3
+"""How often the heads see each label before the training proper, in batches of how many, at what largest rate."""
 REGIONS = np.linspace(-1.0, 1.0, 7)
 """Where, from one end of AIRS to the other, the logarithm of sigma can change; FGS1's comes first."""
 PARTS = (1, 71, 70, 71, 70)
@@ -63,8 +67,13 @@ class SpectrumModel(nn.Module, ABC):
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Predict spectra and their uncertainties, each (B, 283) in (Rp/Rs)^2, from ``to_batch``'s batch."""
 
-    def take_up(self, batch: Batch) -> None:
-        """Begin with what the training planets, all in one batch, tell without any training."""
+    def take_up(self, batch: Batch, progress: Callable[[int, int], None] = lambda *_: None) -> None:
+        """Begin with what the training planets' labels tell by themselves.
+
+        Args:
+            batch: All of them, on the CPU.
+            progress: Called with (steps done, steps in all).
+        """
 
     def calibrate(self, mu: Tensor, sigma: Tensor, target: Tensor) -> Tensor:
         """Learn from predictions of validation planets (N, 283) how far sigmas are off; returns those mended."""
@@ -114,6 +123,14 @@ class _Inputs(NamedTuple):
     """(B, 7): the star's features and the logarithm of the depth, of order one."""
 
 
+class _Shaped(NamedTuple):
+    """Spectra in units of the spectral amplitude, all (B, 283), and what they were before the head of shapes."""
+
+    mean: Tensor
+    sigma: Tensor
+    smoothed: Smoothed
+
+
 class V50(SpectrumModel):
     """State-space encoder for FGS1, graph attention for AIRS, fused by cross-attention.
 
@@ -134,7 +151,7 @@ class V50(SpectrumModel):
         super().__init__()
         airs_um = np.asarray(WAVELENGTHS_UM[1:], dtype=np.float64)
         width, heads, dropout = config.width, config.heads, config.dropout
-        self.residual = config.residual
+        self.residual, self.width = config.residual, width
         self.log_calibration: Tensor
         self.register_buffer("log_calibration", torch.zeros(len(PARTS)))
         self.sigma_floor = config.sigma_floor
@@ -189,7 +206,7 @@ class V50(SpectrumModel):
         channels = torch.cat([fgs1, nodes], dim=1)
         return self._predict(channels, inputs)
 
-    def take_up(self, batch: Batch) -> None:
+    def take_up(self, batch: Batch, progress: Callable[[int, int], None] = lambda *_: None) -> None:
         """Learn from labels how large spectral features are, given depth and star, and what they look like."""
         if not self.residual or len(batch["target"]) < FEWEST_SPECTRA:
             return
@@ -201,6 +218,39 @@ class V50(SpectrumModel):
         size = shape[:, 1:].std(dim=1).clamp_min(SMALLEST_SIGMA).log()
         self.log_amplitude.copy_(torch.linalg.solve(known.T @ known + ridge, known.T @ size))
         self.smoother.take_up((shape / self._inputs(batch).amplitude).float())
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self._rehearse(batch, progress)
+
+    def _rehearse(self, batch: Batch, progress: Callable[[int, int], None]) -> None:
+        """Train smoother and head of shapes by themselves, on labels with errors drawn anew at every step.
+
+        That takes thousands of steps, and the encoders, which make a step slow, add little to what is learnt here.
+        """
+        planets = len(batch["target"])
+        size = min(planets, REHEARSED_TOGETHER)
+        steps = REHEARSALS * planets // size
+        trained = [*self.smoother.parameters(), *self.shape_head.parameters()]
+        optimizer = torch.optim.AdamW(trained, lr=REHEARSAL_RATE)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, REHEARSAL_RATE, total_steps=steps)
+        weights = torch.tensor(WEIGHTS, dtype=torch.float32)
+        weights /= weights.sum()
+        for step in range(steps):
+            drawn = torch.randint(planets, (size,))
+            sample = {name: values[drawn] for name, values in batch.items() if name != "flux"}
+            sample["flux"] = batch["flux"][drawn][:, :1]
+            inputs = self._inputs(sample | measured_anew(sample))
+            nothing = (torch.zeros(size, count) for count in (self.width, self.smoother.components, N_CHANNELS))
+            found = self._shaped(inputs, *nothing)
+            error = (sample["target"] - inputs.level) / inputs.amplitude - found.mean
+            loss = ((found.sigma.log() + 0.5 * (error / found.sigma).square()) * weights).sum(dim=1).mean()
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(trained, 1.0)
+            optimizer.step()
+            schedule.step()
+            if step % 100 == 99 or step == steps - 1:
+                progress(step + 1, steps)
 
     def calibrate(self, mu: Tensor, sigma: Tensor, target: Tensor) -> Tensor:
         """Scale the sigmas of FGS1 and of four ranges of AIRS to the errors of validation planets, for predictions.
@@ -215,26 +265,31 @@ class V50(SpectrumModel):
         self.log_calibration.copy_(trust * 0.5 * means.clamp(1e-4, 1e4).log())
         return sigma * self.log_calibration[parts].exp()
 
+    def _shaped(self, inputs: _Inputs, pooled: Tensor, scale_change: Tensor, noise_change: Tensor) -> _Shaped:
+        """The smoothed spectra, corrected by the head of shapes, which knows the encoders' mean (B, width), too."""
+        smoothed = self.smoother(inputs.measured, inputs.noise, inputs.shared, scale_change, noise_change)
+        found = torch.cat([torch.asinh(smoothed.weights), smoothed.spread.log()], dim=1)
+        known = torch.cat([found.to(pooled.dtype), pooled, inputs.system.to(pooled.dtype)], dim=1)
+        parts = (smoothed.weights.shape[1], 1, len(self.regions))
+        weights, fgs1, log_change = self.shape_head(known).float().split(parts, dim=1)
+        change = (smoothed.basis @ (weights * smoothed.spread).unsqueeze(-1)).squeeze(-1)
+        mean = smoothed.mean + change + fgs1 * smoothed.sigma[:, :1] * self.regions[0]
+        sigma = smoothed.sigma * torch.exp(bounded(log_change, LOG_SIGMA_RANGE) @ self.regions)
+        return _Shaped(mean, sigma, smoothed)
+
     def _predict(self, channels: Tensor, inputs: _Inputs) -> tuple[Tensor, Tensor]:
         """Mean and sigma from the encoded channels (B, 283, width)."""
         if self.residual:
             pooled = 0.5 * (channels[:, 0] + channels[:, 1:].mean(dim=1))
-            pooled = torch.cat([pooled, inputs.system.to(pooled.dtype)], dim=1)
-            scale_change = HEAD_GAIN * self.scale_head(pooled)
+            scale_change = HEAD_GAIN * self.scale_head(torch.cat([pooled, inputs.system.to(pooled.dtype)], dim=1))
             noise_change = HEAD_GAIN * self.noise_head(channels).squeeze(-1)
-            smoothed = self.smoother(inputs.measured, inputs.noise, inputs.shared, scale_change, noise_change)
-            found = torch.cat([torch.asinh(smoothed.weights), smoothed.spread.log()], dim=1)
-            shape = self.shape_head(torch.cat([found.to(pooled.dtype), pooled], dim=1)).float()
-            weights, fgs1, log_change = shape.split([smoothed.weights.shape[1], 1, len(self.regions)], dim=1)
-            change = (smoothed.basis @ (weights * smoothed.spread).unsqueeze(-1)).squeeze(-1)
-            change = change + fgs1 * smoothed.sigma[:, :1] * self.regions[0]
-            sigma = smoothed.sigma * torch.exp(bounded(log_change, LOG_SIGMA_RANGE) @ self.regions)
-            innovation = (inputs.measured - smoothed.mean) / inputs.noise
-            sureness = torch.log(smoothed.sigma / inputs.noise)
+            shaped = self._shaped(inputs, pooled, scale_change, noise_change)
+            innovation = (inputs.measured - shaped.smoothed.mean) / inputs.noise
+            sureness = torch.log(shaped.smoothed.sigma / inputs.noise)
             hints = torch.stack([torch.asinh(innovation), sureness], dim=-1)
             channels = torch.cat([channels, hints.to(channels.dtype)], dim=-1)
-            base = inputs.level + inputs.amplitude * (smoothed.mean + change)
-            relative_sigma = inputs.amplitude * sigma / inputs.depth
+            base = inputs.level + inputs.amplitude * shaped.mean
+            relative_sigma = inputs.amplitude * shaped.sigma / inputs.depth
         else:
             base = inputs.depth.expand(-1, channels.shape[1])
             relative_sigma = torch.full_like(base, UNINFORMED_SIGMA)
@@ -287,6 +342,21 @@ class V50(SpectrumModel):
         centred = log_sigma - log_sigma.mean(dim=1, keepdim=True)
         log_precision = bounded(-2.0 * centred, LOG_SIGMA_RANGE)
         return _Inputs(depth, flux[:, :, 0], features, log_precision, measured, noise, shared, level, amplitude, system)
+
+
+def measured_anew(batch: Batch, generator: torch.Generator | None = None) -> Batch:
+    """The true spectra of a batch with errors drawn from what the fit says of them, as ``fit_depth`` (B, 283).
+
+    Args:
+        batch: Labelled planets, see ``to_batch``.
+        generator: A generator on the CPU; by default torch's own.
+    """
+    sigma, shared = batch["fit_sigma"], batch["shared_errors"]
+    own = (sigma.square() - shared.square().sum(dim=1)).clamp_min(0.0).sqrt()
+    # The draws are made on the CPU: they are then the same whatever device trains.
+    errors = own * torch.randn(own.shape, generator=generator).to(own)
+    errors = errors + (shared * torch.randn(*shared.shape[:2], 1, generator=generator).to(shared)).sum(dim=1)
+    return {"fit_depth": batch["target"] + errors}
 
 
 def _small_linear(inputs: int, outputs: int) -> nn.Linear:
