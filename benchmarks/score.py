@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from posterior import likelihood, posterior
 
-from spectramind_config import Calibration, Simulation
+from spectramind_config import Calibration, Simulation, compose
 from spectramind_train.ariel.constants import FloatArray
 from spectramind_train.ariel.dataset import Dataset
 from spectramind_train.ariel.metric import WEIGHTS, score_by_element
@@ -35,8 +35,8 @@ from spectramind_train.simulated.population import draw_system
 
 TRAIN, VAL, TEST = 512, 64, 128
 SEED = 2025
-"""Of the simulation; with the number of planets it names the benchmark. The split is that of the default seed."""
-SETTINGS = ("optimizer.lr=1e-3", "data.augmentation.depth_scale=1.1", "data.augmentation.extra_noise=0.3")
+"""Of the simulation."""
+SETTINGS = ("experiment=challenge", "trainer.early_stopping.enabled=false")
 TABLE = Path(__file__).with_name("scores.csv")
 RESAMPLED = 2000
 COLUMNS = ("method", "score", "low", "high", "FGS1", "AIRS", "residual", "residual FGS1", "68 %", "95 %", "seconds")
@@ -155,7 +155,7 @@ def trained(contest: Contest, root: Path, cache: Path, settings: Sequence[str], 
     count = len(contest.train + contest.val + contest.test)
     fractions = f"data.val_fraction={len(contest.val) / count}", f"data.test_fraction={len(contest.test) / count}"
     places = f"local.paths.data_root={root}", f"local.paths.cache_dir={cache}", f"local.paths.output_dir={folder}"
-    command = [sys.executable, "-m", "spectramind_train", "train", *fractions, *places, *settings]
+    command = [sys.executable, "-m", "spectramind_train", *fractions, *places, *settings]
     subprocess.run(command, check=True)  # noqa: S603 - our own program.
     run = max(folder.iterdir(), key=lambda path: path.stat().st_mtime)
     spectra = read_spectra(run / "test_predictions.csv", ("wl", "sigma"))
@@ -183,7 +183,7 @@ def prepared(root: Path, cache: Path, sizes: tuple[int, int, int], spectra: Path
     """The benchmark's planets: simulated where they are not there yet, calibrated, fitted and split."""
     count = sum(sizes)
     names = [str(1_000_001 + index) for index in range(count)]
-    parts = split(names, sizes[1] / count, sizes[2] / count, SEED)
+    parts = split(names, sizes[1] / count, sizes[2] / count, compose([]).seed)
     table = None
     if spectra is not None:
         # The same spectrum may come twice, of another star, but never in two parts.

@@ -35,6 +35,8 @@ SPECIAL = {
     "local.dev.limit_test_batches": st.sampled_from(["null", "0", "1", "10", "0.1", "1.0"]),
     "model.width": st.integers(1, 64).map(lambda width: str(4 * width)),
     "model.heads": st.sampled_from(["1", "2", "4"]),
+    "data.calibration.airs_dark_seconds": st.sampled_from(["null", "[0.1,4.5]", "[0, 60.0]"]),
+    "data.calibration.fgs1_dark_seconds": st.sampled_from(["[0.1,0.2]", "[ 1, 2 ]"]),
     "data.calibration.airs_rows": st.sampled_from(["[8,24]", "[0,32]", "[ 4, 30 ]"]),
     "data.calibration.fgs1_rows": st.sampled_from(["[10,22]", "[0,32]"]),
     "data.simulation.airs_frames": st.integers(20, 5625).map(lambda pairs: str(2 * pairs)),

@@ -7,13 +7,12 @@ from spectramind_config.profiles.train import experiment
 def challenge() -> list[str]:
     """V50 for hundreds of planets and more, of which the heads learn more than the few can tell."""
     return [
-        "local.max_epochs=100",
-        "trainer.early_stopping.patience=40",
+        "local.max_epochs=12",
         "data.batch_size=16",
         "data.augmentation.fresh_noise=1",
         "data.augmentation.extra_noise=0.3",
         "data.augmentation.depth_scale=1.1",
-        "optimizer.lr=2e-3",
+        "optimizer.lr=3e-4",
     ]
 
 

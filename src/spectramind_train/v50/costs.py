@@ -14,7 +14,7 @@ from spectramind_config import ModelConfig, V50Config
 NODES, RELATIONS, COMPONENTS = 282, 7, 41
 """AIRS channels, relations of their graph, and component spectra of the smoother."""
 CHANNELS = NODES + 1
-SYSTEM, SHAPE_WIDTH, REGIONS, SHARED, PARTS = 7, 128, 8, 3, 5
+SYSTEM, SHAPE_WIDTH, REGIONS, SHARED, PARTS = 7, 256, 8, 3, 5
 """Features of star and depth, hidden channels of the head of spectral shapes, regions of sigma, errors that channels
 share, and parts that are calibrated each by itself."""
 TOKENS, TIME_BINS, POSITION = 32, 8, 17

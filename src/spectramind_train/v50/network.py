@@ -39,9 +39,9 @@ SYSTEM, STAR_RANGE = 7, 10.0
 """Features of a star and its planet's depth, and the largest that is taken seriously."""
 LEAST_OWN = 0.05
 """Least share of its own of a channel's error."""
-FEWEST_SPECTRA = 16
+FEWEST_SPECTRA = 24
 """Labels below which nothing is learnt from them without training."""
-SHAPE_WIDTH = 128
+SHAPE_WIDTH = 256
 REHEARSALS, REHEARSED_TOGETHER, REHEARSAL_RATE = 200, 32, 2e-3
 """How often the heads see each label before the training proper, in batches of how many, at what largest rate."""
 REGIONS = np.linspace(-1.0, 1.0, 7)
@@ -239,6 +239,10 @@ class V50(SpectrumModel):
             drawn = torch.randint(planets, (size,))
             sample = {name: values[drawn] for name, values in batch.items() if name != "flux"}
             sample["flux"] = batch["flux"][drawn][:, :1]
+            # With errors of its own a planet could be told by their sizes.
+            other, factor = torch.randint(planets, (size,)), torch.exp(0.1 * torch.randn(size, 1))
+            sample["fit_sigma"] = batch["fit_sigma"][other] * factor
+            sample["shared_errors"] = batch["shared_errors"][other] * factor.unsqueeze(-1)
             inputs = self._inputs(sample | measured_anew(sample))
             nothing = (torch.zeros(size, count) for count in (self.width, self.smoother.components, N_CHANNELS))
             found = self._shaped(inputs, *nothing)

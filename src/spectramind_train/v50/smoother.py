@@ -24,7 +24,7 @@ BUMP_SCALE = 0.3
 
 FIXED = 2
 """Components that stay as they are: the offsets."""
-MOST_KNOWN, SPECTRA_A_COMPONENT = 24, 4
+MOST_KNOWN, SPECTRA_A_COMPONENT = 28, 4
 """Principal components of known spectra, and how many spectra it takes for each."""
 
 LARGEST_LOG_CHANGE = 4.0
