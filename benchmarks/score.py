@@ -164,16 +164,27 @@ def trained(contest: Contest, root: Path, cache: Path, settings: Sequence[str], 
     return spectra.values["wl"][order], spectra.values["sigma"][order]
 
 
-def row(method: str, predicted: Predicted, contest: Contest, seconds: float) -> dict[str, str]:
-    """One line of the table; the interval holds 95 % of the scores of test planets drawn again."""
-    mu, sigma, labels = *predicted, truth(contest.test)
+def ratios(predicted: Predicted, contest: Contest) -> FloatArray:
+    """Elements of the score (N, 283)."""
     naive_mean, naive_sigma = contest.naive
-    ratio = score_by_element(np.maximum(mu, 0.0), sigma, labels, naive_mean=naive_mean, naive_sigma=naive_sigma)
+    mu = np.maximum(predicted[0], 0.0)
+    return score_by_element(mu, predicted[1], truth(contest.test), naive_mean=naive_mean, naive_sigma=naive_sigma)
+
+
+def interval(ratio: FloatArray) -> tuple[float, float, float]:
+    """The mean score, and what holds 95 % of those of test planets drawn again."""
     by_planet = np.average(ratio, axis=1, weights=WEIGHTS)
     drawn = np.random.default_rng(0).integers(0, len(by_planet), (RESAMPLED, len(by_planet)))
     low, high = np.quantile(by_planet[drawn].mean(axis=1), (0.025, 0.975))
+    return float(by_planet.mean()), float(low), float(high)
+
+
+def row(method: str, predicted: Predicted, contest: Contest, seconds: float) -> dict[str, str]:
+    """One line of the table."""
+    mu, sigma, labels = *predicted, truth(contest.test)
+    ratio = ratios(predicted, contest)
     residual = (labels - mu) / sigma
-    values = [by_planet.mean(), low, high, ratio[:, 0].mean(), ratio[:, 1:].mean()]
+    values = [*interval(ratio), ratio[:, 0].mean(), ratio[:, 1:].mean()]
     shown = [method, *(f"{value:.4f}" for value in values), f"{residual.std():.2f}", f"{residual[:, 0].std():.2f}"]
     shown += [f"{100 * np.mean(np.abs(residual) < width):.0f}" for width in (0.9945, 1.96)]
     return dict(zip(COLUMNS, [*shown, f"{seconds:.0f}"], strict=True))
@@ -242,16 +253,20 @@ def main() -> None:
         }
         if not given.spectra:
             contenders["exact posterior"] = lambda: ceiling(contest, given.workers)
-        rows = []
+        rows, elements = [], {}
         for method, predict in contenders.items():
             began = time.monotonic()
             predicted = predict()
+            elements[method] = ratios(predicted, contest)
             rows.append(row(method, predicted, contest, time.monotonic() - began))
-            print(rows[-1], flush=True)
+            print(f"{method}: {rows[-1]['score']}", flush=True)
     print(f"\n{name}, {sizes[0]} planets to train on, {sizes[1]} to validate, {sizes[2]} to test\n")
     print("| " + " | ".join(COLUMNS) + " |\n|" + " --- |" * len(COLUMNS))
     for one in rows:
         print("| " + " | ".join(one.values()) + " |")
+    print("\nV50 less the others on the same planets, with 95 % intervals")
+    for method, ratio in elements.items():
+        print("{}: {:+.4f}, {:+.4f} to {:+.4f}".format(method, *interval(elements["V50"] - ratio)))
     if not given.quick:
         _keep(name, rows)
 

@@ -174,7 +174,7 @@ DAMAGES = {
     "too few rows of a frame": Damage(another(LINEAR, lambda table: table.slice(1)), "191 rows x 356 columns"),
     "pixels of one name": Damage(another(FGS1, alike), "several columns have one name"),
     "floats": Damage(another(FGS1, filled(400.0, pa.float32())), "expected uint16 counts"),
-    "one pixel of floats": Damage(another(FGS1, one_float), "holds float64 values, expected uint16 counts"),
+    "one pixel of floats": Damage(another(FGS1, one_float), "holds double values, expected uint16 counts"),
     "texts": Damage(another(FGS1, filled("x", pa.string())), "values of type string"),
     "a frame of texts": Damage(another(DARK, filled("x", pa.string())), "values of type string"),
     "a missing value": Damage(another(FGS1, first_null), "expected uint16 counts"),

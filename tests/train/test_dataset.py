@@ -203,7 +203,7 @@ def name_alike(path: Path) -> None:
         (Path.unlink, "missing; download or simulate the data set again"),
         (drop_row, "479 rows x 1024 columns, expected 480 x 1024"),
         (drop_column, "480 rows x 1023 columns, expected 480 x 1024"),
-        (make_float, "holds float32 values, expected uint16 counts"),
+        (make_float, "holds float values, expected uint16 counts"),
         (make_text, "holds values of type string, expected numbers"),
         (name_alike, "several columns have one name"),
     ],

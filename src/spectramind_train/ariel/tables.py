@@ -86,7 +86,7 @@ def read_columns(
     if len(set(names)) < shape[1]:
         raise ConfigError(f"{path}: several columns have one name; download it again")
     require_plain(path, file)
-    types = {str(np.dtype(one.to_pandas_dtype())) for one in set(file.schema_arrow.types)}
+    types = {str(one) for one in set(file.schema_arrow.types)}
     if counts and types != {"uint16"}:
         raise ConfigError(f"{path}: holds {min(types - {'uint16'})} values, expected uint16 counts; download it again")
     # A part of the columns at a time, since what is decoded takes several times the room of the values.
