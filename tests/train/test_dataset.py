@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,6 +104,22 @@ def test_reading_the_aperture_only(simulated: Dataset) -> None:
     assert (part.airs.frames == whole.airs.frames[:, 10:22, AIRS_COLUMNS]).all()
     assert (part.fgs1.frames == whole.fgs1.frames[:, 12:20, 12:20]).all()
     assert (part.airs.dark == whole.airs.dark).all()
+
+
+def test_reading_needs_no_pandas(simulated: Dataset) -> None:
+    """Pyarrow asks for it in places, and who installs what a training needs does not have it."""
+    program = f"""
+import sys
+from pathlib import Path
+sys.modules["pandas"] = None
+from spectramind_config import Calibration
+from spectramind_train.ariel.dataset import Dataset
+dataset = Dataset(Path({str(simulated.root)!r}))
+dataset.read_visit(dataset.planet_ids("train")[0], 0, Calibration())
+dataset.labels()
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_ids_written_as_floats_are_the_same_planets(copy: Path) -> None:
