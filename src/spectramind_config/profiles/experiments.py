@@ -3,19 +3,6 @@
 from spectramind_config.profiles.train import experiment
 
 
-@experiment("challenge")
-def challenge() -> list[str]:
-    """V50 for hundreds of planets and more, of which the heads learn more than the few can tell."""
-    return [
-        "local.max_epochs=12",
-        "data.batch_size=16",
-        "data.augmentation.fresh_noise=1",
-        "data.augmentation.extra_noise=0.3",
-        "data.augmentation.depth_scale=1.1",
-        "optimizer.lr=3e-4",
-    ]
-
-
 @experiment("narrow")
 def narrow() -> list[str]:
     """A V50 of half the width that trains in half the time: to try an idea before the full model."""
@@ -34,4 +21,17 @@ def overfit() -> list[str]:
         "data.augmentation.depth_scale=1",
         "model.dropout=0",
         "optimizer.schedule=constant",
+    ]
+
+
+@experiment("challenge")
+def challenge() -> list[str]:
+    """V50 for hundreds of planets and more, of which the heads learn more than the few can tell."""
+    return [
+        "local.max_epochs=12",
+        "data.batch_size=16",
+        "data.augmentation.fresh_noise=1",
+        "data.augmentation.extra_noise=0.3",
+        "data.augmentation.depth_scale=1.1",
+        "optimizer.lr=3e-4",
     ]

@@ -110,7 +110,7 @@ def test_the_list_is_aligned(capsys: pytest.CaptureFixture[str]) -> None:
     out = run(capsys, "list")
     lines = [line for line in out.splitlines() if not line.startswith(" ")]
     starts = [[found.start() for found in re.finditer(r"(?<=  )\S", line)][:3] for line in lines]
-    assert len(lines) == sum(map(len, profiles().values())) + 2
+    assert len(lines) == sum(map(len, profiles().values())) + 3
     assert starts == [starts[0]] * len(lines)
     wrapped = [line for line in out.splitlines() if line.startswith(" ")]
     assert all(len(line) - len(line.lstrip()) == starts[0][2] for line in wrapped)

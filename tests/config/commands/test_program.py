@@ -96,7 +96,7 @@ def test_the_help_of_train_lists_groups_profiles_experiments_and_every_setting(
     for group, named in profiles().items():
         names = ", ".join(f"{name}{'*' * (name == ROOT.groups[group].default)}" for name in named)
         assert f"\n  {group}={names}\n" in out
-    assert "\n  experiment=challenge, narrow, overfit\n" in out
+    assert "\n  experiment=narrow, overfit, challenge\n" in out
     for path, leaf in LEAVES.items():
         if path in NAMES:
             assert f"\n  {path}=" not in out
@@ -197,6 +197,7 @@ def test_profiles_are_listed_with_what_they_are_for(capsys: pytest.CaptureFixtur
     assert [line[:3] for line in lines if line[0] == "experiment"] == [
         ["experiment", "narrow", "spectramind"],
         ["experiment", "overfit", "spectramind"],
+        ["experiment", "challenge", "spectramind"],
     ]
     assert [line[1] for line in lines if line[0] == "local"] == ["default", "debug", "hpc"]
     assert ["local", "hpc", "spectramind", "Multi-GPU workstation or DGX: bf16 first, high throughput."] in lines
