@@ -16,7 +16,8 @@ from spectramind_train.learning.loss import build_loss
 from spectramind_train.v50 import costs
 from spectramind_train.v50.costs import ModelCosts, model_costs
 from spectramind_train.v50.graph import RELATIONS
-from spectramind_train.v50.network import TIME_BINS, TIME_TOKENS, V50, Batch
+from spectramind_train.v50.inputs import TIME_BINS
+from spectramind_train.v50.network import TIME_TOKENS, V50, Batch
 from spectramind_train.v50.room import TRAINED, training_bytes
 
 CONFIGS: list[dict[str, Any]] = [

@@ -11,7 +11,8 @@ import torch
 from spectramind_config import CompositeLoss as CompositeLossConfig
 from spectramind_config import ModelConfig, V50Config
 from spectramind_train.learning.loss import build_loss
-from spectramind_train.v50.network import TIME_BINS, Batch, SpectrumModel, _time_bins, build_model
+from spectramind_train.v50.inputs import TIME_BINS, time_bins
+from spectramind_train.v50.network import Batch, SpectrumModel, build_model
 
 SMALL = {"width": 16, "fgs1_layers": 1, "airs_layers": 1, "state_size": 4, "heads": 2}
 MakeBatch = Callable[..., Batch]
@@ -140,7 +141,7 @@ def test_overfits_a_small_set(make_batch: MakeBatch) -> None:
 def test_time_bins_average(steps: int) -> None:
     """Bins of equal length keep the mean; where they divide evenly they are plain means."""
     flux = torch.randn(2, steps, 3)
-    bins = _time_bins(flux, TIME_BINS)
+    bins = time_bins(flux, TIME_BINS)
     torch.testing.assert_close(bins.mean(dim=1), flux.mean(dim=1), atol=1e-6, rtol=1e-4)
     if steps % TIME_BINS == 0:
         torch.testing.assert_close(bins, flux.unflatten(1, (TIME_BINS, -1)).mean(dim=2))

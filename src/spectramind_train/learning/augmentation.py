@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from spectramind_config import Augmentation
-from spectramind_train.v50.network import Batch, measured_anew
+from spectramind_train.v50.inputs import measured_anew
+from spectramind_train.v50.network import Batch
 
 
 def augment(batch: Batch, settings: Augmentation, generator: torch.Generator) -> Batch:

@@ -17,28 +17,28 @@ from spectramind_config import ModelConfig, V50Config
 from spectramind_train.ariel.constants import N_CHANNELS, WAVELENGTHS_UM
 from spectramind_train.ariel.metric import WEIGHTS
 from spectramind_train.v50.attention import CrossAttention
-from spectramind_train.v50.graph import BANDS_UM, GraphEncoder, in_band
+from spectramind_train.v50.graph import GraphEncoder
+from spectramind_train.v50.inputs import (
+    AMPLITUDE,
+    DEPTH_SPREAD,
+    LARGEST_FLUX,
+    SMALLEST_SIGMA,
+    SYSTEM,
+    TIME_BINS,
+    TYPICAL_DEPTH,
+    Inputs,
+    dimensionless,
+    measured_anew,
+    position_of,
+    time_bins,
+)
 from spectramind_train.v50.smoother import Smoothed, SpectralSmoother, bounded
 from spectramind_train.v50.statespace import StateSpaceEncoder
 
 Batch = dict[str, Tensor]
 
-TIME_BINS = 8
-"""Time bins that an AIRS node sees of its light curve, whatever the number of samples."""
 TIME_TOKENS = 32
 """Time bins of the encoded FGS1 light curve that AIRS nodes attend to."""
-AMPLITUDE = 0.01
-"""Typical height of spectral features relative to the depth (one scale height or two on a hot planet)."""
-TYPICAL_DEPTH = 0.0147
-SMALLEST_DEPTH, LARGEST_DEPTH = 1e-5, 1.0
-SMALLEST_SIGMA, LARGEST_SIGMA = 1e-7, 1.0
-LARGEST_FLUX = 20.0
-DEPTH_SPREAD = 0.66
-"""Standard deviation of the logarithm of depths."""
-SYSTEM, STAR_RANGE = 7, 10.0
-"""Features of a star and its planet's depth, and the largest that is taken seriously."""
-LEAST_OWN = 0.05
-"""Least share of its own of a channel's error."""
 FEWEST_SPECTRA = 24
 """Labels below which nothing is learnt from them without training."""
 SHAPE_WIDTH = 256
@@ -50,8 +50,6 @@ PARTS = (1, 71, 70, 71, 70)
 """Channels of FGS1 and of four ranges of AIRS, whose sigmas are calibrated each by itself."""
 CALIBRATION_PLANETS = 16
 """Validation planets that weigh as much as the belief that sigmas are right."""
-FREQUENCIES = 6
-"""Sine and cosine pairs that encode a node's wavelength."""
 UNINFORMED_SIGMA = 0.03
 """Initial relative uncertainty without a classical fit."""
 HEAD_GAIN = 0.3
@@ -98,31 +96,6 @@ def _(config: V50Config) -> SpectrumModel:
     return V50(config)
 
 
-class _Inputs(NamedTuple):
-    """A batch in dimensionless units; B planets, T times, 282 AIRS nodes."""
-
-    depth: Tensor
-    """(B, 1), (Rp/Rs)^2: the scale of everything."""
-    fgs1: Tensor
-    """(B, T): FGS1 light curve, about -1 in transit."""
-    features: Tensor
-    """(B, 282, features) of the nodes."""
-    log_precision: Tensor
-    """(B, 282), standardised."""
-    measured: Tensor
-    """(B, 283): the classical fit minus its AIRS mean, in units of the spectral amplitude."""
-    noise: Tensor
-    """(B, 283): its uncertainty in the same units."""
-    shared: Tensor
-    """(B, 3, 283): the errors that its channels share, in the same units."""
-    level: Tensor
-    """(B, 1), (Rp/Rs)^2: the AIRS mean of the classical fit."""
-    amplitude: Tensor
-    """(B, 1), (Rp/Rs)^2: the unit of spectral features."""
-    system: Tensor
-    """(B, 7): the star's features and the logarithm of the depth, of order one."""
-
-
 class _Shaped(NamedTuple):
     """Spectra in units of the spectral amplitude, all (B, 283), and what they were before the head of shapes."""
 
@@ -156,7 +129,7 @@ class V50(SpectrumModel):
         self.register_buffer("log_calibration", torch.zeros(len(PARTS)))
         self.sigma_floor = config.sigma_floor
         self.position: Tensor
-        self.register_buffer("position", _position(airs_um), persistent=False)
+        self.register_buffer("position", position_of(airs_um), persistent=False)
         self.fgs1_encoder = StateSpaceEncoder(width, config.fgs1_layers, config.state_size, dropout)
         features = TIME_BINS + self.position.shape[1] + (5 if config.residual else 2)
         self.embedding = nn.Linear(features, width)
@@ -199,7 +172,7 @@ class V50(SpectrumModel):
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Predict spectra and uncertainties, see :class:`SpectrumModel`."""
         inputs = self._inputs(batch)
-        tokens = _time_bins(self.fgs1_encoder(inputs.fgs1), TIME_TOKENS)
+        tokens = time_bins(self.fgs1_encoder(inputs.fgs1), TIME_TOKENS)
         nodes = self.airs_encoder(self.embedding(inputs.features), inputs.log_precision)
         nodes = self.airs_fusion(nodes, tokens)
         fgs1 = self.fgs1_fusion(tokens.mean(dim=1, keepdim=True), nodes)
@@ -256,6 +229,9 @@ class V50(SpectrumModel):
             if step % 100 == 99 or step == steps - 1:
                 progress(step + 1, steps)
 
+    def _inputs(self, batch: Batch) -> Inputs:
+        return dimensionless(batch, self.position, self.log_amplitude if self.residual else None)
+
     def calibrate(self, mu: Tensor, sigma: Tensor, target: Tensor) -> Tensor:
         """Scale the sigmas of FGS1 and of four ranges of AIRS to the errors of validation planets, for predictions.
 
@@ -269,7 +245,7 @@ class V50(SpectrumModel):
         self.log_calibration.copy_(trust * 0.5 * means.clamp(1e-4, 1e4).log())
         return sigma * self.log_calibration[parts].exp()
 
-    def _shaped(self, inputs: _Inputs, pooled: Tensor, scale_change: Tensor, noise_change: Tensor) -> _Shaped:
+    def _shaped(self, inputs: Inputs, pooled: Tensor, scale_change: Tensor, noise_change: Tensor) -> _Shaped:
         """The smoothed spectra, corrected by the head of shapes, which knows the encoders' mean (B, width), too."""
         smoothed = self.smoother(inputs.measured, inputs.noise, inputs.shared, scale_change, noise_change)
         found = torch.cat([torch.asinh(smoothed.weights), smoothed.spread.log()], dim=1)
@@ -281,7 +257,7 @@ class V50(SpectrumModel):
         sigma = smoothed.sigma * torch.exp(bounded(log_change, LOG_SIGMA_RANGE) @ self.regions)
         return _Shaped(mean, sigma, smoothed)
 
-    def _predict(self, channels: Tensor, inputs: _Inputs) -> tuple[Tensor, Tensor]:
+    def _predict(self, channels: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor]:
         """Mean and sigma from the encoded channels (B, 283, width)."""
         if self.residual:
             pooled = 0.5 * (channels[:, 0] + channels[:, 1:].mean(dim=1))
@@ -306,62 +282,6 @@ class V50(SpectrumModel):
             sigma = sigma * torch.repeat_interleave(self.log_calibration, counts).exp()
         return mu, sigma
 
-    def _inputs(self, batch: Batch) -> _Inputs:
-        flux = batch["flux"].float().clamp(-LARGEST_FLUX, LARGEST_FLUX)
-        depth = batch["white_depth"].float().clamp(SMALLEST_DEPTH, LARGEST_DEPTH)
-        flux_noise = batch["noise"].float().clamp(SMALLEST_SIGMA, LARGEST_SIGMA) / depth
-        airs_noise = flux_noise[:, 1:]
-        binned = _time_bins(flux[:, :, 1:], TIME_BINS)
-        white = _weighted_mean(binned, airs_noise.unsqueeze(1))
-        colour = (binned - white) * (math.sqrt(flux.shape[1] / TIME_BINS) / airs_noise.unsqueeze(1))
-        log_depth = torch.log(depth / TYPICAL_DEPTH).expand(-1, airs_noise.shape[1])
-        scalars = [torch.log(airs_noise), log_depth]
-        measured = noise = torch.zeros_like(flux_noise)
-        level, log_sigma = depth, torch.log(airs_noise)
-        shared, amplitude = flux_noise.new_zeros(len(depth), 3, flux_noise.shape[1]), AMPLITUDE * depth
-        relative_depth = torch.log(depth / TYPICAL_DEPTH) / DEPTH_SPREAD
-        system = torch.cat([batch["star"].float().clamp(-STAR_RANGE, STAR_RANGE), relative_depth], dim=1)
-        if self.residual:
-            fit_sigma = batch["fit_sigma"].float().clamp(SMALLEST_SIGMA, LARGEST_SIGMA)
-            fit_depth = batch["fit_depth"].float().clamp(-LARGEST_DEPTH, LARGEST_DEPTH)
-            shared = batch["shared_errors"].float()
-            own = (fit_sigma.square() - shared.square().sum(dim=1)).clamp_min(0.0).sqrt()
-            own = own.maximum(LEAST_OWN * fit_sigma)
-            level = _weighted_mean(fit_depth[:, 1:], own[:, 1:])
-            known = torch.cat([torch.ones_like(depth), system[:, 1:2], relative_depth], dim=1)
-            amplitude = torch.exp(known @ self.log_amplitude).clamp(SMALLEST_SIGMA, LARGEST_SIGMA).unsqueeze(1)
-            measured, noise = (fit_depth - level) / amplitude, own / amplitude
-            shared = shared / amplitude.unsqueeze(1)
-            log_sigma = torch.log(noise[:, 1:])
-            feature, significance = measured[:, 1:], measured[:, 1:] / noise[:, 1:]
-            scalars += [log_sigma, torch.asinh(feature), torch.asinh(significance)]
-        features = torch.cat(
-            [
-                torch.asinh(colour.transpose(1, 2)),
-                torch.stack(scalars, dim=-1),
-                self.position.expand(len(flux), -1, -1),
-            ],
-            dim=-1,
-        )
-        centred = log_sigma - log_sigma.mean(dim=1, keepdim=True)
-        log_precision = bounded(-2.0 * centred, LOG_SIGMA_RANGE)
-        return _Inputs(depth, flux[:, :, 0], features, log_precision, measured, noise, shared, level, amplitude, system)
-
-
-def measured_anew(batch: Batch, generator: torch.Generator | None = None) -> Batch:
-    """The true spectra of a batch with errors drawn from what the fit says of them, as ``fit_depth`` (B, 283).
-
-    Args:
-        batch: Labelled planets, see ``to_batch``.
-        generator: A generator on the CPU; by default torch's own.
-    """
-    sigma, shared = batch["fit_sigma"], batch["shared_errors"]
-    own = (sigma.square() - shared.square().sum(dim=1)).clamp_min(0.0).sqrt()
-    # The draws are made on the CPU: they are then the same whatever device trains.
-    errors = own * torch.randn(own.shape, generator=generator).to(own)
-    errors = errors + (shared * torch.randn(*shared.shape[:2], 1, generator=generator).to(shared)).sum(dim=1)
-    return {"fit_depth": batch["target"] + errors}
-
 
 def _small_linear(inputs: int, outputs: int) -> nn.Linear:
     """A last layer that starts near zero, so that the untrained model is close to the classical method."""
@@ -371,14 +291,6 @@ def _small_linear(inputs: int, outputs: int) -> nn.Linear:
     return layer
 
 
-def _position(airs_um: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Tensor:
-    """Sines and cosines of wavelength and membership in the molecular bands, (282, 2 * FREQUENCIES + 5)."""
-    x = (airs_um - airs_um[0]) / (airs_um[-1] - airs_um[0])
-    phase = np.pi * x[:, None] * np.arange(1, FREQUENCIES + 1)
-    bands = np.stack([in_band(airs_um, molecule) for molecule in BANDS_UM], axis=1)
-    return torch.tensor(np.concatenate([np.sin(phase), np.cos(phase), bands], axis=1), dtype=torch.float32)
-
-
 def _regions() -> Tensor:
     """FGS1 alone and bumps over AIRS that add up to about one (8, 283)."""
     x = np.linspace(-1.0, 1.0, N_CHANNELS - 1)
@@ -386,20 +298,3 @@ def _regions() -> Tensor:
     regions = np.zeros((len(REGIONS) + 1, N_CHANNELS))
     regions[0, 0], regions[1:, 1:] = 1.0, bumps / bumps.sum(axis=0)
     return torch.tensor(regions, dtype=torch.float32)
-
-
-def _weighted_mean(values: Tensor, sigma: Tensor) -> Tensor:
-    """Inverse-variance mean over the last dimension, kept."""
-    weights = torch.softmax(-2.0 * torch.log(sigma), dim=-1)
-    return (values * weights).sum(dim=-1, keepdim=True)
-
-
-def _time_bins(series: Tensor, bins: int) -> Tensor:
-    """Average (B, T, N) over equal spans of time into (B, bins, N); samples across an edge count in part."""
-    samples = series.shape[1]
-    edges = torch.linspace(0, samples, bins + 1, device=series.device)
-    sample = torch.arange(samples, device=series.device)
-    start = torch.maximum(edges[:-1, None], sample)
-    stop = torch.minimum(edges[1:, None], sample + 1)
-    overlap = (stop - start).clamp_min(0.0)
-    return (overlap / overlap.sum(dim=1, keepdim=True)).to(series.dtype) @ series
