@@ -22,6 +22,9 @@ from spectramind_train.training import train
 
 from .servers import until
 
+STILL = ("time_flip=false", "fresh_noise=0", "extra_noise=0", "depth_scale=1")
+"""Nothing that changes a batch at random."""
+
 
 def test_two_processes_train_one_model(small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two ranks read the frozen config, train together and leave one scored run, inside a SLURM job too."""
@@ -29,6 +32,7 @@ def test_two_processes_train_one_model(small: list[str], tmp_path: Path, monkeyp
         monkeypatch.setenv(f"SLURM_{name}", value)
     monkeypatch.setenv("SM_MLFLOW_DIR", str(tmp_path / "mlruns"))
     more = ["trainer=ddp_sim", f"local.output_dir={tmp_path}", "local.max_epochs=2", "local.mlflow.enabled=true"]
+    more += [f"data.augmentation.{name}" for name in STILL]
     config, host = compose([*small, *more]), Host.detect()
     outcome = train(config, plan(config, host), host, Terminal(silent=True))
     assert outcome.exit_code == 0
@@ -142,7 +146,7 @@ def test_the_same_steps_in_one_and_two_processes(
     Nothing is random here: each process draws numbers of its own. Nor has Lightning any advice for the user.
     """
     same = ["model.width=8", "model.dropout=0", "local.max_epochs=1", "trainer.max_steps=1"]
-    same += [f"data.augmentation.{name}" for name in ("time_flip=false", "extra_noise=0", "depth_scale=1")]
+    same += [f"data.augmentation.{name}" for name in STILL]
     losses = []
     for number, more in enumerate((["data.batch_size=4", "trainer=ddp_sim"], ["data.batch_size=8"])):
         folder = tmp_path / str(number)

@@ -266,7 +266,9 @@ def test_other_planets_in_a_step_are_refused(
 def test_other_processes_take_a_training_over(small: list[str], tmp_path: Path, stopper: Stopper) -> None:
     """Two with half the batch each see the planets that one would have seen, in its order; nothing is random here."""
     calm = [*small, *TINY, "model.dropout=0", "local.accumulate_grad_batches=1", "local.dev.limit_train_batches=1"]
-    calm += [f"data.augmentation.{name}" for name in ("time_flip=false", "extra_noise=0", "depth_scale=1")]
+    calm += [
+        f"data.augmentation.{name}" for name in ("time_flip=false", "fresh_noise=0", "extra_noise=0", "depth_scale=1")
+    ]
     one, two = [*calm, "data.batch_size=8"], [*calm, "data.batch_size=4", "trainer=ddp_sim"]
     whole = run_of(compose([*one, f"local.output_dir={tmp_path}/whole"])).run
     stopper.step = 2

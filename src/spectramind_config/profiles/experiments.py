@@ -17,6 +17,7 @@ def overfit() -> list[str]:
         "local.max_epochs=200",
         "trainer.early_stopping.enabled=false",
         "data.augmentation.time_flip=false",
+        "data.augmentation.fresh_noise=0",
         "data.augmentation.extra_noise=0",
         "data.augmentation.depth_scale=1",
         "model.dropout=0",
