@@ -46,7 +46,7 @@ def outcome(config: EffectiveConfig) -> Outcome:
 
 
 def test_training_lowers_the_validation_loss(outcome: Outcome) -> None:
-    """The best validation loss lies below that of the first epoch, with a fixed seed; the model begins as a good one."""
+    """The best validation loss lies below that of the first epoch; the model begins as a good one."""
     metrics = outcome.run.manifest.metrics
     assert outcome.exit_code == 0
     assert metrics["val_loss_best"] < metrics["val_loss_first"] - 0.005
