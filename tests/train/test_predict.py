@@ -18,17 +18,19 @@ import numpy as np
 import pytest
 import torch
 
-from spectramind_config import Simulation, compose
+from spectramind_config import Calibration, Simulation, compose
 from spectramind_config.host import Host
+from spectramind_train.ariel.dataset import Dataset
 from spectramind_train.ariel.submission import COLUMNS
 from spectramind_train.cli import main
 from spectramind_train.learning.batches import to_batch
-from spectramind_train.planets.preparation import Planet
+from spectramind_train.planets.preparation import Planet, entry_path, lock_file
 from spectramind_train.results.prediction import Ensemble, predict
 from spectramind_train.run.directory import Run
 from spectramind_train.run.manifest import write_manifest
 from spectramind_train.run.plan import plan
 from spectramind_train.run.terminal import Terminal
+from spectramind_train.run.turns import claimed
 from spectramind_train.simulated.data_set import simulate
 from spectramind_train.training import train
 from spectramind_train.transit.spectrum_fit import fit_transit
@@ -454,9 +456,16 @@ def test_a_prediction_that_was_killed_goes_on(world: World, data: Path, tmp_path
         os.utime(file, ns=(0, file.stat().st_mtime_ns + 1))  # The cache holds none of them now.
     planets = world.data.parent / "cache" / "planets"
     before = set(planets.glob("*.npz"))
+    dataset = Dataset(data)
+    last = entry_path(dataset, dataset.planet_ids("train")[-1], Calibration(), planets)
     command = [sys.executable, "-m", "spectramind_train.cli", "predict", str(world.run), "--data", str(data)]
-    with subprocess.Popen([*command, "--split", "train", "--out", str(table)], start_new_session=True) as killed:
-        while not (done := set(planets.glob("*.npz")) - before) and killed.poll() is None:
+    # It cannot end before it is killed: this process has begun one of its planets.
+    with (
+        claimed(lock_file(last)) as ours,
+        subprocess.Popen([*command, "--split", "train", "--out", str(table)], start_new_session=True) as killed,
+    ):
+        assert ours
+        while len(done := set(planets.glob("*.npz")) - before) < 3 and killed.poll() is None:
             time.sleep(0.01)
         os.killpg(killed.pid, signal.SIGKILL)
     assert killed.returncode == -signal.SIGKILL
