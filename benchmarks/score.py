@@ -265,8 +265,9 @@ def main() -> None:
     for one in rows:
         print("| " + " | ".join(one.values()) + " |")
     print("\nV50 less the others on the same planets, with 95 % intervals")
+    own = elements.pop("V50")
     for method, ratio in elements.items():
-        print("{}: {:+.4f}, {:+.4f} to {:+.4f}".format(method, *interval(elements["V50"] - ratio)))
+        print("{}: {:+.4f}, {:+.4f} to {:+.4f}".format(method, *interval(own - ratio)))
     if not given.quick:
         _keep(name, rows)
 
