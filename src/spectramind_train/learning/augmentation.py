@@ -27,7 +27,7 @@ def augment(batch: Batch, settings: Augmentation, generator: torch.Generator) ->
     if settings.time_flip:
         batch["flux"] = flip_in_time(batch["flux"], generator)
     if settings.fresh_noise > 0:
-        fresh = measured_anew(batch, generator)["fit_depth"]
+        fresh = measured_anew(batch, generator)
         chosen = torch.rand(len(fresh), 1, generator=generator).to(fresh) < settings.fresh_noise
         batch["fit_depth"] = torch.where(chosen, fresh, batch["fit_depth"])
     if settings.extra_noise > 0:

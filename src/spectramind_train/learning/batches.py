@@ -20,10 +20,10 @@ from spectramind_train.ariel.constants import FloatArray
 from spectramind_train.planets.preparation import Planet
 from spectramind_train.run.children import keep_tracker, load
 from spectramind_train.simulated.spectra import JUPITER_MASS, SOLAR_RADIUS, equilibrium_temperature, scale_height
+from spectramind_train.v50.inputs import SMALLEST_DEPTH
 from spectramind_train.v50.network import Batch
 
 _FEWEST_OUTSIDE: Final = 8
-_SMALLEST_DEPTH: Final = 1e-5
 _FILES: Final = 64
 """Files that a training may have open besides."""
 _FILES_A_BATCH: Final = 8
@@ -90,7 +90,7 @@ def star_features(planet: Planet) -> FloatArray:
     if star is None:
         return np.zeros(6)
     impact = star.sma * np.cos(np.deg2rad(star.i))
-    ratio = np.sqrt(max(planet.fit.white_depth, _SMALLEST_DEPTH))
+    ratio = np.sqrt(max(planet.fit.white_depth, SMALLEST_DEPTH))
     radius = ratio * star.Rs * SOLAR_RADIUS
     gravity = constants.G * star.Mp * JUPITER_MASS / radius**2
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -270,7 +270,7 @@ class SpectraDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Training batches, shuffled by (seed, epoch)."""
         replicas, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
-        dataset = self._dataset("train")
+        dataset = self.dataset("train")
         sampler = EpochSampler(dataset, seed=self.seed, replicas=replicas, rank=rank, shuffle=self.shuffle)
         if self._resumed:
             sampler.resume(self._resumed[0], self._resumed[1] * self.batch_size)
@@ -284,14 +284,15 @@ class SpectraDataModule(LightningDataModule):
         """Test batches, every planet in order."""
         return self._loader("test")
 
-    def _dataset(self, name: str) -> PlanetDataset:
+    def dataset(self, name: str) -> PlanetDataset:
+        """The planets of a split as tensors, which are made once."""
         if name not in self._datasets:
             self._datasets[name] = PlanetDataset(self.planets[name])
         return self._datasets[name]
 
     def _loader(self, name: str, sampler: EpochSampler | None = None) -> DataLoader[Batch]:
         return loader(
-            self._dataset(name),
+            self.dataset(name),
             batch_size=self.batch_size,
             sampler=sampler,
             num_workers=self.num_workers[name],

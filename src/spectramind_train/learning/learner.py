@@ -20,7 +20,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping
 from torch import distributed
 
 from spectramind_config import EffectiveConfig
-from spectramind_train.learning.batches import SpectraDataModule, to_batch
+from spectramind_train.learning.batches import SpectraDataModule
 from spectramind_train.learning.callbacks import EpochReport, FiniteSteps, GradientNorm, drop_idle_hooks
 from spectramind_train.learning.display import Display
 from spectramind_train.learning.logger import JournalLogger
@@ -167,20 +167,6 @@ def learn(
         enable_checkpointing=False,
         default_root_dir=directory,
     )
-    model = build_model(config.model)
-    if file is None:
-        with terminal.progress("learning what spectra look like") as rehearsed:
-            model.take_up(to_batch(splits.train), rehearsed)
-    module = SpectrumModule(
-        model,
-        build_loss(config.loss),
-        config.optimizer,
-        seed=config.seed,
-        naive_mean=splits.naive_mean,
-        naive_sigma=splits.naive_sigma,
-        augmentation=config.data.augmentation,
-        log_every_n_steps=config.dev.log_every_n_steps,
-    )
     data = SpectraDataModule(
         splits.train,
         splits.val,
@@ -192,6 +178,20 @@ def learn(
         pin_memory=plan.pin_memory,
         persistent_workers=plan.persistent_workers,
         shuffle=not share,
+    )
+    model = build_model(config.model)
+    if file is None:
+        with terminal.progress("learning what spectra look like") as rehearsed:
+            model.take_up(data.dataset("train").tensors, rehearsed)
+    module = SpectrumModule(
+        model,
+        build_loss(config.loss),
+        config.optimizer,
+        seed=config.seed,
+        naive_mean=splits.naive_mean,
+        naive_sigma=splits.naive_sigma,
+        augmentation=config.data.augmentation,
+        log_every_n_steps=config.dev.log_every_n_steps,
     )
     if position is not None:
         data.resume(position.epoch, position.batch)

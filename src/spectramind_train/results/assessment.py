@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from spectramind_train.ariel.constants import FloatArray
 from spectramind_train.ariel.metric import SMALLEST_SIGMA, WEIGHTS, ariel_score, score_by_element
+from spectramind_train.transit.diagnosis import INSTRUMENTS
 
-PARTS: Final = {"fgs1": slice(0, 1), "airs": slice(1, None)}
+PARTS: Final = {name.lower(): channels for name, channels in INSTRUMENTS.items()}
 """The channels of each instrument."""
 _HALF_WIDTHS: Final = [NormalDist().inv_cdf(0.5 + share / 2) for share in (0.68, 0.95)]
 """How many sigmas to each side the interval reaches that holds 68 % of a Gaussian, and that of 95 %."""

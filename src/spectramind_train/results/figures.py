@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from scipy.special import erf
 
 from spectramind_train.ariel.constants import WAVELENGTHS_UM, FloatArray
+from spectramind_train.transit.diagnosis import INSTRUMENTS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -213,12 +214,11 @@ def draw_planet(planet: Planet, mu: FloatArray, sigma: FloatArray, title: str, p
         axis.tick_params(labelbottom=False)
     curves, fit = planet.curves, planet.fit
     models = [1.0 - fit.depth[0] * fit.fgs1_shape, 1.0 - fit.white_depth * fit.shape]
-    parts = [slice(0, 1), slice(1, None)]
-    fluxes = [curves.flux[:, part].sum(axis=1) / fit.baseline[:, part].sum(axis=1) for part in parts]
+    fluxes = [curves.flux[:, part].sum(axis=1) / fit.baseline[:, part].sum(axis=1) for part in INSTRUMENTS.values()]
     scatter = max(float(np.std(flux - model)) for flux, model in zip(fluxes, models, strict=True))
     apart = 1.1 * max(float(np.ptp(model)) for model in models) + 6.0 * scatter
     for flux, model, left, color, name, up in zip(
-        fluxes, models, (above, below), (_FGS1, _FIT), ("FGS1", "AIRS"), (apart, 0.0), strict=True
+        fluxes, models, (above, below), (_FGS1, _FIT), INSTRUMENTS, (apart, 0.0), strict=True
     ):
         label = f"{name}, moved up" if up else f"{name}, all channels"
         white.plot(curves.time, flux + up, ".", ms=2, color=color, label=label)

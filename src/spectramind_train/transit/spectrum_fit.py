@@ -201,17 +201,17 @@ def _drift_trend(
     weights = lever / spread**2
     variance = 1.0 / (weights @ lever)
     slope = unexplained(np.clip(residuals, -5.0 * spread, 5.0 * spread) @ weights * variance)
-    kinds = [drift[:, None], *(polynomials[:, 1 : order + 1] for order in range(1, polynomials.shape[1]))]
+    own = [polynomials[:, 1 : order + 1] for order in range(1, polynomials.shape[1])]
+    kinds = [(drift[:, None], variance / _DRIFT_PRIOR**2, 0.0)]
+    kinds += [(kind, 0.0, kind.shape[1] * np.log(drift.size)) for kind in own]
     criteria, trends, effects, errors = [], [], [], []
-    for kind in kinds:
+    for kind, prior, penalty in kinds:
         rest = unexplained(kind)
-        proportional = kind.shape[1] == 1 and kind is kinds[0]
-        prior = np.eye(kind.shape[1]) * (variance / _DRIFT_PRIOR**2 if proportional else 0.0)
-        inverse = np.linalg.pinv(rest.T @ rest + prior, rcond=1e-10, hermitian=True)
+        inverse = np.linalg.pinv(rest.T @ rest + prior * np.eye(kind.shape[1]), rcond=1e-10, hermitian=True)
         growth = inverse @ (rest.T @ slope)
         left = slope - rest @ growth
         alike = np.linalg.lstsq(known, kind, rcond=None)[0][1]
-        criteria.append(left @ left / variance + (0.0 if proportional else kind.shape[1] * np.log(drift.size)))
+        criteria.append(left @ left / variance + penalty)
         trends.append(kind @ growth)
         effects.append(alike @ growth)
         errors.append(variance * alike @ inverse @ alike)

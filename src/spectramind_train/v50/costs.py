@@ -14,9 +14,9 @@ from spectramind_config import ModelConfig, V50Config
 NODES, RELATIONS, COMPONENTS = 282, 7, 41
 """AIRS channels, relations of their graph, and component spectra of the smoother."""
 CHANNELS = NODES + 1
-SYSTEM, SHAPE_WIDTH, REGIONS, SHARED, PARTS = 7, 256, 8, 3, 5
+SYSTEM, SHAPE_WIDTH, REGIONS, SHARED, RANGES = 7, 256, 8, 3, 5
 """Features of star and depth, hidden channels of the head of spectral shapes, regions of sigma, errors that channels
-share, and parts that are calibrated each by itself."""
+share, and ranges of channels that are calibrated each by itself."""
 TOKENS, TIME_BINS, POSITION = 32, 8, 17
 """Time bins of the encoded FGS1 curve and of an AIRS node, and what encodes a node's wavelength."""
 
@@ -78,7 +78,7 @@ def _(config: V50Config, bins: int) -> ModelCosts:
     graph = 2 * width + attention + heads * (RELATIONS + 1) + forward
     parameters = 4 * width + config.fgs1_layers * series + width * (features + 1) + config.airs_layers * graph
     parameters += 2 * (2 * width + attention + forward) + 2 * hinted + hinted * width + width + 2 * (width + 1)
-    constants = PARTS + (RELATIONS + 1) * NODES * (NODES + NEIGHBOURS) + NODES * POSITION
+    constants = RANGES + (RELATIONS + 1) * NODES * (NODES + NEIGHBOURS) + NODES * POSITION
     flops_of_series = 6 * width**2 + 4 * width * (4 + selected + rank)
     flops_of_graph = 16 * NODES * width**2 + NODES * NEIGHBOURS * (4 * width + 2 * heads)
     fusion = (12 * NODES + 4 * TOKENS) * width**2 + 4 * NODES * TOKENS * width + 4 * NODES * width**2

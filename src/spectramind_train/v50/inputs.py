@@ -33,6 +33,23 @@ LOG_PRECISION_RANGE = 5.0
 """Largest difference of log precision from its mean that a node is told."""
 
 
+class Fit(NamedTuple):
+    """The classical fits of B planets, in units of their spectral amplitudes."""
+
+    measured: Tensor
+    """(B, 283): the spectrum minus its AIRS mean."""
+    noise: Tensor
+    """(B, 283): the uncertainty that each channel has of its own."""
+    shared: Tensor
+    """(B, 3, 283): the errors that channels share."""
+    level: Tensor
+    """(B, 1), (Rp/Rs)^2: the AIRS mean."""
+    amplitude: Tensor
+    """(B, 1), (Rp/Rs)^2: the unit."""
+    system: Tensor
+    """(B, 7): the star's features and the logarithm of the depth, of order one."""
+
+
 class Inputs(NamedTuple):
     """A batch in dimensionless units; B planets, T times, 282 AIRS nodes."""
 
@@ -44,57 +61,47 @@ class Inputs(NamedTuple):
     """(B, 282, features) of the nodes."""
     log_precision: Tensor
     """(B, 282), standardised."""
-    measured: Tensor
-    """(B, 283): the classical fit minus its AIRS mean, in units of the spectral amplitude."""
-    noise: Tensor
-    """(B, 283): its uncertainty in the same units."""
-    shared: Tensor
-    """(B, 3, 283): the errors that its channels share, in the same units."""
-    level: Tensor
-    """(B, 1), (Rp/Rs)^2: the AIRS mean of the classical fit."""
-    amplitude: Tensor
-    """(B, 1), (Rp/Rs)^2: the unit of spectral features."""
-    system: Tensor
-    """(B, 7): the star's features and the logarithm of the depth, of order one."""
 
 
-def dimensionless(batch: Mapping[str, Tensor], position: Tensor, log_amplitude: Tensor | None) -> Inputs:
-    """A batch of ``to_batch`` in units of its planets' depths and spectral amplitudes.
+def fits(batch: Mapping[str, Tensor], log_amplitude: Tensor) -> Fit:
+    """The classical fits of a batch of ``to_batch``, in units of its planets' spectral amplitudes.
+
+    Args:
+        batch: The planets.
+        log_amplitude: The logarithm of the spectral amplitude at a typical planet, and how it grows with the
+            features of scale height and depth (3,).
+    """
+    sigma = batch["fit_sigma"].float().clamp(SMALLEST_SIGMA, LARGEST_SIGMA)
+    depth = batch["fit_depth"].float().clamp(-LARGEST_DEPTH, LARGEST_DEPTH)
+    shared = batch["shared_errors"].float()
+    own = own_errors(sigma, shared).maximum(LEAST_OWN * sigma)
+    level = weighted_mean(depth[:, 1:], own[:, 1:])
+    relative_depth = torch.log(white_depth(batch) / TYPICAL_DEPTH) / DEPTH_SPREAD
+    system = torch.cat([batch["star"].float().clamp(-STAR_RANGE, STAR_RANGE), relative_depth], dim=1)
+    amplitude = torch.exp(size_regressors(system) @ log_amplitude).clamp(SMALLEST_SIGMA, LARGEST_SIGMA).unsqueeze(1)
+    return Fit((depth - level) / amplitude, own / amplitude, shared / amplitude.unsqueeze(1), level, amplitude, system)
+
+
+def dimensionless(batch: Mapping[str, Tensor], position: Tensor, fit: Fit | None) -> Inputs:
+    """A batch of ``to_batch`` in units of its planets' depths.
 
     Args:
         batch: The planets.
         position: What encodes the wavelengths of nodes (282, features), see ``position_of``.
-        log_amplitude: The logarithm of the spectral amplitude at a typical planet, and how it grows with the
-            features of scale height and depth (3,); None for a model without the classical fit.
+        fit: Their classical fits, of which the nodes are told; None for a model without them.
     """
     flux = batch["flux"].float().clamp(-LARGEST_FLUX, LARGEST_FLUX)
-    depth = batch["white_depth"].float().clamp(SMALLEST_DEPTH, LARGEST_DEPTH)
-    flux_noise = batch["noise"].float().clamp(SMALLEST_SIGMA, LARGEST_SIGMA) / depth
-    airs_noise = flux_noise[:, 1:]
+    depth = white_depth(batch)
+    noise = batch["noise"].float().clamp(SMALLEST_SIGMA, LARGEST_SIGMA)[:, 1:] / depth
     binned = time_bins(flux[:, :, 1:], TIME_BINS)
-    white = weighted_mean(binned, airs_noise.unsqueeze(1))
-    colour = (binned - white) * (math.sqrt(flux.shape[1] / TIME_BINS) / airs_noise.unsqueeze(1))
-    log_depth = torch.log(depth / TYPICAL_DEPTH).expand(-1, airs_noise.shape[1])
-    scalars = [torch.log(airs_noise), log_depth]
-    measured = noise = torch.zeros_like(flux_noise)
-    level, log_sigma = depth, torch.log(airs_noise)
-    shared, amplitude = flux_noise.new_zeros(len(depth), 3, flux_noise.shape[1]), AMPLITUDE * depth
-    relative_depth = torch.log(depth / TYPICAL_DEPTH) / DEPTH_SPREAD
-    system = torch.cat([batch["star"].float().clamp(-STAR_RANGE, STAR_RANGE), relative_depth], dim=1)
-    if log_amplitude is not None:
-        fit_sigma = batch["fit_sigma"].float().clamp(SMALLEST_SIGMA, LARGEST_SIGMA)
-        fit_depth = batch["fit_depth"].float().clamp(-LARGEST_DEPTH, LARGEST_DEPTH)
-        shared = batch["shared_errors"].float()
-        own = (fit_sigma.square() - shared.square().sum(dim=1)).clamp_min(0.0).sqrt()
-        own = own.maximum(LEAST_OWN * fit_sigma)
-        level = weighted_mean(fit_depth[:, 1:], own[:, 1:])
-        known = torch.cat([torch.ones_like(depth), system[:, 1:2], relative_depth], dim=1)
-        amplitude = torch.exp(known @ log_amplitude).clamp(SMALLEST_SIGMA, LARGEST_SIGMA).unsqueeze(1)
-        measured, noise = (fit_depth - level) / amplitude, own / amplitude
-        shared = shared / amplitude.unsqueeze(1)
-        log_sigma = torch.log(noise[:, 1:])
-        feature, significance = measured[:, 1:], measured[:, 1:] / noise[:, 1:]
-        scalars += [log_sigma, torch.asinh(feature), torch.asinh(significance)]
+    white = weighted_mean(binned, noise.unsqueeze(1))
+    colour = (binned - white) * (math.sqrt(flux.shape[1] / TIME_BINS) / noise.unsqueeze(1))
+    log_sigma = torch.log(noise)
+    scalars = [log_sigma, torch.log(depth / TYPICAL_DEPTH).expand(-1, noise.shape[1])]
+    if fit is not None:
+        measured, sigma = fit.measured[:, 1:], fit.noise[:, 1:]
+        log_sigma = torch.log(sigma)
+        scalars += [log_sigma, torch.asinh(measured), torch.asinh(measured / sigma)]
     features = torch.cat(
         [
             torch.asinh(colour.transpose(1, 2)),
@@ -104,23 +111,37 @@ def dimensionless(batch: Mapping[str, Tensor], position: Tensor, log_amplitude: 
         dim=-1,
     )
     centred = log_sigma - log_sigma.mean(dim=1, keepdim=True)
-    log_precision = bounded(-2.0 * centred, LOG_PRECISION_RANGE)
-    return Inputs(depth, flux[:, :, 0], features, log_precision, measured, noise, shared, level, amplitude, system)
+    return Inputs(depth, flux[:, :, 0], features, bounded(-2.0 * centred, LOG_PRECISION_RANGE))
 
 
-def measured_anew(batch: Mapping[str, Tensor], generator: torch.Generator | None = None) -> dict[str, Tensor]:
-    """The true spectra of a batch with errors drawn from what the fit says of them, as ``fit_depth`` (B, 283).
+def white_depth(batch: Mapping[str, Tensor]) -> Tensor:
+    """The depths of white light curves (B, 1), (Rp/Rs)^2, kept within what a transit can have."""
+    return batch["white_depth"].float().clamp(SMALLEST_DEPTH, LARGEST_DEPTH)
+
+
+def size_regressors(system: Tensor) -> Tensor:
+    """What tells the size of a planet's spectral features (B, 3): 1, its scale height and its depth."""
+    return torch.cat([torch.ones_like(system[:, :1]), system[:, 1:2], system[:, -1:]], dim=1)
+
+
+def own_errors(sigma: Tensor, shared: Tensor) -> Tensor:
+    """The part of errors (B, 283) that channels do not share (B, 3, 283)."""
+    return (sigma.square() - shared.square().sum(dim=1)).clamp_min(0.0).sqrt()
+
+
+def measured_anew(batch: Mapping[str, Tensor], generator: torch.Generator | None = None) -> Tensor:
+    """The true spectra (B, 283) of a batch with errors drawn from what the fit says of them.
 
     Args:
         batch: Labelled planets, see ``to_batch``.
         generator: A generator on the CPU; by default torch's own.
     """
-    sigma, shared = batch["fit_sigma"], batch["shared_errors"]
-    own = (sigma.square() - shared.square().sum(dim=1)).clamp_min(0.0).sqrt()
+    shared = batch["shared_errors"]
+    own = own_errors(batch["fit_sigma"], shared)
     # The draws are made on the CPU: they are then the same whatever device trains.
     errors = own * torch.randn(own.shape, generator=generator).to(own)
     errors = errors + (shared * torch.randn(*shared.shape[:2], 1, generator=generator).to(shared)).sum(dim=1)
-    return {"fit_depth": batch["target"] + errors}
+    return batch["target"] + errors
 
 
 def position_of(airs_um: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Tensor:

@@ -26,10 +26,12 @@ from spectramind_train.v50.inputs import (
     SYSTEM,
     TIME_BINS,
     TYPICAL_DEPTH,
-    Inputs,
+    Fit,
     dimensionless,
+    fits,
     measured_anew,
     position_of,
+    size_regressors,
     time_bins,
 )
 from spectramind_train.v50.smoother import Smoothed, SpectralSmoother, bounded
@@ -46,7 +48,7 @@ REHEARSALS, REHEARSED_TOGETHER, REHEARSAL_RATE = 200, 32, 2e-3
 """How often the heads see each label before the training proper, in batches of how many, at what largest rate."""
 REGIONS = np.linspace(-1.0, 1.0, 7)
 """Where, from one end of AIRS to the other, the logarithm of sigma can change; FGS1's comes first."""
-PARTS = (1, 71, 70, 71, 70)
+RANGES = (1, 71, 70, 71, 70)
 """Channels of FGS1 and of four ranges of AIRS, whose sigmas are calibrated each by itself."""
 CALIBRATION_PLANETS = 16
 """Validation planets that weigh as much as the belief that sigmas are right."""
@@ -126,7 +128,7 @@ class V50(SpectrumModel):
         width, heads, dropout = config.width, config.heads, config.dropout
         self.residual, self.width = config.residual, width
         self.log_calibration: Tensor
-        self.register_buffer("log_calibration", torch.zeros(len(PARTS)))
+        self.register_buffer("log_calibration", torch.zeros(len(RANGES)))
         self.sigma_floor = config.sigma_floor
         self.position: Tensor
         self.register_buffer("position", position_of(airs_um), persistent=False)
@@ -171,26 +173,27 @@ class V50(SpectrumModel):
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Predict spectra and uncertainties, see :class:`SpectrumModel`."""
-        inputs = self._inputs(batch)
+        fit = fits(batch, self.log_amplitude) if self.residual else None
+        inputs = dimensionless(batch, self.position, fit)
         tokens = time_bins(self.fgs1_encoder(inputs.fgs1), TIME_TOKENS)
         nodes = self.airs_encoder(self.embedding(inputs.features), inputs.log_precision)
         nodes = self.airs_fusion(nodes, tokens)
         fgs1 = self.fgs1_fusion(tokens.mean(dim=1, keepdim=True), nodes)
         channels = torch.cat([fgs1, nodes], dim=1)
-        return self._predict(channels, inputs)
+        return self._predict(channels, inputs.depth, fit)
 
     def take_up(self, batch: Batch, progress: Callable[[int, int], None] = lambda *_: None) -> None:
         """Learn from labels how large spectral features are, given depth and star, and what they look like."""
         if not self.residual or len(batch["target"]) < FEWEST_SPECTRA:
             return
-        inputs, target = self._inputs(batch), batch["target"].double()
+        target = batch["target"].double()
         shape = target - target[:, 1:].mean(dim=1, keepdim=True)
-        known = torch.cat([torch.ones_like(inputs.level), inputs.system[:, 1:2], inputs.system[:, -1:]], dim=1).double()
+        known = size_regressors(fits(batch, self.log_amplitude).system).double()
         # A ridge of one planet's weight: what cannot be told apart stays shared out.
         ridge = torch.diag(torch.tensor([0.0, 1.0, 1.0], dtype=torch.float64))
         size = shape[:, 1:].std(dim=1).clamp_min(SMALLEST_SIGMA).log()
         self.log_amplitude.copy_(torch.linalg.solve(known.T @ known + ridge, known.T @ size))
-        self.smoother.take_up((shape / self._inputs(batch).amplitude).float())
+        self.smoother.take_up((shape / fits(batch, self.log_amplitude).amplitude).float())
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             self._rehearse(batch, progress)
@@ -210,16 +213,15 @@ class V50(SpectrumModel):
         weights /= weights.sum()
         for step in range(steps):
             drawn = torch.randint(planets, (size,))
-            sample = {name: values[drawn] for name, values in batch.items() if name != "flux"}
-            sample["flux"] = batch["flux"][drawn][:, :1]
+            sample = {name: batch[name][drawn] for name in ("white_depth", "star", "target")}
             # With errors of its own a planet could be told by their sizes.
             other, factor = torch.randint(planets, (size,)), torch.exp(0.1 * torch.randn(size, 1))
             sample["fit_sigma"] = batch["fit_sigma"][other] * factor
             sample["shared_errors"] = batch["shared_errors"][other] * factor.unsqueeze(-1)
-            inputs = self._inputs(sample | measured_anew(sample))
+            fit = fits({**sample, "fit_depth": measured_anew(sample)}, self.log_amplitude)
             nothing = (torch.zeros(size, count) for count in (self.width, self.smoother.components, N_CHANNELS))
-            found = self._shaped(inputs, *nothing)
-            error = (sample["target"] - inputs.level) / inputs.amplitude - found.mean
+            found = self._shaped(fit, *nothing)
+            error = (sample["target"] - fit.level) / fit.amplitude - found.mean
             loss = ((found.sigma.log() + 0.5 * (error / found.sigma).square()) * weights).sum(dim=1).mean()
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -229,27 +231,27 @@ class V50(SpectrumModel):
             if step % 100 == 99 or step == steps - 1:
                 progress(step + 1, steps)
 
-    def _inputs(self, batch: Batch) -> Inputs:
-        return dimensionless(batch, self.position, self.log_amplitude if self.residual else None)
-
     def calibrate(self, mu: Tensor, sigma: Tensor, target: Tensor) -> Tensor:
         """Scale the sigmas of FGS1 and of four ranges of AIRS to the errors of validation planets, for predictions.
 
         The best factor for a Gaussian likelihood, drawn towards 1 the more the fewer planets there are.
         """
-        parts = torch.repeat_interleave(torch.arange(len(PARTS)), torch.tensor(PARTS)).to(sigma.device)
-        sigma = sigma / self.log_calibration[parts].exp()
+        sigma = sigma / self._calibration()
         squares = ((target - mu) / sigma).square().mean(dim=0)
-        means = squares.new_zeros(len(PARTS)).index_add(0, parts, squares) / torch.tensor(PARTS).to(sigma)
+        means = torch.stack([part.mean() for part in torch.split(squares, list(RANGES))])
         trust = len(mu) / (len(mu) + CALIBRATION_PLANETS)
         self.log_calibration.copy_(trust * 0.5 * means.clamp(1e-4, 1e4).log())
-        return sigma * self.log_calibration[parts].exp()
+        return sigma * self._calibration()
 
-    def _shaped(self, inputs: Inputs, pooled: Tensor, scale_change: Tensor, noise_change: Tensor) -> _Shaped:
+    def _calibration(self) -> Tensor:
+        """The factor of each channel's sigma (283,)."""
+        return torch.cat([one.expand(count) for one, count in zip(self.log_calibration, RANGES, strict=True)]).exp()
+
+    def _shaped(self, fit: Fit, pooled: Tensor, scale_change: Tensor, noise_change: Tensor) -> _Shaped:
         """The smoothed spectra, corrected by the head of shapes, which knows the encoders' mean (B, width), too."""
-        smoothed = self.smoother(inputs.measured, inputs.noise, inputs.shared, scale_change, noise_change)
+        smoothed = self.smoother(fit.measured, fit.noise, fit.shared, scale_change, noise_change)
         found = torch.cat([torch.asinh(smoothed.weights), smoothed.spread.log()], dim=1)
-        known = torch.cat([found.to(pooled.dtype), pooled, inputs.system.to(pooled.dtype)], dim=1)
+        known = torch.cat([found.to(pooled.dtype), pooled, fit.system.to(pooled.dtype)], dim=1)
         parts = (smoothed.weights.shape[1], 1, len(self.regions))
         weights, fgs1, log_change = self.shape_head(known).float().split(parts, dim=1)
         change = (smoothed.basis @ (weights * smoothed.spread).unsqueeze(-1)).squeeze(-1)
@@ -257,29 +259,28 @@ class V50(SpectrumModel):
         sigma = smoothed.sigma * torch.exp(bounded(log_change, LOG_SIGMA_RANGE) @ self.regions)
         return _Shaped(mean, sigma, smoothed)
 
-    def _predict(self, channels: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor]:
+    def _predict(self, channels: Tensor, depth: Tensor, fit: Fit | None) -> tuple[Tensor, Tensor]:
         """Mean and sigma from the encoded channels (B, 283, width)."""
-        if self.residual:
+        if fit is not None:
             pooled = 0.5 * (channels[:, 0] + channels[:, 1:].mean(dim=1))
-            scale_change = HEAD_GAIN * self.scale_head(torch.cat([pooled, inputs.system.to(pooled.dtype)], dim=1))
+            scale_change = HEAD_GAIN * self.scale_head(torch.cat([pooled, fit.system.to(pooled.dtype)], dim=1))
             noise_change = HEAD_GAIN * self.noise_head(channels).squeeze(-1)
-            shaped = self._shaped(inputs, pooled, scale_change, noise_change)
-            innovation = (inputs.measured - shaped.smoothed.mean) / inputs.noise
-            sureness = torch.log(shaped.smoothed.sigma / inputs.noise)
+            shaped = self._shaped(fit, pooled, scale_change, noise_change)
+            innovation = (fit.measured - shaped.smoothed.mean) / fit.noise
+            sureness = torch.log(shaped.smoothed.sigma / fit.noise)
             hints = torch.stack([torch.asinh(innovation), sureness], dim=-1)
             channels = torch.cat([channels, hints.to(channels.dtype)], dim=-1)
-            base = inputs.level + inputs.amplitude * shaped.mean
-            relative_sigma = inputs.amplitude * shaped.sigma / inputs.depth
+            base = fit.level + fit.amplitude * shaped.mean
+            relative_sigma = fit.amplitude * shaped.sigma / depth
         else:
-            base = inputs.depth.expand(-1, channels.shape[1])
+            base = depth.expand(-1, channels.shape[1])
             relative_sigma = torch.full_like(base, UNINFORMED_SIGMA)
         shift, log_factor = (HEAD_GAIN * self.head(channels).float()).unbind(dim=-1)
-        mu = base + inputs.depth * relative_sigma * bounded(shift, MEAN_RANGE)
+        mu = base + depth * relative_sigma * bounded(shift, MEAN_RANGE)
         log_sigma = torch.log(torch.expm1(relative_sigma.clamp(max=LARGEST_FLUX)))
-        sigma = self.sigma_floor + inputs.depth * F.softplus(log_sigma + bounded(log_factor, LOG_SIGMA_RANGE))
+        sigma = self.sigma_floor + depth * F.softplus(log_sigma + bounded(log_factor, LOG_SIGMA_RANGE))
         if not self.training:
-            counts = torch.tensor(PARTS, device=sigma.device)
-            sigma = sigma * torch.repeat_interleave(self.log_calibration, counts).exp()
+            sigma = sigma * self._calibration()
         return mu, sigma
 
 
