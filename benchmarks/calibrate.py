@@ -23,6 +23,7 @@ from typing import IO, Any
 
 import numpy as np
 import pyarrow.parquet as pq
+import tables
 from numpy.typing import NDArray
 
 from spectramind_config import Calibration, Simulation
@@ -223,19 +224,15 @@ def measure(root: Path, rounds: int, folder: Path) -> dict[str, Any]:
 def report(found: Mapping[str, Any]) -> list[str]:
     """A table for a terminal or a Markdown page, and what it means for the challenge's planets."""
     head = ["contender", "time (reading = 1)", "by the wall", "time (ours = 1)", "by the wall", "seconds", "memory"]
-    lines = [_row(head), _row(["---", *["--:"] * 6])]
+    lines = [tables.row(head), tables.row(["---", *["--:"] * 6])]
     for name, one in found["contenders"].items():
         ratios = [f"{one[f'{clock} / {other}']:.2f}" for other in (READING, OURS) for clock in ("cpu", "wall")]
-        lines.append(_row([name, *ratios, f"{one['cpu']:.2f} s", f"{one['peak_mb']:.0f} MB"]))
+        lines.append(tables.row([name, *ratios, f"{one['cpu']:.2f} s", f"{one['peak_mb']:.0f} MB"]))
     seconds = found["contenders"][WHOLE]["cpu"]
     minutes = PLANETS * seconds / 60
     cores = ", ".join(f"{minutes / count:.1f} min on {count}" for count in (2, 16, 64))
     lines += ["", f"{found['frames']} AIRS frames; light curves differ by {found['difference']:.1e} at most"]
     return [*lines, f"{PLANETS} planets, fitted and stored: {minutes:.0f} min of one core; estimate: {cores} cores"]
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

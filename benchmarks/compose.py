@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import peers
+import tables
 
 HERE = Path(__file__).parent
 OURS = "spectramind"
@@ -195,27 +196,25 @@ def table(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[str]:
     """The ratios for a terminal or a Markdown page."""
     columns = ["import", "first compose", "warm compose", "attribute read"]
     names = [name for name in peers.CONTENDERS if peers.installed(name)]
-    lines = [_row(["contender (Hydra = 1)", *columns]), _row(["---", *["--:"] * len(columns)])]
-    lines += [_row([name, *(_cell(found[column].get(name)) for column in columns)]) for name in names]
-    lines.append(_row(["Hydra's median", *(_milliseconds(found[column]["Hydra"]["ms"]) for column in columns)]))
-    lines += ["", _row(["whole process (import hydra = 1)", "ratio"]), _row(["---", "--:"])]
-    lines += [_row([name, _cell(one)]) for name, one in found["command"].items()]
-    lines.append(_row(["its median", _milliseconds(found["command"][REFERENCES["command"]]["ms"])]))
-    lines += ["", _row(["growth (Hydra on our ConfigStore = 1)", "ratio", "ours", "Hydra"])]
-    lines.append(_row(["---", "--:", "--:", "--:"]))
+    lines = [tables.row(["contender (Hydra = 1)", *columns]), tables.row(["---", *["--:"] * len(columns)])]
+    lines += [tables.row([name, *(_cell(found[column].get(name)) for column in columns)]) for name in names]
+    lines.append(tables.row(["Hydra's median", *(_milliseconds(found[column]["Hydra"]["ms"]) for column in columns)]))
+    lines += ["", tables.row(["whole process (import hydra = 1)", "ratio"]), tables.row(["---", "--:"])]
+    lines += [tables.row([name, _cell(one)]) for name, one in found["command"].items()]
+    lines.append(tables.row(["its median", _milliseconds(found["command"][REFERENCES["command"]]["ms"])]))
+    lines += ["", tables.row(["growth (Hydra on our ConfigStore = 1)", "ratio", "ours", "Hydra"])]
+    lines.append(tables.row(["---", "--:", "--:", "--:"]))
     for quantity, pair in found.items():
         if "," in quantity:
             hydras = pair.get(SAME_STORE)
             ours = _milliseconds(pair[OURS]["ms"])
-            lines.append(_row([quantity, _cell(pair[OURS]), ours, _milliseconds(hydras["ms"]) if hydras else "-"]))
+            lines.append(
+                tables.row([quantity, _cell(pair[OURS]), ours, _milliseconds(hydras["ms"]) if hydras else "-"])
+            )
     for name, (_, distribution, _) in peers.CONTENDERS.items():
         if not peers.installed(name):
             lines.append(f"\n{name}: not installed (pip install -c constraints.txt {distribution})")
     return lines
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def _cell(one: Mapping[str, float] | None) -> str:

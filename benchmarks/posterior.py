@@ -22,11 +22,9 @@ from spectramind_train.simulated.population import System
 from spectramind_train.transit.occultation import light_curve, separation
 
 BINS = 187
-_PAIRS = 5625
 _MOMENTS = 5
 _APERTURE_PIXELS = (144, 16)
 """Of FGS1, and of one AIRS column, with the default calibration."""
-_READ_NOISE = 8.0
 _LOST = 0.02
 """Share of the light on dead and hot pixels and outside the aperture."""
 _DRIFT_RANK = 7
@@ -108,8 +106,8 @@ def _noise(system: System) -> FloatArray:
     airs = observation._airs_spectrum(system.star.Ts)[AIRS_COLUMNS][::-1]
     flux = system.brightness * np.r_[observation.FGS1_FLUX, airs] * (1.0 - _LOST)
     pixels = np.r_[_APERTURE_PIXELS[0], np.full(len(airs), _APERTURE_PIXELS[1])]
-    pairs = np.r_[12 * _PAIRS / BINS, np.full(len(airs), _PAIRS / BINS)]
-    return np.asarray(np.sqrt((flux + 2 * pixels * _READ_NOISE**2) / pairs) / flux)
+    pairs = np.r_[12 * observation.NOMINAL_PAIRS / BINS, np.full(len(airs), observation.NOMINAL_PAIRS / BINS)]
+    return np.asarray(np.sqrt((flux + 2 * pixels * observation._READ_NOISE**2) / pairs) / flux)
 
 
 class Prior:
@@ -174,7 +172,9 @@ class Prior:
         relief = 2.0 * white * height * spread / radius
         inside &= (relief > population.SPECTRUM_SD[0]) & (relief < population.SPECTRUM_SD[1])
         earth = population._EARTH_RADIUS / spectra.SOLAR_RADIUS / ratio
-        least, most = np.maximum(0.4, 5.0 * earth), np.minimum(1.3, 16.0 * earth)
+        least, most = (
+            np.clip(radius * earth, *population.STAR_RADIUS_RANGE) for radius in population.PLANET_RADIUS_RANGE
+        )
         inside &= (self.radius_s >= least) & (self.radius_s <= most)
         longest = (population.LONGEST_TRANSIT_H / 24.0 * np.pi * self.per_day / (1.0 + ratio)) ** 3
         longest = np.minimum(20.0, np.maximum(2.0, longest))
@@ -211,7 +211,6 @@ def posterior(
     depth, log_prior, log_likelihood = evaluate(cube)
     total, squares, kept = np.zeros((count, depth.shape[-1])), np.zeros((count, depth.shape[-1])), 0
     halves = np.arange(WALKERS // 2), np.arange(WALKERS // 2, WALKERS)
-    accepted = 0.0
     for step in range(_TEMPERING + _BURN_IN + steps):
         heat = min(1.0, 10.0 ** (-4.0 * (1.0 - step / _TEMPERING)))
         for mine, others in (halves, halves[::-1]):
@@ -230,7 +229,6 @@ def posterior(
             depth[rows, chosen] = new_depth[rows, columns]
             log_prior[rows, chosen] = new_prior[rows, columns]
             log_likelihood[rows, chosen] = new_likelihood[rows, columns]
-            accepted += take.mean()
         if step >= _TEMPERING + _BURN_IN and step % 4 == 0:
             total += depth.sum(axis=1)
             squares += ((depth - data) ** 2).sum(axis=1)

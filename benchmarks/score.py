@@ -20,6 +20,7 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
+import tables
 from posterior import likelihood, posterior
 
 from spectramind_config import Calibration, Simulation, compose
@@ -261,9 +262,9 @@ def main() -> None:
             rows.append(row(method, predicted, contest, time.monotonic() - began))
             print(f"{method}: {rows[-1]['score']}", flush=True)
     print(f"\n{name}, {sizes[0]} planets to train on, {sizes[1]} to validate, {sizes[2]} to test\n")
-    print("| " + " | ".join(COLUMNS) + " |\n|" + " --- |" * len(COLUMNS))
+    print(tables.row(COLUMNS), tables.row(["---"] * len(COLUMNS)), sep="\n")
     for one in rows:
-        print("| " + " | ".join(one.values()) + " |")
+        print(tables.row(one.values()))
     print("\nV50 less the others on the same planets, with 95 % intervals")
     own = elements.pop("V50")
     for method, ratio in elements.items():

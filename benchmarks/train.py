@@ -19,6 +19,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+import tables
+
 HERE = Path(__file__).parent
 LOOPS = ("bare", "Fabric", "Lightning", "ours")
 APART = "ours, taken apart"
@@ -140,23 +142,19 @@ def report(found: Mapping[str, Any]) -> list[str]:
     """Tables for a terminal or a Markdown page."""
     lines = []
     for model, title in MODELS.items():
-        lines += ["", _row([title, "speed (bare = 1)", "by the wall", "ms of a step", "peak memory"])]
-        lines.append(_row(["---", *["--:"] * 4]))
+        lines += ["", tables.row([title, "speed (bare = 1)", "by the wall", "ms of a step", "peak memory"])]
+        lines.append(tables.row(["---", *["--:"] * 4]))
         for name, one in found[model]["loops"].items():
             ms, peak = f"{one['ms']:.1f}", f"{one['peak_mb']:.0f} MB"
-            lines.append(_row([name, f"{one['speed']:.2f}", f"{one['wall_speed']:.2f}", ms, peak]))
+            lines.append(tables.row([name, f"{one['speed']:.2f}", f"{one['wall_speed']:.2f}", ms, peak]))
         parts = found[model]["parts"]
-        lines += ["", _row([f"a step of ours, {title}", "share"]), _row(["---", "--:"])]
-        lines += [_row([name, f"{100 * ms / sum(parts.values()):.0f} %"]) for name, ms in parts.items()]
+        lines += ["", tables.row([f"a step of ours, {title}", "share"]), tables.row(["---", "--:"])]
+        lines += [tables.row([name, f"{100 * ms / sum(parts.values()):.0f} %"]) for name, ms in parts.items()]
     first, seconds = found["start"], found["start"]["seconds"]
     after, alone = f"{seconds['first step']:.1f} s", f"{seconds['imports']:.1f} s"
     lines += ["", f"first optimizer step of local=debug after {after}, {first['ratio']:.2f} times the {alone} of"]
     lines.append(f"python -c '{IMPORTS}'")
     return lines
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,28 +5,35 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-PLAN = FOLDER / "plan.py"
 QUANTITIES = ["import", "first compose", "warm compose", "attribute read"]
 GROWTH = {"fields": (100, 600), "profiles": (10, 100), "roots": (1, 10), "overrides": (1, 10)}
 COMMANDS = ["--help", "config explain", "profiles list"]
 
 
+def measured(script: str, folder: Path, *options: str) -> tuple[dict[str, Any], str]:
+    """What a quick run reports, and prints; what it leaves is in a folder."""
+    file = folder / "report.json"
+    command = [sys.executable, str(FOLDER / script), "--quick", *options, "--json", str(file)]
+    variables = {**os.environ, "SM_CACHE_DIR": str(folder / "cache"), "SM_OUTPUT_DIR": str(folder / "outputs")}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=variables)
+    assert done.returncode == 0, done.stderr
+    report: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return report, done.stdout
+
+
 def test_the_quick_run_measures_every_quantity(tmp_path: Path) -> None:
     """Every quantity has a positive median and a ratio, for this package and for Hydra."""
-    file = tmp_path / "report.json"
-    command = [sys.executable, str(FOLDER / "compose.py"), "--quick", "--json", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    report = json.loads(file.read_text(encoding="utf-8"))
+    report, printed = measured("compose.py", tmp_path)
     assert report["settings"] > 80
     assert report["machine"]["versions"]["hydra-core"]
     found = report["quantities"]
     for quantity in QUANTITIES:
         assert found[quantity]["Hydra"]["ratio"] == 1
         assert found[quantity]["spectramind"]["ms"] > 0
-        assert f"| {quantity} |" in done.stdout
+        assert f"| {quantity} |" in printed
     for option, sizes in GROWTH.items():
         for size in sizes:
             for kind in ("first", "warm"):
@@ -56,35 +63,26 @@ def test_a_peer_that_is_missing_is_named_with_the_command_that_installs_it() -> 
 
 def test_predictions_are_compared_with_a_run(tmp_path: Path) -> None:
     """The quick run of one small case has a model's prediction, a probe's and a measurement of both quantities."""
-    file = tmp_path / "report.json"
-    command = [sys.executable, str(PLAN), "--quick", "--json", str(file)]
-    variables = {**os.environ, "SM_CACHE_DIR": str(tmp_path / "cache"), "SM_OUTPUT_DIR": str(tmp_path / "outputs")}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=variables)
-    assert done.returncode == 0, done.stderr
-    report = json.loads(file.read_text(encoding="utf-8"))
+    report, printed = measured("plan.py", tmp_path)
     found = report["cases"]["small"]
     assert found.keys() == {"step", "memory"}
     for quantity, figures in found.items():
         assert figures.keys() == {"modelled", "probed", "measured"}
         assert all(one > 0 for one in figures.values())
-        assert f"| small | {quantity} |" in done.stdout
+        assert f"| small | {quantity} |" in printed
     assert 0.3 < found["memory"]["probed"] / found["memory"]["measured"] < 3
 
 
 def test_the_quick_run_of_the_loops_measures_every_loop(tmp_path: Path) -> None:
     """Every loop has a speed and a memory for both models, the parts of a step are there, and the first step."""
-    file = tmp_path / "report.json"
-    command = [sys.executable, str(FOLDER / "train.py"), "--quick", "--rounds", "1", "--json", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    report = json.loads(file.read_text(encoding="utf-8"))
+    report, printed = measured("train.py", tmp_path, "--rounds", "1")
     for model in ("mlp", "v50"):
         assert report[model]["loops"].keys() == {"bare", "Fabric", "Lightning", "ours"}
         assert report[model]["loops"]["bare"]["speed"] == 1
         for name, one in report[model]["loops"].items():
             assert one["ms"] > 0
             assert one["peak_mb"] > 100
-            assert f"| {name} |" in done.stdout
+            assert f"| {name} |" in printed
         assert report[model]["parts"].keys() >= {"batch", "augmentation", "forward", "backward", "guard", "optimizer"}
         assert all(ms >= 0 for ms in report[model]["parts"].values())
     assert report["start"]["ratio"] > 0
@@ -92,16 +90,12 @@ def test_the_quick_run_of_the_loops_measures_every_loop(tmp_path: Path) -> None:
 
 def test_the_quick_run_of_the_calibration_measures_every_contender(tmp_path: Path) -> None:
     """Every contender has ratios and a memory, and the plain rendering gives our light curves."""
-    file = tmp_path / "report.json"
-    command = [sys.executable, str(FOLDER / "calibrate.py"), "--quick", "--rounds", "1", "--json", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    report = json.loads(file.read_text(encoding="utf-8"))
+    report, printed = measured("calibrate.py", tmp_path, "--rounds", "1")
     assert report["frames"] == 374
     assert 0 < report["difference"] < 1e-5
     assert len(report["contenders"]) == 5
     for name, one in report["contenders"].items():
         assert all(value > 0 for value in one.values())
         assert one["peak_mb"] > 50
-        assert f"| {name} |" in done.stdout
-    assert "estimate" in done.stdout
+        assert f"| {name} |" in printed
+    assert "estimate" in printed

@@ -11,7 +11,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from spectramind_config import Simulation
 from spectramind_train.cli import main
+from spectramind_train.simulated.data_set import simulate
 from spectramind_train.v50.network import Batch
 
 
@@ -60,6 +62,14 @@ class Planets(Dataset[Batch]):
 def loader(batch: Batch, size: int = 4) -> DataLoader[Any]:
     """Planets in order."""
     return DataLoader(Planets(batch), batch_size=size)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A simulated data set of four labelled planets, one of them visited twice, and two others; nobody damages it."""
+    folder = tmp_path_factory.mktemp("data") / "ariel"
+    simulate(folder, Simulation(planets=4, airs_frames=40), workers=1)
+    return folder
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -13,21 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from spectramind_config import Calibration, Simulation
+from spectramind_config import Calibration
 from spectramind_train.ariel.dataset import Dataset
 from spectramind_train.cli import main
 from spectramind_train.planets.preparation import Filling, entry_path
-from spectramind_train.simulated.data_set import simulate
 
 COMMAND = [sys.executable, "-m", "spectramind_train.cli", "data", "prepare"]
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A simulated data set of four labelled planets and two others."""
-    folder = tmp_path_factory.mktemp("data") / "ariel"
-    simulate(folder, Simulation(planets=4, airs_frames=40), workers=1)
-    return folder
 
 
 @pytest.fixture

@@ -11,22 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from spectramind_config import Simulation
 from spectramind_train.ariel.inspection import Inspection, inspect
 from spectramind_train.cli import main
-from spectramind_train.simulated.data_set import simulate
 
 from .damages import AIRS, BAD, FGS1, truncated
 
 FIRST, TWICE = "1000001", "1000003"
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A simulated data set of four labelled planets, one of them visited twice, and two others."""
-    folder = tmp_path_factory.mktemp("data") / "ariel"
-    simulate(folder, Simulation(planets=4, airs_frames=40), workers=1)
-    return folder
 
 
 @pytest.fixture
