@@ -141,6 +141,8 @@ def test_epochs_are_those_that_time_and_caps_allow() -> None:
     assert 0 < timely.epochs < 1000
     assert timely.run_s <= 120 < timely.run_s + timely.epoch_s
     assert timed("laptop", "trainer.max_time=00:00:20").epochs == 0
+    whole_set, plain = (timed("laptop", one, planets=1100) for one in ("model.residual=true", "model.residual=false"))
+    assert whole_set.run_s - whole_set.epochs * whole_set.epoch_s > 60 + plain.run_s - plain.epochs * plain.epoch_s
     assert timed("laptop", f"trainer.max_steps={2 * whole.steps}").epochs == 2
     assert timed("laptop", "local=debug").epochs == 1
     assert timed("laptop", "local.dev.limit_train_batches=2", planets=1100).steps == 2

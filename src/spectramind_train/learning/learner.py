@@ -86,6 +86,7 @@ def learn(
     *,
     deadline: float | None,
     more: Sequence[Callback] = (),
+    take_up: bool = True,
 ) -> Learned:
     """Train the configured model and leave its checkpoints and metrics in a run's directory.
 
@@ -100,6 +101,7 @@ def learn(
         terminal: Where to report.
         deadline: ``time.time()`` by which the process has to be done, see ``run.clock``; None for no limit.
         more: What else is to happen around the steps.
+        take_up: Whether a training that begins takes up what labels tell by themselves, see ``SpectrumModel.take_up``.
 
     Raises:
         ConfigError: The training ended, and no checkpoint of its end can be written.
@@ -180,7 +182,7 @@ def learn(
         shuffle=not share,
     )
     model = build_model(config.model)
-    if file is None:
+    if file is None and take_up:
         with terminal.progress("learning what spectra look like") as rehearsed:
             model.take_up(data.dataset("train").tensors, rehearsed)
     module = SpectrumModule(

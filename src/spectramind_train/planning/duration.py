@@ -119,14 +119,16 @@ def time_of(
     rows = [dataclasses.replace(row, efficiency=row.efficiency / ideal) for row in rows]
     most = config.max_epochs if config.max_steps is None else min(config.max_epochs, -(-config.max_steps // steps))
     most = 1 if config.dev.fast_dev_run else most
-    left = math.inf if config.max_time is None else config.max_time.total_seconds() - START_S - END_S
+    # Labels are taken up by every process for itself, on its CPU.
+    around_s = START_S + END_S + sizes.train * costs.take_up_s
+    left = math.inf if config.max_time is None else config.max_time.total_seconds() - around_s
     epochs = max(0, min(most, math.floor(min(left / rows[-1].epoch_s, 1e9))))
     return Time(
         step_s=rows[-1].step_s,
         epoch_s=rows[-1].epoch_s,
         steps=steps,
         epochs=epochs,
-        run_s=START_S + END_S + epochs * rows[-1].epoch_s,
+        run_s=around_s + epochs * rows[-1].epoch_s,
         factor=factor,
         basis=basis,
         scaling=tuple(rows),

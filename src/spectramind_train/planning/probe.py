@@ -189,7 +189,9 @@ def _measure(config: EffectiveConfig, job: _Job) -> Measured:
     count = min(job.steps * together, max(2 * together, math.ceil(job.sizes.train / job.plan.world_size)))
     alone = dataclasses.replace(job.plan, devices=1, num_nodes=1, strategy="auto", sync_batchnorm=False)
     with tempfile.TemporaryDirectory() as folder:
-        learn(config, alone, made_up(job.sizes, count), Path(folder), Terminal(silent=True), deadline=None)
+        # What labels tell takes longer than the steps, the more so the larger the batch that is tried, and less memory.
+        splits, terminal = made_up(job.sizes, count), Terminal(silent=True)
+        learn(config, alone, splits, Path(folder), terminal, deadline=None, take_up=False)
         times = step_seconds(Path(folder) / JOURNAL) if job.steps > WARM_UP else [0.0]
     if job.plan.accelerator == "cuda":
         import torch
