@@ -132,7 +132,8 @@ def planets(count: int, bins: int) -> list[Planet]:
         depth = rng.uniform(0.005, 0.02) * (1 + 0.01 * rng.normal(size=283))
         baseline = np.full((bins, 283), 1e4)
         flux = baseline * (1.0 + 1e-4 * rng.normal(size=(bins, 283)) - depth * shape[:, None])
-        fit = TransitFit(depth, 0.01 * depth, np.zeros((3, 283)), float(depth[1:].mean()), 3.7, baseline, shape, shape)
+        limb = np.zeros((7, 283)), np.zeros(5), 0.01 * np.eye(5)
+        fit = TransitFit(depth, 0.01 * depth, *limb, float(depth[1:].mean()), 3.7, baseline, shape, shape)
         curves = LightCurves(str(number), np.linspace(0.0, 7.5, bins), flux)
         kinds.append(Planet(str(number), curves, fit, depth + 1e-4))
     return [kinds[number % 8] for number in range(count)]

@@ -29,15 +29,18 @@ def synthetic_batch(planets: int = 4, steps: int = 64, seed: int = 0) -> Batch:
     shape = (np.abs(np.linspace(-1, 1, steps)) < 0.4).astype(float)
     inside = shape.sum()
     sigma = noise * np.sqrt(1 / inside + 1 / (steps - inside)) * np.sqrt(steps / 187)
-    shared = 0.3 * np.stack([sigma, np.linspace(-1, 1, 283) * sigma, 0 * sigma], axis=1)
+    level, slope = 0.3 * sigma, 0.3 * np.linspace(-1, 1, 283) * sigma
+    shared = np.stack([*[0 * sigma] * 5, level, slope], axis=1)
     errors = np.sqrt(sigma**2 - (shared**2).sum(axis=1)) * rng.normal(size=target.shape)
-    errors += (shared * rng.normal(size=(planets, 3, 1))).sum(axis=1)
+    errors += (shared * rng.normal(size=(planets, 7, 1))).sum(axis=1)
     flux = -shape[:, None] * target[:, None, :] + noise[:, None, :] * rng.normal(size=(planets, steps, 283))
     arrays = {
         "flux": flux / depth[:, None],
         "fit_depth": target + errors,
         "fit_sigma": sigma,
         "shared_errors": shared,
+        "limb_darkening": np.zeros((planets, 5)),
+        "limb_covariance": 0.01 * np.eye(5) * np.ones((planets, 1, 1)),
         "star": np.hstack([np.ones_like(depth), rng.normal(size=(planets, 5))]),
         "white_depth": depth,
         "noise": noise,

@@ -23,7 +23,8 @@ def planet(number: int, bins: int = 20, labelled: bool = True) -> Planet:
     depth = rng.uniform(0.005, 0.02, 283)
     baseline = rng.uniform(1e3, 1e5, (bins, 283))
     flux = baseline * (1.0 + 1e-4 * rng.normal(size=(bins, 283)) - depth * shape[:, None])
-    fit = TransitFit(depth, 0.01 * depth, np.zeros((3, 283)), float(depth[1:].mean()), 3.7, baseline, shape, shape)
+    limb = np.zeros((7, 283)), np.zeros(5), 0.01 * np.eye(5)
+    fit = TransitFit(depth, 0.01 * depth, *limb, float(depth[1:].mean()), 3.7, baseline, shape, shape)
     label = depth + 1e-4 if labelled else None
     return Planet(f"{number}", LightCurves(f"{number}", np.linspace(0.0, 7.5, bins), flux), fit, label)
 

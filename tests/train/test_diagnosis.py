@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from spectramind_train.ariel.lightcurves import LightCurves, read_binned
-from spectramind_train.planets.preparation import average_visits
+from spectramind_train.planets.visits import average_visits
 from spectramind_train.transit.diagnosis import Kind, diagnose
 from spectramind_train.transit.spectrum_fit import fit_transit
 

@@ -109,7 +109,7 @@ def test_a_model_that_does_not_fit_is_refused_unbuilt(setting: str) -> None:
 
 
 SAMPLE = {"flux": (187, 283), "white_depth": (1,), **dict.fromkeys(("fit_depth", "fit_sigma", "noise"), (283,))}
-SAMPLE |= {"shared_errors": (3, 283), "star": (6,)}
+SAMPLE |= {"shared_errors": (7, 283), "limb_darkening": (5,), "limb_covariance": (5, 5), "star": (6,)}
 
 
 @pytest.mark.fault("a model or a batch that does not fit into memory")

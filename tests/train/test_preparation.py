@@ -23,16 +23,12 @@ from spectramind_train.planets.preparation import (
     Failure,
     Filling,
     Planet,
-    average_visits,
     entry_path,
     lock_file,
     prepare,
 )
 from spectramind_train.run.turns import alone
 from spectramind_train.simulated.data_set import simulate
-from spectramind_train.transit.spectrum_fit import fit_transit
-
-from .synthetic import visit
 
 SETTINGS = Calibration()
 HALF = """
@@ -329,25 +325,3 @@ def test_a_cache_that_cannot_be_made_is_refused(dataset: Dataset, tmp_path: Path
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"paths\.cache_dir"):
         prepare(dataset, [], SETTINGS, tmp_path / "file" / "cache")
-
-
-def test_repeated_visits_are_averaged_with_mid_transits_aligned() -> None:
-    """Two visits give a smaller sigma, a depth between theirs, and a light curve with less noise out of transit."""
-    first_curves, star, _ = visit(2, mid_time=3.3)
-    second_curves, _, _ = visit(2, mid_time=4.1)
-    visits = [(curves, fit_transit(curves, star)) for curves in (first_curves, second_curves)]
-    curves, fit = average_visits(visits)
-    np.testing.assert_array_less(fit.sigma, np.minimum(visits[0][1].sigma, visits[1][1].sigma))
-    low, high = np.sort([one.depth for _, one in visits], axis=0)
-    assert np.all((low - 1e-12 <= fit.depth) & (fit.depth <= high + 1e-12))
-    model = 1.0 - fit.depth * fit.shape[:, None]
-    assert np.abs((curves.flux / fit.baseline - model)[:, 1:].mean(axis=1)).max() < 0.15 * fit.white_depth
-    middle = slice(40, 60)
-    assert (curves.flux / fit.baseline)[middle, 1:].std() < (first_curves.flux / fit.baseline)[middle, 1:].std()
-
-
-def test_one_visit_is_kept_as_it_is() -> None:
-    """Averaging a single visit changes nothing."""
-    curves, star, _ = visit(4, bins=40)
-    fit = fit_transit(curves, star)
-    assert average_visits([(curves, fit)]) == (curves, fit)

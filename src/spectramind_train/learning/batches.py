@@ -35,7 +35,8 @@ def to_batch(planets: Sequence[Planet]) -> Batch:
 
     * ``flux`` (B, T, 283): (flux / baseline - 1) / white depth, 0 out of transit and about -1 in it;
     * ``fit_depth``, ``fit_sigma`` (B, 283): the classical spectrum and its standard deviation, (Rp/Rs)^2;
-    * ``shared_errors`` (B, 3, 283): the part of it that channels have in common;
+    * ``shared_errors`` (B, 7, 283): the part of it that channels have in common, five of limb darkening first;
+    * ``limb_darkening`` (B, 5), ``limb_covariance`` (B, 5, 5): what the fit says of that;
     * ``star`` (B, 6): what the star's table tells, see ``star_features``;
     * ``white_depth`` (B, 1): the classical depth of AIRS's white light curve, (Rp/Rs)^2;
     * ``noise`` (B, 283): out-of-transit rms of flux / baseline;
@@ -57,6 +58,8 @@ def to_batch(planets: Sequence[Planet]) -> Batch:
         "fit_depth": [planet.fit.depth for planet in planets],
         "fit_sigma": [planet.fit.sigma for planet in planets],
         "shared_errors": [planet.fit.shared_errors for planet in planets],
+        "limb_darkening": [planet.fit.limb_darkening for planet in planets],
+        "limb_covariance": [planet.fit.limb_covariance for planet in planets],
         "star": [star_features(planet) for planet in planets],
         "white_depth": [np.array([planet.fit.white_depth]) for planet in planets],
         "noise": [out_of_transit_noise(planet) for planet in planets],

@@ -101,7 +101,7 @@ class SpectrumModule(LightningModule):
         else:
             torch.manual_seed(seed)
         self._norm = None
-        batch = augment(batch, self.augmentation, torch.Generator().manual_seed(seed))
+        batch = augment(self.model.condition(batch), self.augmentation, torch.Generator().manual_seed(seed))
         mu, sigma = self(batch)
         loss: Tensor = self.loss(mu, sigma, batch["target"])["loss"]
         self._losses.append((loss.detach(), len(batch["target"])))

@@ -16,9 +16,10 @@ from spectramind_train.ariel.constants import N_CHANNELS
 from spectramind_train.ariel.dataset import ADC_TABLE, AXIS_TABLE, Dataset
 from spectramind_train.ariel.lightcurves import LightCurves
 from spectramind_train.run.atomic_files import replacing
-from spectramind_train.transit.spectrum_fit import TransitFit
+from spectramind_train.transit.spectrum_fit import N_LIMB, N_SHARED, TransitFit
 
-_ARRAYS = ("time", "flux", "depth", "sigma", "shared", "baseline", "shape", "fgs1_shape", "white")
+_FITTED = ("depth", "sigma", "shared", "limb", "limb_covariance", "white", "baseline", "shape", "fgs1_shape")
+_ARRAYS = ("time", "flux", *_FITTED)
 _LARGE = ("flux", "baseline")
 
 
@@ -56,7 +57,8 @@ def write_entry(path: Path, curves: LightCurves, fit: TransitFit) -> None:
         ConfigError: It cannot be written.
     """
     arrays = {"time": curves.time, "flux": curves.flux, "depth": fit.depth, "sigma": fit.sigma}
-    arrays |= {"shared": fit.shared_errors, "baseline": fit.baseline, "shape": fit.shape, "fgs1_shape": fit.fgs1_shape}
+    arrays |= {"shared": fit.shared_errors, "limb": fit.limb_darkening, "limb_covariance": fit.limb_covariance}
+    arrays |= {"baseline": fit.baseline, "shape": fit.shape, "fgs1_shape": fit.fgs1_shape}
     arrays["white"] = np.array([fit.white_depth, fit.mid_time])
     try:
         with replacing(path) as file:
@@ -79,13 +81,23 @@ def read_entry(path: Path, planet_id: str) -> tuple[LightCurves, TransitFit] | N
         arrays = {name: np.asarray(found[name], dtype=np.float64) for name in _ARRAYS}
         white_depth, mid_time = (float(value) for value in arrays["white"])
         curves = LightCurves(planet_id, arrays["time"], arrays["flux"])
-        spectrum = arrays["depth"], arrays["sigma"], arrays["shared"]
-        shapes = arrays["shape"], arrays["fgs1_shape"]
-        fit = TransitFit(*spectrum, white_depth, mid_time, arrays["baseline"], *shapes)
+        fit = TransitFit(
+            depth=arrays["depth"],
+            sigma=arrays["sigma"],
+            shared_errors=arrays["shared"],
+            limb_darkening=arrays["limb"],
+            limb_covariance=arrays["limb_covariance"],
+            white_depth=white_depth,
+            mid_time=mid_time,
+            baseline=arrays["baseline"],
+            shape=arrays["shape"],
+            fgs1_shape=arrays["fgs1_shape"],
+        )
     except Exception:  # noqa: BLE001 - what numpy and zipfile raise depends on which bytes are damaged.
         return None
     bins = curves.time.size
-    expected = {"depth": (N_CHANNELS,), "sigma": (N_CHANNELS,), "shared": (3, N_CHANNELS)}
+    expected = {"depth": (N_CHANNELS,), "sigma": (N_CHANNELS,), "shared": (N_SHARED, N_CHANNELS)}
+    expected |= {"limb": (N_LIMB,), "limb_covariance": (N_LIMB, N_LIMB)}
     expected |= {"baseline": (bins, N_CHANNELS), "shape": (bins,), "fgs1_shape": (bins,)}
     complete = all(arrays[name].shape == shape for name, shape in expected.items())
     return (curves, fit) if complete and all(np.isfinite(array).all() for array in arrays.values()) else None

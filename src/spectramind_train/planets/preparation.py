@@ -20,6 +20,7 @@ from spectramind_train.ariel.dataset import TRAIN_TABLE, Dataset, Star
 from spectramind_train.ariel.lightcurves import LightCurves
 from spectramind_train.planets.cache import entry_key, read_entry, write_entry
 from spectramind_train.planets.remarks import Remarks, read_remarks, write_remarks
+from spectramind_train.planets.visits import average_visits
 from spectramind_train.run.atomic_files import sweep
 from spectramind_train.run.pools import spread
 from spectramind_train.run.sources import source_digest
@@ -262,40 +263,6 @@ def lock_file(entry: Path) -> Path:
     return entry.with_name(f".{entry.stem}.lock")
 
 
-def average_visits(visits: Sequence[tuple[LightCurves, TransitFit]]) -> tuple[LightCurves, TransitFit]:
-    """Combine repeated visits of a planet into one, weighted by the inverse variance of each channel's depth.
-
-    Depths are averaged as they are. Light curves are divided by their own baselines, moved by whole time bins so
-    that mid-transits fall together, averaged where visits overlap, and set on the first visit's times and baseline.
-    """
-    first_curves, first = visits[0]
-    if len(visits) == 1:
-        return first_curves, first
-    step = float(np.median(np.diff(first_curves.time)))
-    weight_sum = np.zeros_like(first_curves.flux)
-    flux_sum = np.zeros_like(first_curves.flux)
-    for curves, fit in visits:
-        moved = curves.time - fit.mid_time + first.mid_time
-        source = np.rint((first_curves.time - moved[0]) / step).astype(int)
-        target = np.flatnonzero((source >= 0) & (source < curves.time.size))
-        weight_sum[target] += fit.sigma**-2
-        flux_sum[target] += (curves.flux / fit.baseline)[source[target]] * fit.sigma**-2
-    precision = np.array([fit.sigma**-2 for _, fit in visits])
-    shared = np.array([fit.shared_errors for _, fit in visits]) * (precision / precision.sum(axis=0))[:, None]
-    white_weights = precision[:, 1:].mean(axis=1)
-    fit = TransitFit(
-        depth=(precision * np.array([fit.depth for _, fit in visits])).sum(axis=0) / precision.sum(axis=0),
-        sigma=1.0 / np.sqrt(precision.sum(axis=0)),
-        shared_errors=np.copysign(np.sqrt((shared**2).sum(axis=0)), shared.sum(axis=0)),
-        white_depth=float(np.average([fit.white_depth for _, fit in visits], weights=white_weights)),
-        mid_time=first.mid_time,
-        baseline=first.baseline,
-        shape=first.shape,
-        fgs1_shape=first.fgs1_shape,
-    )
-    return LightCurves(first_curves.planet_id, first_curves.time, flux_sum / weight_sum * first.baseline), fit
-
-
 def _make_entry(dataset: Dataset, settings: Calibration, entry: Entry) -> Entry | Failure | None:
     """Make the entry of a planet; None where another process is about it."""
     with claimed(lock_file(entry.path)) as ours:
@@ -367,6 +334,8 @@ def _require_finite(curves: LightCurves, fit: TransitFit) -> None:
         fit.depth,
         fit.sigma,
         fit.shared_errors,
+        fit.limb_darkening,
+        fit.limb_covariance,
         fit.baseline,
         fit.shape,
         fit.fgs1_shape,

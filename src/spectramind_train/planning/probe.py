@@ -34,7 +34,7 @@ from spectramind_train.run.manifest import DataRecord
 from spectramind_train.run.memory import available
 from spectramind_train.run.plan import RunPlan, plan
 from spectramind_train.run.terminal import Terminal
-from spectramind_train.transit.spectrum_fit import TransitFit
+from spectramind_train.transit.spectrum_fit import N_LIMB, N_SHARED, TransitFit
 from spectramind_train.v50.costs import model_costs
 
 STEPS, WARM_UP, TRIAL_STEPS = 12, 3, 3
@@ -166,7 +166,9 @@ def made_up(sizes: Sizes, count: int) -> Splits:
         fit = TransitFit(
             depth=depth,
             sigma=np.full(N_CHANNELS, 1e-4),
-            shared_errors=np.full((3, N_CHANNELS), 1e-5),
+            shared_errors=np.full((N_SHARED, N_CHANNELS), 1e-5),
+            limb_darkening=np.zeros(N_LIMB),
+            limb_covariance=0.01 * np.eye(N_LIMB),
             white_depth=float(depth[1:].mean()),
             mid_time=VISIT_H / 2,
             baseline=baseline,

@@ -11,11 +11,22 @@ from spectramind_config import ConfigError
 from spectramind_train.ariel.constants import FloatArray
 from spectramind_train.ariel.dataset import Star
 from spectramind_train.ariel.lightcurves import MINIMUM_BINS, LightCurves
-from spectramind_train.transit.white_light import DRIFT_ORDERS, WhiteFit, fit_white_light, red_noise, unit_time
+from spectramind_train.transit.white_light import (
+    DRIFT_ORDERS,
+    LIMB_PRIOR,
+    LIMB_PRIOR_SD,
+    WhiteFit,
+    fit_white_light,
+    red_noise,
+    unit_time,
+)
+
+N_LIMB: Final = 5
+"""Parameters of limb darkening: u1 and u2 of FGS1, of AIRS, and the change of u1 from AIRS's middle to its end."""
+N_SHARED: Final = N_LIMB + 2
+"""Independent errors that channels share."""
 
 _CHANNEL_ORDERS: Final = (0, 1, 2)
-_SLOPE_PRIOR: Final = 0.15
-"""Standard deviation of the change of u1 from the middle of AIRS's range to its end."""
 _DRIFT_PRIOR: Final = 0.5
 """Standard deviation of the change of the drift's amplitude, relative to it, over half of AIRS's range."""
 _ROBUST_SCALE: Final = 3.0
@@ -28,8 +39,13 @@ class TransitFit:
     Attributes:
         depth: (Rp/Rs)^2 of each channel (283,); noise may make a channel's value negative.
         sigma: Its standard deviation (283,), positive.
-        shared_errors: The part of ``sigma`` that channels have in common (3, 283): one standard deviation of AIRS's
-            white depth, with what FGS1's has of it, of the trend of limb darkening, and of the drift's.
+        shared_errors: The part of ``sigma`` that channels have in common (7, 283): for each of five independent errors
+            of limb darkening, the columns of its covariance's Cholesky factor, what one standard deviation does to
+            depths; then one of AIRS's white depth where limb darkening is known, with what FGS1's has of it, and one of
+            the drift's trend.
+        limb_darkening: u1 and u2 of FGS1, of AIRS, and the change of u1 from AIRS's middle to its end (5,), under the
+            prior of ``limb_prior``.
+        limb_covariance: Their covariance (5, 5).
         white_depth: (Rp/Rs)^2 of AIRS's white light curve, positive.
         mid_time: Mid-transit, in hours since the visit's start.
         baseline: Out-of-transit flux (T, 283) in detector units, drift included.
@@ -40,11 +56,18 @@ class TransitFit:
     depth: FloatArray
     sigma: FloatArray
     shared_errors: FloatArray
+    limb_darkening: FloatArray
+    limb_covariance: FloatArray
     white_depth: float
     mid_time: float
     baseline: FloatArray
     shape: FloatArray
     fgs1_shape: FloatArray
+
+
+def limb_prior() -> tuple[FloatArray, FloatArray]:
+    """Mean and standard deviation (5,) of limb darkening that every fit assumes: that of FGK dwarfs, and wide."""
+    return np.array([*LIMB_PRIOR[0], *LIMB_PRIOR[1], 0.0]), np.full(N_LIMB, LIMB_PRIOR_SD)
 
 
 @dataclass(frozen=True)
@@ -94,21 +117,33 @@ def fit_transit(curves: LightCurves, star: Star | None) -> TransitFit:
     shifted = _fit_channels(relative, polynomials, shapes + trend_sigma * lever * white.shape_slope[:, None])
 
     white_depths = white.radius_ratio**2
-    white_covariance = 4.0 * np.outer(white.radius_ratio, white.radius_ratio) * white.radius_ratio_covariance
-    white_sigmas = np.sqrt(np.maximum(np.diag(white_covariance), 1e-18))
+    unit = np.r_[2.0 * white.radius_ratio, np.ones(4)]
+    white_covariance = np.outer(unit, unit) * white.covariance
+    white_sigmas = np.sqrt(np.maximum(np.diag(white_covariance)[:2], 1e-18))
+    limb_covariance = np.zeros((N_LIMB, N_LIMB))
+    # A parameter at its bound has no variance.
+    limb_covariance[:4, :4] = white_covariance[2:, 2:] + 1e-6 * np.eye(4)
+    limb_covariance[4, 4] = trend_sigma**2
+    factor = np.linalg.cholesky(limb_covariance[:4, :4])
+    limb_effect = np.linalg.solve(factor, white_covariance[2:, :2])
+    rest = white_covariance[:2, :2] - limb_effect.T @ limb_effect
+    rest_sigmas = np.sqrt(np.maximum(np.diag(rest), 1e-18))
     own = np.sqrt(channels.covariance) * red_noise(channels.residuals)
     trend_error = shifted.depth - channels.depth
     sigma = np.sqrt(own**2 + drift_error**2 + trend_error**2 + white_sigmas[1] ** 2)
-    correlation = np.clip(white_covariance[0, 1] / np.prod(white_sigmas), -0.99, 0.99)
-    shared_errors = np.zeros((3, sigma.size + 1))
-    shared_errors[0] = np.r_[correlation * white_sigmas[0], np.full(sigma.size, white_sigmas[1])]
-    shared_errors[1:, 1:] = trend_error, drift_error
+    correlation = np.clip(rest[0, 1] / np.prod(rest_sigmas), -0.99, 0.99)
+    shared_errors = np.zeros((N_SHARED, sigma.size + 1))
+    shared_errors[:4, 0], shared_errors[:4, 1:] = limb_effect[:, 0], limb_effect[:, 1:]
+    shared_errors[5] = np.r_[correlation * rest_sigmas[0], np.full(sigma.size, rest_sigmas[1])]
+    shared_errors[[4, 6], 1:] = trend_error, drift_error
     airs_drift = white.drift[1][:, None] * (1.0 + lever * drift_trend[:, None]) * channels.drift
     baseline = level * np.column_stack([white.drift[0], airs_drift])
     return TransitFit(
         depth=np.concatenate([white_depths[:1], channels.depth]),
         sigma=np.maximum(np.concatenate([white_sigmas[:1], sigma]), 1e-9),
         shared_errors=shared_errors,
+        limb_darkening=np.r_[white.limb_darkening, trend],
+        limb_covariance=limb_covariance,
         white_depth=float(white_depths[1]),
         mid_time=white.mid_time,
         baseline=baseline,
@@ -224,5 +259,5 @@ def _drift_trend(
 def _limb_trend(fit: _Channels, lever: FloatArray, white_depth: float) -> tuple[float, float]:
     """Change of u1 per unit of ``lever`` (n,) and its standard deviation, from each channel's own estimate of u1."""
     difference, variance = fit.slope[0] / white_depth, np.maximum(fit.slope[1], 1e-30) / white_depth**2
-    precision = np.sum(lever**2 / variance) + 1.0 / _SLOPE_PRIOR**2
+    precision = np.sum(lever**2 / variance) + 1.0 / LIMB_PRIOR_SD**2
     return float(np.sum(lever * difference / variance) / precision), float(1.0 / np.sqrt(precision))

@@ -13,8 +13,9 @@ from spectramind_train.ariel.dataset import Star
 from spectramind_train.transit.occultation import light_curve, separation
 
 DRIFT_ORDERS: Final = (2, 3, 4)
-_LIMB_PRIORS: Final = ((0.38, 0.22, 0.15), (0.15, 0.15, 0.15))
-"""Means of u1 and u2 and their common standard deviation for FGS1 (0.7 um) and AIRS (2 to 4 um), FGK dwarfs."""
+LIMB_PRIOR: Final = ((0.38, 0.22), (0.15, 0.15))
+LIMB_PRIOR_SD: Final = 0.15
+"""Means of u1 and u2 for FGS1 (0.7 um) and AIRS (2 to 4 um), FGK dwarfs, and their common standard deviation."""
 _IMPACT_PRIOR: Final = (0.35, 0.35)
 _ROBUST_SCALE: Final = 3.0
 _LONGEST_EXPOSURE_H: Final = 50.0 / 3600.0
@@ -30,7 +31,8 @@ class WhiteFit:
     Attributes:
         mid_time: Mid-transit, in hours.
         radius_ratio: Rp/Rs of each instrument (2,).
-        radius_ratio_covariance: Covariance of the two (2, 2), red noise and every other parameter accounted for.
+        limb_darkening: u1 and u2 of FGS1, then of AIRS (4,), a weak prior included.
+        covariance: Of the two ratios and these four (6, 6), red noise and every other parameter accounted for.
         drift: Out-of-transit flux of each instrument (2, T), relative to its median.
         shape: (1 - light curve) / radius_ratio**2 of each instrument (2, T).
         shape_slope: Derivative of AIRS's shape with respect to u1 (T,).
@@ -38,7 +40,8 @@ class WhiteFit:
 
     mid_time: float
     radius_ratio: FloatArray
-    radius_ratio_covariance: FloatArray
+    limb_darkening: FloatArray
+    covariance: FloatArray
     drift: FloatArray
     shape: FloatArray
     shape_slope: FloatArray
@@ -84,12 +87,11 @@ class _WhiteModel:
         self.n_orbit = 1 if star is not None else 3
         self.n_physical = self.n_orbit + 6
         self.orders = [DRIFT_ORDERS[0]] * 2
-        self.choice_variance = np.zeros(2)
+        self.choice_variance, self.choice_shift = np.zeros(2), np.zeros(2)
+        self.drift_shift = np.zeros((2, max(DRIFT_ORDERS) + 1))
         noise = 1.4826 * np.median(np.abs(np.diff(flux, axis=1)), axis=1) / np.sqrt(2.0)
         self.sigma = np.maximum(noise, 1e-9)
-        self.priors = [
-            (self.n_orbit + 3 * i + j, _LIMB_PRIORS[i][j - 1], _LIMB_PRIORS[i][2]) for i in (0, 1) for j in (1, 2)
-        ]
+        self.priors = [(self.n_orbit + 3 * i + j, LIMB_PRIOR[i][j - 1], LIMB_PRIOR_SD) for i in (0, 1) for j in (1, 2)]
         if star is None:
             self.priors.append((2, *_IMPACT_PRIOR))
         lower, upper = [time[0] - 1.0], [time[-1] + 1.0]
@@ -185,7 +187,7 @@ class _WhiteModel:
                 np.log(0.5 * duration / np.sqrt((1.0 + radius_ratio) ** 2 - _IMPACT_PRIOR[0] ** 2)),
                 _IMPACT_PRIOR[0],
             ]
-        physical = [*orbit, radius_ratio, *_LIMB_PRIORS[0][:2], radius_ratio, *_LIMB_PRIORS[1][:2]]
+        physical = [*orbit, radius_ratio, *LIMB_PRIOR[0], radius_ratio, *LIMB_PRIOR[1]]
         outside = boxes[best] == 0.0
         coefficients = [
             np.linalg.lstsq(self.legendre[outside, : DRIFT_ORDERS[0] + 1], f[outside], rcond=None)[0] for f in self.flux
@@ -234,8 +236,8 @@ class _WhiteModel:
         A stricter criterion prefers drifts too stiff for what they describe, and the rest biases the depth.
 
         The transit's parameters enter linearly, by their derivatives at ``parameters``, so that no further nonlinear
-        fit is needed. The noise is set to what the residuals show. What the choice of the order adds to the variance of
-        the radius ratio is kept, orders weighted by the criterion.
+        fit is needed. The noise is set to what the residuals show. Kept is how far drift and radius ratio are from averages
+        over orders, weighted by the criterion, and what the choice adds to the ratio's variance.
         """
         bins = self.time.size
         residuals = -self.residuals(parameters)[: 2 * bins].reshape(2, bins)
@@ -258,13 +260,15 @@ class _WhiteModel:
                 solution = np.linalg.lstsq(design, wanted, rcond=1e-10)[0]
                 left = wanted - design @ solution
                 criteria.append(bins * np.log(left @ left / bins) + 2.0 * order)
-                solutions.append(solution[: order + 1])
+                solutions.append(np.pad(solution[: order + 1], (0, max(DRIFT_ORDERS) - order)))
                 ratios.append(solution[order + 1 + self.n_orbit])
             best = int(np.argmin(criteria))
             likelihood = np.exp(-0.5 * (np.array(criteria) - criteria[best]))
             middle = np.average(ratios, weights=likelihood)
             self.choice_variance[i] = np.average((ratios - middle) ** 2, weights=likelihood)
-            chosen.append(solutions[best])
+            self.choice_shift[i] = middle - ratios[best]
+            self.drift_shift[i] = np.average(solutions, axis=0, weights=likelihood) - solutions[best]
+            chosen.append(solutions[best][: DRIFT_ORDERS[best] + 1])
             self.orders[i] = DRIFT_ORDERS[best]
             kept = residuals[i][np.abs(residuals[i]) < 5.0]
             if kept.size > bins // 2:
@@ -296,17 +300,20 @@ def fit_white_light(time: FloatArray, flux: FloatArray, star: Star | None) -> Wh
     )
     orbit, planets, coefficients = model.split(parameters)
     distances = model.distances(orbit)
-    radius_ratio = np.array([planet[0] for planet in planets])
+    # The average of the orders errs less than the best.
+    radius_ratio = np.array([planet[0] for planet in planets]) + model.choice_shift
+    planets = [np.r_[ratio, planet[1:]] for ratio, planet in zip(radius_ratio, planets, strict=True)]
     transits = np.stack([model.transit(distances, planet) for planet in planets])
     shape = (1.0 - transits) / radius_ratio[:, None] ** 2
     darker = planets[1] + np.array([0.0, 0.01, 0.0])
     slope = (transits[1] - model.transit(distances, darker)) / (0.01 * radius_ratio[1] ** 2)
-    index = [model.n_orbit, model.n_orbit + 3]
+    index = model.n_orbit + np.array([0, 3, 1, 2, 4, 5])
     return WhiteFit(
         mid_time=float(orbit[0]),
         radius_ratio=radius_ratio,
-        radius_ratio_covariance=covariance[np.ix_(index, index)] + np.diag(model.choice_variance),
-        drift=model.drifts(coefficients),
+        limb_darkening=np.concatenate([planet[1:] for planet in planets]),
+        covariance=covariance[np.ix_(index, index)] + np.diag(np.r_[model.choice_variance, np.zeros(4)]),
+        drift=model.drifts(coefficients) + model.drift_shift @ model.legendre.T,
         shape=shape,
         shape_slope=slope,
     )

@@ -14,9 +14,9 @@ from spectramind_config import ModelConfig, V50Config
 NODES, RELATIONS, COMPONENTS = 282, 7, 41
 """AIRS channels, relations of their graph, and component spectra of the smoother."""
 CHANNELS = NODES + 1
-SYSTEM, SHAPE_WIDTH, REGIONS, SHARED, RANGES = 7, 256, 8, 3, 5
+SYSTEM, SHAPE_WIDTH, REGIONS, SHARED, LIMB, RANGES = 7, 256, 8, 7, 5, 5
 """Features of star and depth, hidden channels of the head of spectral shapes, regions of sigma, errors that channels
-share, and ranges of channels that are calibrated each by itself."""
+share, parameters of limb darkening, and ranges of channels that are calibrated each by itself."""
 TOKENS, TIME_BINS, POSITION = 32, 8, 17
 """Time bins of the encoded FGS1 curve and of an AIRS node, and what encodes a node's wavelength."""
 
@@ -98,7 +98,7 @@ def _(config: V50Config, bins: int) -> ModelCosts:
         parameters += CHANNELS * (COMPONENTS + 1) + (width + SYSTEM + 1) * COMPONENTS + width + 1
         parameters += (2 * COMPONENTS + width + SYSTEM + 1) * SHAPE_WIDTH + (SHAPE_WIDTH + 1) * SHAPE_WIDTH
         parameters += (SHAPE_WIDTH + 1) * (COMPONENTS + 1 + REGIONS)
-        constants += COMPONENTS + 3 + REGIONS * CHANNELS
+        constants += COMPONENTS + 3 + REGIONS * CHANNELS + 5 * LIMB
         solved = COMPONENTS + SHARED
         flops += 3 * CHANNELS * solved**2 + solved**3
         kept += SMOOTHER_KEPT

@@ -34,6 +34,7 @@ from spectramind_train.v50.inputs import (
     size_regressors,
     time_bins,
 )
+from spectramind_train.v50.limb_darkening import LimbDarkeningLaw
 from spectramind_train.v50.smoother import Smoothed, SpectralSmoother, bounded
 from spectramind_train.v50.statespace import StateSpaceEncoder
 
@@ -74,6 +75,10 @@ class SpectrumModel(nn.Module, ABC):
             batch: All of them, on the CPU.
             progress: Called with (steps done, steps in all).
         """
+
+    def condition(self, batch: Batch) -> Batch:
+        """The batch given what was learnt before the steps; errors of measurements are drawn anew for that."""
+        return batch
 
     def calibrate(self, mu: Tensor, sigma: Tensor, target: Tensor) -> Tensor:
         """Learn from predictions of validation planets (N, 283) how far sigmas are off; returns those mended."""
@@ -146,6 +151,7 @@ class V50(SpectrumModel):
         self.airs_fusion = CrossAttention(width, heads, dropout)
         self.fgs1_fusion = CrossAttention(width, heads, dropout)
         if config.residual:
+            self.limb_darkening = LimbDarkeningLaw()
             self.smoother = SpectralSmoother(np.asarray(WAVELENGTHS_UM, dtype=np.float64))
             components = self.smoother.components
             self.scale_head = _small_linear(width + SYSTEM, components)
@@ -173,6 +179,7 @@ class V50(SpectrumModel):
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Predict spectra and uncertainties, see :class:`SpectrumModel`."""
+        batch = self.condition(batch)
         fit = fits(batch, self.log_amplitude) if self.residual else None
         inputs = dimensionless(batch, self.position, fit)
         tokens = time_bins(self.fgs1_encoder(inputs.fgs1), TIME_TOKENS)
@@ -182,10 +189,16 @@ class V50(SpectrumModel):
         channels = torch.cat([fgs1, nodes], dim=1)
         return self._predict(channels, inputs.depth, fit)
 
+    def condition(self, batch: Batch) -> Batch:
+        """The batch with the depths and errors that the law of limb darkening leaves."""
+        return self.limb_darkening(batch) if self.residual and "limb_darkening" in batch else batch
+
     def take_up(self, batch: Batch, progress: Callable[[int, int], None] = lambda *_: None) -> None:
         """Learn from labels how large spectral features are, given depth and star, and what they look like."""
         if not self.residual or len(batch["target"]) < FEWEST_SPECTRA:
             return
+        self.limb_darkening.take_up(batch)
+        batch = self.condition(batch)
         target = batch["target"].double()
         shape = target - target[:, 1:].mean(dim=1, keepdim=True)
         known = size_regressors(fits(batch, self.log_amplitude).system).double()
