@@ -236,8 +236,8 @@ class _WhiteModel:
         A stricter criterion prefers drifts too stiff for what they describe, and the rest biases the depth.
 
         The transit's parameters enter linearly, by their derivatives at ``parameters``, so that no further nonlinear
-        fit is needed. The noise is set to what the residuals show. Kept is how far drift and radius ratio are from averages
-        over orders, weighted by the criterion, and what the choice adds to the ratio's variance.
+        fit is needed. The noise is set to what the residuals show. Kept is how far drift and radius ratio are from
+        averages over orders, weighted by the criterion, and what the choice adds to the ratio's variance.
         """
         bins = self.time.size
         residuals = -self.residuals(parameters)[: 2 * bins].reshape(2, bins)
