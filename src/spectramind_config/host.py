@@ -34,6 +34,7 @@ class Host:
     mps_bf16: bool = False  # Whether it computes in bfloat16 (macOS 14 and newer).
     cores: int = 1  # CPU cores that this process may use, container quotas included.
     memory: int = 0  # Bytes of RAM that it may use, container limits included; 0 where nobody knows.
+    files: int = 0  # Files that a process may have open; 0 where nobody knows, or as many as it likes.
     scheduler: str | None = None  # The batch system that started this process, such as `slurm`.
     allocated_gpus: bool = False  # Whether the scheduler says that GPUs belong to the job.
 
@@ -55,6 +56,7 @@ class Host:
             mps_bf16=mps and int(platform.mac_ver()[0].partition(".")[0] or 0) >= 14,
             cores=_cores(),
             memory=_memory(),
+            files=_files(),
             scheduler=scheduler,
             allocated_gpus=scheduler is not None and any(os.environ.get(name) for name in _ALLOCATED_GPUS),
         )
@@ -181,6 +183,15 @@ def _memory() -> int:
         return 0
     (limit,) = _limits("memory.max", 1)
     return min(installed, limit) if limit else installed
+
+
+def _files() -> int:
+    try:
+        import resource
+    except ImportError:  # Windows.
+        return 0
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 0 if most == resource.RLIM_INFINITY else most
 
 
 def _limits(name: str, count: int) -> list[int]:

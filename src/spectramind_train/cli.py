@@ -79,6 +79,7 @@ PROGRAM = Program(
         ),
         _command("data prepare", "calibrate all planets of a data set into the cache", data.prepare, data.of_prepare),
         _command("data check", "look for damage in a data set", data.check, data.of_check),
+        _command("config diff", "what differs between two configs; of runs the scores too", runs.diff, runs.of_diff),
     ),
     about="Typed training profiles, and a training package for exoplanet spectra.",
 )

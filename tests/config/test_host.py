@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -184,3 +185,13 @@ def test_detection_imports_no_framework() -> None:
     )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert output.strip() == "[]"
+
+
+def test_files_that_a_process_may_have_open_are_counted() -> None:
+    """By the limit that ``ulimit -n`` sets."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (90, before[1]))
+        assert Host.detect().files == 90
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

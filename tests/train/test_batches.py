@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 from collections import Counter
@@ -25,7 +24,6 @@ from spectramind_train.learning.batches import (
     PlanetDataset,
     SpectraDataModule,
     collate,
-    loader,
     star_features,
     to_batch,
 )
@@ -231,16 +229,3 @@ def test_lightning_sets_the_epoch_and_leaves_the_sampler_alone(processes: int, t
             sampler.set_epoch(epoch)
             assert record["trained"][epoch] == list(sampler)
     assert validated == {0, 1, 2, 3, 4}
-
-
-def test_where_few_files_may_be_open_no_worker_loads(planets: list[Planet]) -> None:
-    """It would drop a batch for which it cannot open another one, and the training would wait for ever."""
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    data = PlanetDataset(planets)
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (90, before[1]))
-        with pytest.warns(UserWarning, match=r"may open 90 files \(ulimit -n\), and 2 loader workers take 96"):
-            assert loader(data, batch_size=4, num_workers=2, prefetch_factor=2).num_workers == 0
-        assert loader(data, batch_size=4, num_workers=1, prefetch_factor=2).num_workers == 1
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -156,3 +156,25 @@ def test_the_number_of_processes_is_science_on_a_cpu_too() -> None:
     one, two = (compose([f"trainer.cpu_processes={count}"]) for count in (1, 2))
     assert one.science_fingerprint != two.science_fingerprint
     assert two.science_fingerprint == two.with_overrides(["local.devices=cpu"]).science_fingerprint
+
+
+def test_too_few_open_files_for_the_loader_workers_are_refused() -> None:
+    """The message says how many are needed, and how many workers can do; what it says can be run."""
+    host = Host(name="mac", cores=16, files=90)
+    said = " ".join(
+        refused(host, "local.num_workers.train=2", "local.num_workers.val=4", "local.num_workers.test=1").split()
+    )
+    assert "num_workers.val=4: 4 loader workers take 128 open files, and a process may have 90" in said
+    fewer = ["local.num_workers.train=1", "local.num_workers.val=1"]
+    assert f"'ulimit -n 128' and start again, or take fewer: {' '.join(fewer)}" in said
+    assert planned(host, *fewer, "local.num_workers.test=1").num_workers == (1, 1, 1)
+    few = Host(name="mac", cores=16, files=40)
+    none = refused(few).rpartition("or take fewer:")[2].split()
+    assert planned(few, *none).num_workers == (0, 0, 0)
+
+
+def test_as_many_open_files_as_the_loader_workers_take_are_enough() -> None:
+    """So is a limit that nobody knows."""
+    two = [f"local.num_workers.{split}=2" for split in ("train", "val", "test")]
+    assert planned(Host(name="mac", cores=16, files=96), *two).num_workers == (2, 2, 2)
+    assert planned(Host(name="mac", cores=16), *two).num_workers == (2, 2, 2)

@@ -274,6 +274,53 @@ def test_a_config_of_another_version_is_compared_as_it_stands(make: Make, capsys
     assert lines[lines.index("  seed") + 1 :][:2] == ["    A: 1337", "    B: 8"]
 
 
+def test_configs_of_runs_differ_with_their_scores(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    """``config diff`` of two runs: the settings, whether code and data differ, and the scores; by name, too."""
+    ours, theirs = make("completed", 0.5, 0.25, 1), make("interrupted", 0.625, None, 2, "local.seed=7")
+    change(theirs, git={"commit": "cd" * 20, "dirty": True})
+    assert main(["config", "diff", ours.name, str(theirs / "manifest.json"), "--exit-code"]) == 1
+    told = capsys.readouterr()
+    lines = told.out.splitlines()
+    assert lines[:2] == [f"A: {ours} (completed)", f"B: {theirs} (interrupted)"]
+    assert lines[2] == "seed"
+    assert " ".join(lines[6:8]).split("compare")[0].split() == ["they", "differ", "in", "code:", "spectramind", "runs"]
+    assert "the same: packages, host, plan, data" in lines
+    assert [line.split() for line in lines[-3:]] == [
+        ["scores", "A", "B"],
+        ["val_score_best", "0.5", "0.625"],
+        ["test_score", "0.25", "-"],
+    ]
+    assert main(["config", "diff", str(ours), str(theirs), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [(one["path"], one["a"]["value"], one["b"]["value"]) for one in found["config"]] == [("seed", 1337, 7)]
+    assert found["scores"]["test_score"] == [0.25, None]
+    assert [one["name"] for one in found["differences"]] == ["git commit"]
+
+
+def test_a_config_beside_a_run_shows_the_scores_of_the_run(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of equal configs too; what is no run has none."""
+    run = make("completed", 0.5, 0.25)
+    assert main(["config", "diff", "", str(run), "--exit-code"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["A: ", f"B: {run} (completed)"]
+    assert lines[2].startswith("the configs are equal")
+    assert [line.split() for line in lines[-3:]] == [["scores", "B"], ["val_score_best", "0.5"], ["test_score", "0.25"]]
+
+
+def test_a_run_whose_manifest_is_damaged_is_compared_by_its_config(
+    make: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It says so, and shows no score."""
+    run = make("completed", 0.5, 0.25)
+    change(run, metrics="none")
+    assert main(["config", "diff", "local.seed=7", str(run)]) == 0
+    told = capsys.readouterr()
+    assert "not a manifest of schema version" in told.err
+    assert "so its config alone is compared" in told.err
+    assert "seed" in told.out
+    assert "scores" not in told.out
+
+
 def test_one_run_is_not_compared(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 2."""
     assert main(["runs", "compare", str(make())]) == 2

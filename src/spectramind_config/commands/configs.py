@@ -135,12 +135,34 @@ def _story(config: Config, origin: Origin) -> Iterator[str]:
     yield from (fitted(f"  {label + ':':<9} ", text) for label, text in rows)
 
 
-def _diff(options: Namespace, root: type[Config]) -> int:
-    if len(options.sides) != 2:
-        what = f"config diff compares two configs, and {len(options.sides)} are given"
+def diff(options: Namespace, root: type[Config]) -> int:
+    """Tell what differs between two configs; returns the exit code.
+
+    Raises:
+        ConfigError: A side is no config, or there are not two.
+    """
+    left, right = both(options.sides, root)
+    found = differences(left, right)
+    if options.json:
+        out_json(as_json(found))
+    elif found:
+        out(f"A: {options.sides[0]}\nB: {options.sides[1]}", *report(found))
+    else:
+        out(equal(left))
+    return 1 if found and options.exit_code else 0
+
+
+def both(sides: Sequence[str], root: type[Config]) -> tuple[Config, Config]:
+    """The two configs of a command line.
+
+    Raises:
+        ConfigError: A side is no config, or there are not two.
+    """
+    if len(sides) != 2:
+        what = f"config diff compares two configs, and {len(sides)} are given"
         raise ConfigError(Problem(what=what, expected=f"for each side {_SIDES}", see="config diff --help"))
     configs, problems = list[Config](), list[Problem]()
-    for text in options.sides:
+    for text in sides:
         try:
             configs.append(_side(text, root))
         except ConfigError as error:  # Its corrected command is that of both sides.
@@ -148,16 +170,8 @@ def _diff(options: Namespace, root: type[Config]) -> int:
             fix = None if corrected is None else " ".join(map(quoted, corrected))
             problems += [replace(one, argument=text, instead=fix) for one in error.problems]
     if problems:
-        raise ConfigError(problems, options.sides)
-    left, right = configs
-    found = differences(left, right)
-    if options.json:
-        out_json([{"path": path, "a": a and a.to_dict(), "b": b and b.to_dict()} for path, (a, b) in found])
-    elif found:
-        out(f"A: {options.sides[0]}\nB: {options.sides[1]}", *report(found))
-    else:
-        out(f"the configs are equal (fingerprint {left.fingerprint[:12]})")
-    return 1 if found and options.exit_code else 0
+        raise ConfigError(problems, sides)
+    return configs[0], configs[1]
 
 
 def _side(text: str, root: type[Config]) -> Config:
@@ -200,19 +214,33 @@ def report(found: Sequence[tuple[str, Sequence[Origin | None]]]) -> Iterator[str
             yield f"  {name}: {shown(one.value):<{size}}  {who}".rstrip() if one else f"  {name}: no such setting"
 
 
+def as_json(found: Sequence[tuple[str, Sequence[Origin | None]]]) -> list[dict[str, Any]]:
+    """What ``differences`` has found of two configs, as JSON has it."""
+    return [{"path": path, "a": a and a.to_dict(), "b": b and b.to_dict()} for path, (a, b) in found]
+
+
+def equal(config: Config) -> str:
+    """The line that tells of no difference."""
+    return f"the configs are equal (fingerprint {config.fingerprint[:12]})"
+
+
 _CONFIG = {
     "overrides": {"nargs": "*", "metavar": "OVERRIDE", "help": "group=profile, or a setting=value"},
     "--file": {"metavar": "FILE", "help": "what config show wrote, instead of overrides"},
 }
 _EXPLAIN = "A word without '=' is a setting, a section or a group to explain; without any, all are listed."
-_TWO = {"sides": {"nargs": "*", "metavar": "SIDE", "help": _SIDES}}
-_DIFFER = {"--exit-code": {"action": "store_true", "help": "exit with 1 where they differ"}}
+DIFF = {
+    "sides": {"nargs": "*", "metavar": "SIDE", "help": _SIDES},
+    **JSON,
+    "--exit-code": {"action": "store_true", "help": "exit with 1 where the configs differ"},
+}
+"""The arguments of ``config diff``."""
 _SCIENCE = {"--science": {"action": "store_true", "help": "without what only says where it runs"}}
 _GROUP = {"--group": {"metavar": "GROUP", "help": "of one group alone"}}
 COMMANDS = (
     Command("config show", "the composed config as YAML", _show, _CONFIG | JSON),
     Command("config explain", "who set each value, and what that shadowed", _explain, _CONFIG | JSON, _EXPLAIN),
-    Command("config diff", "what differs between two configs", _diff, _TWO | JSON | _DIFFER),
+    Command("config diff", "what differs between two configs", diff, DIFF),
     Command("config validate", "nothing and exit code 0, or the mistakes and 2", _validate, _CONFIG),
     Command("config schema", "the JSON Schema of it all", _schema, _GROUP),
     Command("config hash", "the fingerprint", _hash, _CONFIG | _SCIENCE | JSON),

@@ -137,7 +137,8 @@ class Program:
     def _commands(self) -> list[Command]:
         from spectramind_config.commands import configs, profiles
 
-        return [*self.commands, *configs.COMMANDS, *profiles.COMMANDS]
+        own = {one.words for one in self.commands}  # One of a program's own may take the place of ours.
+        return [*self.commands, *(one for one in (*configs.COMMANDS, *profiles.COMMANDS) if one.words not in own)]
 
     def _selected(self, arguments: Sequence[str]) -> tuple[Command | None, str]:  # None where help is asked for.
         first, *rest = arguments or [""]

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spectramind_config import ConfigError, EffectiveConfig, Problem
-from spectramind_config.commands.command import JSON, Parser, add, out, out_json
+from spectramind_config.commands.command import JSON, Parser, add, fitted, out, out_json
 from spectramind_config.errors import quoted, visible, write
 
 if TYPE_CHECKING:
+    from spectramind_train.results.listing import Compared
     from spectramind_train.run.directory import Run
     from spectramind_train.run.terminal import Terminal
 
@@ -153,14 +155,61 @@ def compare(options: Namespace, _: type[EffectiveConfig]) -> int:
     except ConfigError as error:  # Of another version, or with a site's profile that is not here.
         _warn(f"{error.problems[0].what}; so configs are compared as they stand, without who set what")
         settings, found = [], Compared.of(runs, config=True)
-    if len({_planets(run, "test") for run in runs}) > 1:
-        _warn("the runs have other test planets than each other, so their test scores are no fair comparison")
+    _warn_of_planets(runs)
     if options.json:
         of_settings = [{"path": path, "values": [one and one.to_dict() for one in sides]} for path, sides in settings]
         out_json({"config": of_settings, **found.to_dict()})
     else:
         out(*lines_of(found, list(report(settings)), SIDES))
     return 0
+
+
+def diff(options: Namespace, root: type[EffectiveConfig]) -> int:
+    """``config diff`` where a side may be a run: then with the scores, and whether code and data differ.
+
+    Raises:
+        ConfigError: A side is neither a config nor a run, or there are not two.
+    """
+    from spectramind_config.commands import configs
+
+    sides, runs = _sides(options.sides)
+    if not runs or len(options.sides) != 2:
+        return configs.diff(options, root)
+    from spectramind_train.results.listing import Compared, scores_of, titles_of
+
+    left, right = configs.both(sides, root)
+    settings, found = configs.differences(left, right), Compared.of(list(runs.values()))
+    _warn_of_planets(list(runs.values()))
+    if options.json:
+        out_json({"config": configs.as_json(settings), **found.to_dict()})
+    else:
+        titles = dict(zip(configs.SIDES, map("{}: {}".format, configs.SIDES, sides), strict=False))
+        titles |= dict(zip(runs, titles_of(found, list(runs)), strict=True))
+        out(*titles.values(), *(configs.report(settings) if settings else [configs.equal(left)]), "")
+        if len(runs) > 1:
+            out(*_parts(found, " ".join(map(quoted, sides))), "")
+        out(*scores_of(found, list(runs)))
+    return 1 if settings and options.exit_code else 0
+
+
+def _sides(texts: Sequence[str]) -> tuple[list[str], dict[str, Run]]:
+    """What is to be compared, a run's name as its directory, and the runs among it by letter."""
+    from spectramind_config.commands.configs import SIDES
+    from spectramind_train.run.catalogue import default_folder, is_run
+    from spectramind_train.run.directory import Run
+
+    sides, runs = list[str](), dict[str, Run]()
+    for letter, text in zip(SIDES, texts, strict=False):
+        side = text
+        if text and "=" not in text and not os.path.exists(text) and is_run(known := default_folder() / text):  # noqa: PTH110 - Path.exists raises where a text is no path.
+            side = str(known)
+        sides.append(side)
+        try:
+            runs[letter] = Run.open(Path(side))
+        except ConfigError as error:
+            if text and is_run(Path(side)):  # Its config may be whole all the same.
+                _warn(f"{error.problems[0].what}; so its config alone is compared")
+    return sides, runs
 
 
 def export(options: Namespace, _: type[EffectiveConfig]) -> int:
@@ -217,6 +266,22 @@ def of_compare(parser: Parser) -> None:
     add(parser, JSON)
 
 
+def _parts(found: Compared, sides: str) -> Iterator[str]:
+    """Which parts of two runs' manifests differ besides the configs, and which do not."""
+    differ, alike = ([name for name in names if name != "config"] for names in found.parts)
+    if differ:
+        yield fitted("they differ in ", f"{', '.join(differ)}: spectramind runs compare {sides}")
+    if alike:
+        yield f"the same: {', '.join(alike)}"
+
+
+def of_diff(parser: Parser) -> None:
+    """The arguments of ``config diff``."""
+    from spectramind_config.commands.configs import DIFF
+
+    add(parser, DIFF)
+
+
 def _found(options: Namespace) -> tuple[Path, Sequence[Run]]:
     """The folder that is meant, and its runs; damaged ones are told aside."""
     from spectramind_train.run.catalogue import default_folder, require_folder, runs_in
@@ -230,6 +295,11 @@ def _found(options: Namespace) -> tuple[Path, Sequence[Run]]:
 
 def _warn(line: str) -> None:
     write(f"warning: {line}", sys.stderr)
+
+
+def _warn_of_planets(runs: Sequence[Run]) -> None:
+    if len({_planets(run, "test") for run in runs}) > 1:
+        _warn("the runs have other test planets than each other, so their test scores are no fair comparison")
 
 
 def _planets(run: Run, part: str) -> tuple[str, ...]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import multiprocessing
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -24,10 +22,6 @@ from spectramind_train.v50.inputs import SMALLEST_DEPTH
 from spectramind_train.v50.network import Batch
 
 _FEWEST_OUTSIDE: Final = 8
-_FILES: Final = 64
-"""Files that a training may have open besides."""
-_FILES_A_BATCH: Final = 8
-"""Of a batch that a worker has loaded each tensor is a file."""
 
 
 def to_batch(planets: Sequence[Planet]) -> Batch:
@@ -190,12 +184,6 @@ def loader(
         persistent_workers: Whether workers live on for the next pass.
     """
     options: dict[str, Any] = {}
-    needed = _FILES + _FILES_A_BATCH * num_workers * (prefetch_factor or 1)
-    if num_workers and (most := _files_at_most()) < needed:
-        # A worker that cannot open another file for a batch would drop it, and the training wait for ever.
-        told = f"a process may open {most} files (ulimit -n), and {num_workers} loader workers take {needed}"
-        warnings.warn(f"{told}: planets are loaded without workers", stacklevel=2)
-        num_workers = 0
     if num_workers:
         options = {"persistent_workers": persistent_workers, "prefetch_factor": prefetch_factor}
         options["worker_init_fn"] = load
@@ -214,14 +202,6 @@ def loader(
         drop_last=False,
         **options,
     )
-
-
-def _files_at_most() -> float:
-    """How many files this process may have open."""
-    import resource
-
-    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return math.inf if most == resource.RLIM_INFINITY else most
 
 
 class SpectraDataModule(LightningDataModule):

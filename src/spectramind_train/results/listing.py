@@ -129,6 +129,12 @@ class Compared:
         scores = {name: tuple(one.metrics.get(name) for one in manifests) for name in ordered}
         return cls(tuple(map(Summary.of, runs)), tuple(found), scores)
 
+    @property
+    def parts(self) -> tuple[list[str], list[str]]:
+        """Which parts of the manifests differ, and which are the same."""
+        differing = {one.part for one in self.differences}
+        return [name for name in PARTS if name in differing], [name for name in PARTS if name not in differing]
+
     def to_dict(self) -> dict[str, Any]:
         """It as JSON has it."""
         return dataclasses.asdict(self)
@@ -143,8 +149,7 @@ def lines_of(found: Compared, settings: Sequence[str], letters: Sequence[str]) -
         letters: What the runs are called in these lines.
     """
     letters = letters[: len(found.runs)]
-    for letter, run in zip(letters, found.runs, strict=True):
-        yield visible(f"{letter}: {run.path} ({run.status})")
+    yield from titles_of(found, letters)
     if settings:
         yield from ("", "config", *(f"  {line}" for line in settings))
     part = ""
@@ -154,12 +159,24 @@ def lines_of(found: Compared, settings: Sequence[str], letters: Sequence[str]) -
             part = one.part
         yield visible(f"  {one.name}")
         yield from (visible(f"    {letter}: {text}") for letter, text in zip(letters, one.values, strict=True))
-    alike = [name for name in PARTS if name not in {one.part for one in found.differences}]
+    _, alike = found.parts
     alike = alike[bool(settings) :] if alike[:1] == ["config"] else alike
     if alike:
         yield from ("", f"the same: {', '.join(alike)}")
+    yield ""
+    yield from scores_of(found, letters)
+
+
+def titles_of(found: Compared, letters: Sequence[str]) -> Iterator[str]:
+    """Which run is which, and what became of it."""
+    for letter, run in zip(letters, found.runs, strict=True):
+        yield visible(f"{letter}: {run.path} ({run.status})")
+
+
+def scores_of(found: Compared, letters: Sequence[str]) -> Iterator[str]:
+    """All metrics of runs side by side."""
     size = max(map(len, ("scores", *found.scores)))
-    yield from ("", f"{'scores':<{size}}  {' '.join(letter.rjust(10) for letter in letters)}")
+    yield f"{'scores':<{size}}  {' '.join(letter.rjust(10) for letter in letters)}"
     for name, values in found.scores.items():
         figures = " ".join((NOTHING if one is None else f"{one:.6g}").rjust(10) for one in values)
         yield visible(f"{name:<{size}}  {figures}")

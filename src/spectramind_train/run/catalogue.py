@@ -85,7 +85,7 @@ def require_folder(folder: Path) -> None:
     Raises:
         ConfigError: It is not there or no folder, or a run itself, or its runs lie in a folder of it.
     """
-    if os.path.isfile(folder / _MANIFEST):  # noqa: PTH113 - Path.is_file raises where a text is no path.
+    if is_run(folder):
         raise ConfigError(
             Problem(what=f"{folder}: this is a run, not a folder of runs", see=f"runs show {quoted(str(folder))}")
         )
@@ -96,6 +96,11 @@ def require_folder(folder: Path) -> None:
     if not _directories(folder) and (deeper := sorted(folder.glob(f"*/*/{_MANIFEST}"))):
         what = f"{folder}: no run lies in it, but runs lie in folders of it"
         raise ConfigError(Problem(what=what, nearest=str(deeper[-1].parent.parent), see="runs list FOLDER"))
+
+
+def is_run(directory: Path) -> bool:
+    """Whether a directory is a run's, be it a damaged one."""
+    return os.path.isfile(directory / _MANIFEST)  # noqa: PTH113 - Path.is_file raises where a text is no path.
 
 
 def runs_in(folder: Path, damaged: Callable[[str], None]) -> list[Run]:
@@ -123,14 +128,14 @@ def run_at(path: Path) -> Run:
     try:
         return Run.open(path)
     except ConfigError as error:
-        if os.path.isfile(path / _MANIFEST):  # noqa: PTH113 - Path.is_file raises where a text is no path.
+        if is_run(path):
             raise
         problem = error.problems[0]
     folders = [path, path.parent]
     with suppress(ConfigError):
         own = default_folder()
         folders.append(own)
-        if len(path.parts) == 1 and os.path.isfile(own / path / _MANIFEST):  # noqa: PTH113 - likewise.
+        if len(path.parts) == 1 and is_run(own / path):
             return Run.open(own / path)
     known = {one.name: one for folder in reversed(folders) for one in _directories(folder)}
     close = nearest(path.name, known)

@@ -208,7 +208,9 @@ def now() -> str:
 def host_record(host: Host) -> dict[str, Any]:
     """A host, and what else of a machine may change the last bits of a result."""
     software = {"platform": platform.platform(), "python": platform.python_version()}
-    return {**dataclasses.asdict(host), "cpu": _cpu(), **software}
+    machine = dataclasses.asdict(host)
+    del machine["files"]  # How many may be open changes no bit.
+    return {**machine, "cpu": _cpu(), **software}
 
 
 def _cpu() -> str:

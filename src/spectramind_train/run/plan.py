@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from spectramind_config import ConfigError, EffectiveConfig, Problem, pick_precision
 from spectramind_config.host import Host
 
 Accelerator = Literal["cuda", "mps", "cpu"]
+_SPLITS: Final = ("train", "val", "test")
+_FILES: Final = 64
+"""Files that a training may have open besides."""
+_FILES_A_BATCH: Final = 8
+"""Of a batch that a worker has loaded each tensor is a file."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +120,9 @@ def plan(config: EffectiveConfig, host: Host) -> RunPlan:
     per_process = max(1, host.cores // devices)
     asked = (config.num_workers.train, config.num_workers.val, config.num_workers.test)
     workers = tuple(min(count, per_process) for count in asked)
-    for split, wanted, given in zip(("train", "val", "test"), asked, workers, strict=True):
+    for split, wanted, given in zip(_SPLITS, asked, workers, strict=True):
         settle(f"num_workers.{split}", wanted, given, f"{host.cores} cores for {devices} process(es)")
+    _require_files(config, host, workers)
     persistent = config.persistent_workers and any(workers)
     pin = config.pin_memory and accelerator == "cuda"
     settle("pin_memory", config.pin_memory, pin, "page-locked memory speeds up copies to a CUDA GPU only")
@@ -173,6 +179,27 @@ def _devices(config: EffectiveConfig, host: Host) -> tuple[Accelerator, int, boo
         what = lost if host.allocated_gpus else f"this {host.scheduler} job has no GPU, and {asked} are asked for"
         raise refusal(config, "devices", f"{host.name}: {what}", "local.devices=cpu")
     return "cpu", 1, True
+
+
+def _require_files(config: EffectiveConfig, host: Host, workers: tuple[int, ...]) -> None:
+    """Refuse workers that could not open another file for a batch: they drop it, and the training waits for ever."""
+    each = _FILES_A_BATCH * config.prefetch_factor
+    lacking = [
+        split for split, count in zip(_SPLITS, workers, strict=True) if count and _FILES + each * count > host.files
+    ]
+    if not host.files or not lacking:
+        return
+    most, fitting = max(workers), max(0, host.files - _FILES) // each
+    setting = f"num_workers.{_SPLITS[workers.index(most)]}"
+    origin, needed = config.origin(setting), _FILES + each * most
+    fewer = [f"local.num_workers.{split}={fitting}" for split in lacking]
+    fewer += ["local.persistent_workers=false"] if config.persistent_workers and not fitting else []
+    what = f"{most} loader workers take {needed} open files, and a process may have {host.files}"
+    hint = f"allow more with 'ulimit -n {needed}' and start again, or take fewer: {' '.join(fewer)}"
+    problem = Problem(
+        what=f"{setting}={origin.value}: {what}", origin=origin.place, argument=origin.argument, hint=hint
+    )
+    raise ConfigError(problem, config.overrides)
 
 
 def refusal(config: EffectiveConfig, setting: str, what: str, instead: str, **more: str) -> ConfigError:
