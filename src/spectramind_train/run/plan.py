@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from spectramind_config import ConfigError, EffectiveConfig, Problem, pick_precision
 from spectramind_config.host import Host
 
 Accelerator = Literal["cuda", "mps", "cpu"]
+
+_NAMED: Final = ("override", "experiment")
+"""Layers that speak of one run; a profile says what its machine can bear."""
+
+_IN_MEMORY: Final = "planets lie in memory, where workers cost time; an override starts them"
 
 
 @dataclass(frozen=True)
@@ -113,10 +118,13 @@ def plan(config: EffectiveConfig, host: Host) -> RunPlan:
         settle("precision", config.precision, precision, "the CPU does not compute in float16", loud=True)
 
     per_process = max(1, host.cores // devices)
-    asked = (config.num_workers.train, config.num_workers.val, config.num_workers.test)
-    workers = tuple(min(count, per_process) for count in asked)
-    for split, wanted, given in zip(("train", "val", "test"), asked, workers, strict=True):
-        settle(f"num_workers.{split}", wanted, given, f"{host.cores} cores for {devices} process(es)")
+    workers = []
+    for split in ("train", "val", "test"):
+        setting = f"num_workers.{split}"
+        asked, named = getattr(config.num_workers, split), config.origin(setting).layer in _NAMED
+        workers.append(min(asked, per_process) if named else 0)
+        reason = f"{host.cores} cores for {devices} process(es)" if named else _IN_MEMORY
+        settle(setting, asked, workers[-1], reason)
     persistent = config.persistent_workers and any(workers)
     pin = config.pin_memory and accelerator == "cuda"
     settle("pin_memory", config.pin_memory, pin, "page-locked memory speeds up copies to a CUDA GPU only")
