@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,13 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from spectramind_config import AdamW, Augmentation, V50Config
 from spectramind_config import CompositeLoss as CompositeLossConfig
 from spectramind_train.ariel.metric import ariel_score, naive_statistics
-from spectramind_train.learning.callbacks import FiniteSteps
+from spectramind_train.learning.callbacks import EpochReport, FiniteSteps
 from spectramind_train.learning.loss import build_loss
 from spectramind_train.learning.module import NonFiniteLossError, SpectrumModule, step_seed
 from spectramind_train.run.terminal import Terminal
@@ -133,12 +135,16 @@ def test_planets_given_twice_count_once(make_batch: MakeBatch, make_loader: Make
 
 
 @pytest.mark.fault("a loss or gradient that is not finite")
+@pytest.mark.parametrize("behind", [None, 2])
 @pytest.mark.parametrize("where", ["target", "gradient"])
 def test_what_is_not_finite_stops_before_the_optimizer(
-    make_batch: MakeBatch, make_loader: MakeLoader, where: str
+    make_batch: MakeBatch, make_loader: MakeLoader, where: str, behind: int | None
 ) -> None:
-    """A loss or a gradient that is not finite raises with epoch and step, and no weight has become NaN."""
-    data = make_batch(8, 16)
+    """A loss or a gradient that is not finite raises with epoch and step, and no weight has become NaN.
+
+    So it is where the host learns of it only two steps later, as it does of a GPU.
+    """
+    data = make_batch(16, 16)
     net = module(data)
     if where == "target":
         data["target"][5] = float("nan")
@@ -146,11 +152,71 @@ def test_what_is_not_finite_stops_before_the_optimizer(
         parameter = next(net.parameters())
         parameter.register_hook(lambda grad: torch.full_like(grad, torch.inf) if net.global_step == 1 else grad)
     what = "loss" if where == "target" else "gradient"
-    finite = FiniteSteps("stop", 0, Terminal(silent=True))
+    finite = FiniteSteps("stop", 0, Terminal(silent=True), behind=behind)
+    run = trainer(callbacks=[finite])
     with pytest.raises(NonFiniteLossError, match=rf"training {what} is not finite at epoch 0, step 1") as caught:
-        trainer(callbacks=[finite]).fit(net, make_loader(data, 4))
+        run.fit(net, make_loader(data, 4))
     assert isinstance(caught.value, FloatingPointError)
+    assert run.global_step == 1 + (behind or 0)
     assert all(p.isfinite().all() for p in net.parameters())
+
+
+@pytest.mark.fault("a loss or gradient that is not finite")
+def test_a_step_that_is_left_out_unseen_is_left_out_alike(
+    make_batch: MakeBatch, make_loader: MakeLoader, tmp_path: Path
+) -> None:
+    """Learning of it two steps later gives the same weights, moments, mean loss and count, also when resumed."""
+    data = make_batch(4, 16)
+    loader = make_loader({name: torch.cat([values] * 4) for name, values in data.items()}, 4)
+    path, runs, lines = tmp_path / "mid.ckpt", [], []
+    for behind, resumed in ((None, None), (2, None), (2, path)):
+        net, said = module(data), list[str]()
+
+        def poison(_: Any, __: Any, out: dict[str, Tensor], net: SpectrumModule = net) -> dict[str, Tensor]:
+            return {"loss": out["loss"] * torch.nan} if net.global_step in (1, 5, 6) else out
+
+        net.loss.register_forward_hook(poison)
+        finite = FiniteSteps("skip_batch", 3, Terminal(silent=True), behind=behind)
+        report = EpochReport(Terminal(silent=True))
+        report.terminal.say = said.append  # type: ignore[method-assign]
+        recorder = Recorder(save_after=6, path=path if behind and not resumed else None)
+        run = trainer(callbacks=[finite, report, recorder], gradient_clip_val=1.0)
+        run.fit(net, loader, ckpt_path=resumed, weights_only=True)
+        assert finite.skipped == 3
+        runs.append((net.state_dict(), run.optimizers[0].state_dict()["state"]))
+        lines.append([re.sub(r"\d+\.\d s", "", line) for line in said])
+    assert len(lines[0]) == 2
+    assert "nan" not in "".join(lines[0])
+    assert lines[1] == lines[0]
+    assert lines[2] == lines[0][1:]
+    for weights, moments in runs[1:]:
+        torch.testing.assert_close(weights, runs[0][0], rtol=0, atol=0)
+        torch.testing.assert_close(moments, runs[0][1], rtol=0, atol=0)
+
+
+@pytest.mark.fault("a loss or gradient that is not finite")
+def test_what_is_saved_has_been_looked_at(make_batch: MakeBatch, make_loader: MakeLoader, tmp_path: Path) -> None:
+    """No checkpoint is written after a step that is to end the training, when the host has not learnt of it."""
+    data = make_batch(16, 16)
+    net = module(data)
+    data["target"][5] = float("nan")
+    finite = FiniteSteps("stop", 0, Terminal(silent=True), behind=100)
+    recorder = Recorder(save_after=3, path=tmp_path / "mid.ckpt")
+    with pytest.raises(NonFiniteLossError, match="epoch 0, step 1"):
+        trainer(callbacks=[finite, recorder]).fit(net, make_loader(data, 4))
+    assert (len(recorder.losses), list(tmp_path.iterdir())) == (3, [])
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_the_optimizer_can_leave_steps_out(make_batch: MakeBatch, make_loader: MakeLoader, precision: Any) -> None:
+    """It is a fused one, and takes a clipped gradient: in its first step AdamW's moment is a tenth of that."""
+    data = make_batch(4, 16)
+    run = trainer(precision=precision, gradient_clip_val=1e-3, max_steps=1)
+    run.fit(module(data), make_loader(data, 4))
+    optimizer = run.optimizers[0]
+    assert optimizer.defaults["fused"]
+    moments = [state["exp_avg"] for state in optimizer.state.values()]
+    assert torch.stack(torch._foreach_norm(moments)).norm().item() == pytest.approx(1e-4, rel=1e-3)
 
 
 @pytest.mark.fault("a loss or gradient that is not finite")
@@ -261,8 +327,8 @@ def test_two_processes_score_the_whole_split(make_batch: MakeBatch, make_loader:
         assert float((tmp_path / str(rank)).read_text()) == pytest.approx(alone, rel=1e-5)
 
 
-def _skip(rank: int, path: Path, good: Batch, bad: Batch) -> None:
-    finite = FiniteSteps("skip_batch", 1, Terminal(silent=True))
+def _skip(rank: int, path: Path, good: Batch, bad: Batch, behind: int | None) -> None:
+    finite = FiniteSteps("skip_batch", 1, Terminal(silent=True), behind=behind)
     run = trainer(
         devices=2, strategy="ddp", use_distributed_sampler=False, max_epochs=1, callbacks=[finite], limit_val_batches=0
     )
@@ -272,13 +338,15 @@ def _skip(rank: int, path: Path, good: Batch, bad: Batch) -> None:
 
 
 @pytest.mark.fault("a loss or gradient that is not finite")
-@pytest.mark.parametrize("value", [torch.nan, torch.inf])
-def test_two_processes_leave_the_same_step_out(make_batch: MakeBatch, tmp_path: Path, value: float) -> None:
+@pytest.mark.parametrize(("value", "behind"), [(torch.nan, None), (torch.inf, None), (torch.nan, 1)])
+def test_two_processes_leave_the_same_step_out(
+    make_batch: MakeBatch, tmp_path: Path, value: float, behind: int | None
+) -> None:
     """A loss that is not finite in one process alone: both leave that step out, and have the same finite weights."""
     good = make_batch(6, 16)
     bad = {name: values.clone() for name, values in good.items()}
     bad["target"][3] = value
-    _in_two_processes(_skip, tmp_path, good, bad)
+    _in_two_processes(_skip, tmp_path, good, bad, behind)
     (skipped, steps, left), (skipped_too, steps_too, right) = (torch.load(tmp_path / str(rank)) for rank in range(2))
     assert (skipped, steps) == (skipped_too, steps_too) == (1, 3)
     for name, values in left.items():

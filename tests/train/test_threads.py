@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,3 +41,40 @@ def test_threads_decide_the_last_bits_alone(
     for run in (two, one):
         assert main(["reproduce", str(run.path), f"local.output_dir={tmp_path / 'd'}"]) == 0
         assert "are equal bit for bit" in capsys.readouterr().out
+
+
+TELLS = """import os
+os.write(1, f"torch is imported with {os.environ.get('OMP_WAIT_POLICY')}\\n".encode())
+os._exit(7)
+"""
+
+
+@pytest.mark.parametrize(
+    "started",
+    [
+        ["-c", "from spectramind_train.__main__ import main; main()", "train", "local.devices=cpu"],
+        ["-m", "spectramind_train", "local.devices=cpu"],
+        ["-m", "spectramind_train.learning.rank", "0", "run", ""],
+        ["-m", "spectramind_train.cli", "train", "-m", "local.seed=1,2", "hydra/launcher=joblib", "local.devices=cpu"],
+        ["-c", "from spectramind_train.training import train"],
+        ["-c", "from spectramind_train.model import SpectrumModel"],
+    ],
+    ids=["script", "module", "rank", "joblib", "training", "model"],
+)
+def test_threads_do_not_spin_while_they_wait(
+    started: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However a training starts, OpenMP is told so before torch loads it; what the user has set stays.
+
+    In the place of torch is what tells with which environment it was imported, and ends the process.
+    """
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text(TELLS)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    arguments = [str(os.getpid()) if word.isdecimal() else word for word in started]
+    for policy, variables in (("PASSIVE", {}), ("ACTIVE", {"OMP_WAIT_POLICY": "ACTIVE"})):
+        told = subprocess.run(
+            [sys.executable, *arguments], env=os.environ | variables, cwd=tmp_path, capture_output=True, check=False
+        )
+        assert f"torch is imported with {policy}\n".encode() in told.stdout, told.stderr

@@ -77,7 +77,7 @@ class SpectrumModule(LightningModule):
         self.log_every_n_steps = log_every_n_steps
         self._trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._norm: Tensor | None = None
-        self._losses: list[tuple[Tensor, int]] = []
+        self._losses: list[tuple[int, Tensor, int]] = []  # Of each batch the step, the loss and how many planets.
         self._loss_share = (0.0, 0.0)
         self._outputs: list[dict[str, Tensor]] = []
 
@@ -104,7 +104,7 @@ class SpectrumModule(LightningModule):
         batch = augment(self.model.condition(batch), self.augmentation, torch.Generator().manual_seed(seed))
         mu, sigma = self(batch)
         loss: Tensor = self.loss(mu, sigma, batch["target"])["loss"]
-        self._losses.append((loss.detach(), len(batch["target"])))
+        self._losses.append((self.trainer.global_step, loss.detach(), len(batch["target"])))
         if (self.trainer.global_step + 1) % self.log_every_n_steps == 0:
             self.log("train_loss_step", loss)
         # There are losses without a finite value whose gradient is finite; the optimizer must not take that either.
@@ -132,11 +132,11 @@ class SpectrumModule(LightningModule):
         if norm.device.type != "cpu" or norm > gradient_clip_val:
             clip_grads_with_norm_(self._trained, gradient_clip_val, norm)
 
-    def forget_bad_losses(self) -> bool:
-        """Leave losses that are not finite out of the epoch's mean; returns whether there were any."""
-        finite = [(loss, planets) for loss, planets in self._losses if math.isfinite(loss)]
-        found = len(finite) < len(self._losses)
-        self._losses = finite
+    def forget_bad_losses(self, step: int) -> bool:
+        """Leave a step's losses that are not finite out of the epoch's mean; returns whether there were any."""
+        kept = [batch for batch in self._losses if batch[0] != step or math.isfinite(batch[1])]
+        found = len(kept) < len(self._losses)
+        self._losses = kept
         return found
 
     def log_epoch_loss(self) -> None:
@@ -162,7 +162,7 @@ class SpectrumModule(LightningModule):
     def _loss_shares(self) -> list[tuple[float, float]]:
         """Of each process, the sum of its planets' losses in this epoch, and their number."""
         total, count = self._loss_share
-        for loss, planets in self._losses:
+        for _, loss, planets in self._losses:
             total, count = total + loss.item() * planets, count + planets
         self._losses.clear()
         self._loss_share = (total, count)
@@ -203,8 +203,8 @@ class SpectrumModule(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Optimizer and a schedule that is stepped every update."""
-        # Under mixed precision Lightning refuses to clip the gradients of a fused optimizer.
-        fused = self.trainer.precision == "32-true"
+        # A gradient scaler leaves it to a fused optimizer to scale the gradient back, which is too late to clip it.
+        fused = self.trainer.precision != "16-mixed"
         optimizer = build_optimizer(self.optimizer_config, self.model, fused=fused)
         schedule = build_schedule(self.optimizer_config, optimizer, self.trainer.estimated_stepping_batches)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -12,8 +12,12 @@ Accelerator = Literal["cuda", "mps", "cpu"]
 _SPLITS: Final = ("train", "val", "test")
 _FILES: Final = 64
 """Files that a training may have open besides."""
-_FILES_A_BATCH: Final = 8
+_FILES_A_BATCH: Final = 11
 """Of a batch that a worker has loaded each tensor is a file."""
+_NAMED: Final = ("override", "experiment")
+"""Layers that speak of one run; a profile says what its machine can bear."""
+
+_IN_MEMORY: Final = "planets lie in memory, where workers cost time; an override starts them"
 
 
 @dataclass(frozen=True)
@@ -118,11 +122,14 @@ def plan(config: EffectiveConfig, host: Host) -> RunPlan:
         settle("precision", config.precision, precision, "the CPU does not compute in float16", loud=True)
 
     per_process = max(1, host.cores // devices)
-    asked = (config.num_workers.train, config.num_workers.val, config.num_workers.test)
-    workers = tuple(min(count, per_process) for count in asked)
-    for split, wanted, given in zip(_SPLITS, asked, workers, strict=True):
-        settle(f"num_workers.{split}", wanted, given, f"{host.cores} cores for {devices} process(es)")
-    _require_files(config, host, workers)
+    workers = []
+    for split in _SPLITS:
+        setting = f"num_workers.{split}"
+        asked, named = getattr(config.num_workers, split), config.origin(setting).layer in _NAMED
+        workers.append(min(asked, per_process) if named else 0)
+        reason = f"{host.cores} cores for {devices} process(es)" if named else _IN_MEMORY
+        settle(setting, asked, workers[-1], reason)
+    _require_files(config, host, tuple(workers))
     persistent = config.persistent_workers and any(workers)
     pin = config.pin_memory and accelerator == "cuda"
     settle("pin_memory", config.pin_memory, pin, "page-locked memory speeds up copies to a CUDA GPU only")
