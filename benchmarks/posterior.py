@@ -76,7 +76,7 @@ def likelihood(system: System, rng: np.random.Generator) -> Likelihood:
     for kind in range(3):
         for i in range(BINS):
             fine[1:, kind, i] = np.interp(np.arange(1, len(fine)), grid[1:], coarse[1:, kind, i])
-    variance = _noise(system) ** 2
+    variance = relative_noise(system) ** 2
 
     count = 2 * _DRIFT_RANK + 2
     information = np.eye(count)
@@ -101,7 +101,7 @@ def likelihood(system: System, rng: np.random.Generator) -> Likelihood:
     return Likelihood(system.spectrum + error, precision, known)
 
 
-def _noise(system: System) -> FloatArray:
+def relative_noise(system: System) -> FloatArray:
     """Relative noise (283,) of one time bin: photons and two reads of every pixel, of all exposures in it."""
     airs = observation._airs_spectrum(system.star.Ts)[AIRS_COLUMNS][::-1]
     flux = system.brightness * np.r_[observation.FGS1_FLUX, airs] * (1.0 - _LOST)

@@ -99,3 +99,20 @@ def test_the_quick_run_of_the_calibration_measures_every_contender(tmp_path: Pat
         assert one["peak_mb"] > 50
         assert f"| {name} |" in printed
     assert "estimate" in printed
+
+
+def test_the_quick_run_of_unlike_planets_has_a_row_for_each_kind(tmp_path: Path) -> None:
+    """A run of one step is enough to tell every kind's coverage, and which planets no transit explains."""
+    small = ("local=debug", "data.simulation.planets=24", "data.simulation.airs_frames=100")
+    variables = {**os.environ, "SM_CACHE_DIR": str(tmp_path / "cache"), "SM_OUTPUT_DIR": str(tmp_path / "outputs")}
+    command = [sys.executable, "-m", "spectramind_train", *small]
+    subprocess.run(command, capture_output=True, check=True, cwd=tmp_path, env=variables)
+    (manifest,) = (tmp_path / "outputs").glob("*/manifest.json")
+    report, printed = measured("robust.py", tmp_path, str(manifest))
+    assert len(report) == 18
+    for name, one in report.items():
+        assert f"| {name} |" in printed
+        assert all(0.0 <= share <= 100.0 for column, share in one.items() if column.endswith("%"))
+        assert one["residuals"] > 0.0
+    for name in ("no transit", "FGS1 40 min late", "FGS1 of half the depth"):
+        assert report[name]["flagged"] == 2

@@ -33,6 +33,7 @@ from spectramind_train.run.terminal import Terminal
 from spectramind_train.run.turns import claimed
 from spectramind_train.simulated.data_set import simulate
 from spectramind_train.training import train
+from spectramind_train.transit.diagnosis import SPECTRAL
 from spectramind_train.transit.spectrum_fit import fit_transit
 from spectramind_train.v50.network import Batch, SpectrumModel
 
@@ -339,22 +340,31 @@ class Sure(SpectrumModel):
 
 
 def test_no_model_is_surer_than_the_light_curves_allow() -> None:
-    """A sound planet keeps the model's sigma, one that is flagged gets the diagnosis's, at most that of all labels."""
+    """A sound planet keeps the model's sigma, another gets the diagnosis's; of what is unknown, the labels' statistics.
+
+    Where FGS1 alone is at fault, AIRS keeps the model's sigma, and FGS1 is as unsure as spectra differ there.
+    """
     curves, star, _ = visit(8, bins=96, mid_time=3.7)
-    late, flat = curves.flux.copy(), curves.flux.copy()
+    late, halved, flat = (curves.flux.copy() for _ in range(3))
     late[:, 0] = np.roll(late[:, 0], 10)
+    level = np.quantile(halved[:, 0], 0.9)
+    halved[:, 0] = 0.5 * (level + halved[:, 0])
     flat[:] = flat[0] * (1.0 + 1e-3 * np.random.default_rng(0).normal(size=flat.shape))
-    seen = [
-        replace(curves, planet_id=name, flux=flux) for name, flux in zip("abc", (curves.flux, late, flat), strict=True)
-    ]
+    every = zip("abcd", (curves.flux, late, halved, flat), strict=True)
+    seen = [replace(curves, planet_id=name, flux=flux) for name, flux in every]
     planets = [Planet(one.planet_id, one, fit_transit(one, star), None) for one in seen]
-    found = predict(Sure(), planets, [to_batch(planets)], naive_sigma=0.01)
-    sigma = found.sigma
+    found = predict(Sure(), planets, [to_batch(planets)], naive=(0.015, 0.01))
+    mu, sigma = found.mu, found.sigma
     np.testing.assert_allclose(sigma[0], 1e-6, rtol=1e-6)
-    np.testing.assert_array_equal(sigma[1], np.minimum(planets[1].diagnosis.least_sigma, 0.01))
-    assert sigma[1, 0] > 0.9 * abs(planets[1].fit.depth[0] - planets[1].fit.white_depth)
-    np.testing.assert_array_equal(sigma[2], 0.01)
-    assert [bool(one.flags) for one in found.diagnoses.values()] == [False, True, True]
+    np.testing.assert_allclose(mu[0], np.maximum(planets[0].fit.depth, 0.0), rtol=1e-6)
+    np.testing.assert_allclose(sigma[1], [SPECTRAL, *[1e-6] * 282], rtol=1e-6)
+    np.testing.assert_allclose(mu[1], mu[0], atol=1e-3)
+    assert abs((mu[1] - mu[0])[1:].mean()) < 2e-5
+    np.testing.assert_array_equal(sigma[2], np.minimum(planets[2].diagnosis.least_sigma, 0.01))
+    assert sigma[2, 0] > 0.5 * abs(planets[2].fit.depth[0] - planets[2].fit.white_depth)
+    np.testing.assert_array_equal(mu[3], 0.015)
+    np.testing.assert_array_equal(sigma[3], 0.01)
+    assert [bool(one.flags) for one in found.diagnoses.values()] == [False, True, True, True]
 
 
 def test_mistakes_are_one_message_before_any_work(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.optimize import least_squares
 
 from spectramind_config import ConfigError
 from spectramind_train.ariel.lightcurves import LightCurves, read_binned
@@ -164,3 +165,35 @@ def test_a_real_planets_light_loss_is_reproduced() -> None:
     assert fit.white_depth * np.median(fit.shape[middle]) == pytest.approx(seen, rel=0.02)
     assert 0.8 * seen < fit.depth[1:].mean() < seen
     assert fit.depth[0] == pytest.approx(fit.depth[1:].mean(), abs=6e-4)
+
+
+@pytest.mark.skipif(not REAL_PLANET.is_file(), reason="the real planet's light curves are not on this machine")
+@pytest.mark.parametrize(("part", "limb"), [(slice(0, 1), (0.38, 0.22)), (slice(1, None), (0.15, 0.15))])
+def test_a_real_planets_white_depths_are_those_of_an_independent_fit(part: slice, limb: tuple[float, float]) -> None:
+    """Each instrument by itself, batman's transit under a drift of the fourth order, agrees within the fit's sigma."""
+    batman = pytest.importorskip("batman", reason="batman-package has no wheel for this Python or machine")
+    (curves,) = read_binned(REAL_PLANET)
+    time, flux = curves.time, curves.flux[:, part].sum(axis=1)
+    flux = flux / np.median(flux)
+    noise = 1.4826 * np.median(np.abs(np.diff(flux))) / np.sqrt(2.0)
+    x = np.linspace(-1.0, 1.0, time.size)
+    orbit = batman.TransitParams()
+    orbit.per, orbit.ecc, orbit.w, orbit.limb_dark = 100.0, 0.0, 90.0, "quadratic"
+    orbit.t0, orbit.rp, orbit.a, orbit.inc, orbit.u = 3.75, 0.1, 10.0, 90.0, list(limb)
+    transit = batman.TransitModel(orbit, time, supersample_factor=3, exp_time=float(np.median(np.diff(time))))
+
+    def residuals(p: np.ndarray) -> np.ndarray:
+        orbit.t0, orbit.rp, orbit.a, orbit.u = p[0], p[1], np.exp(p[2]), list(p[4:6])
+        orbit.inc = float(np.degrees(np.arccos(p[3] / np.exp(p[2]))))
+        model = transit.light_curve(orbit) * np.polynomial.legendre.legval(x, p[6:])
+        return np.r_[(model - flux) / noise, (p[3] - 0.35) / 0.35, (p[4:6] - limb) / 0.15]
+
+    start = np.array([4.0, 0.1, np.log(10.0), 0.3, *limb, 1.0, 0.0, 0.0, 0.0, 0.0])
+    lower = np.array([0.0, 0.01, 0.7, 0.0, -0.3, -0.4, *[-9.0] * 5])
+    upper = np.array([7.5, 0.5, 4.0, 1.2, 1.0, 0.9, *[9.0] * 5])
+    found = least_squares(residuals, start, bounds=(lower, upper), x_scale="jac")
+    assert found.success
+    fit = fit_transit(curves, None)
+    airs = fit.white_depth, fit.shared_errors[0, 1]
+    depth, sigma = airs if part.start else (fit.depth[0], fit.sigma[0])
+    assert abs(found.x[1] ** 2 - depth) < sigma

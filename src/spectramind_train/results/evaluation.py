@@ -76,7 +76,7 @@ def evaluate_planets(
         ConfigError: A prediction is not finite.
         ValueError: The labels have no score, see ``ariel_score``.
     """
-    prediction = predict(model, planets, batches, naive_sigma=naive_sigma)
+    prediction = predict(model, planets, batches, naive=(naive_mean, naive_sigma))
     fit = fitted(planets)
     shape = prediction.mu.shape
     contenders: dict[Contender, tuple[FloatArray, FloatArray]] = {

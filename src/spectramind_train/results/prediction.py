@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import torch
@@ -13,14 +12,18 @@ from torch import Tensor, nn
 
 from spectramind_config import ConfigError, EffectiveConfig
 from spectramind_train.ariel.constants import FloatArray
+from spectramind_train.learning.batches import to_batch
 from spectramind_train.planets.preparation import Planet
 from spectramind_train.run.checkpoints import load_checkpoint
-from spectramind_train.transit.diagnosis import Diagnosis
+from spectramind_train.transit.diagnosis import SPECTRAL, Diagnosis
+from spectramind_train.transit.spectrum_fit import fit_transit
 from spectramind_train.v50.network import Batch, SpectrumModel, build_model
 from spectramind_train.v50.room import require_room
 
-LABEL_SIGMA: Final = 0.010661
-"""Standard deviation of the challenge's labels, in (Rp/Rs)^2."""
+LABEL_MEAN, LABEL_SIGMA = 0.014689, 0.010661
+"""Mean and standard deviation of the challenge's labels, in (Rp/Rs)^2."""
+Naive = tuple[float, float]
+"""Mean and standard deviation of a run's training labels, in (Rp/Rs)^2."""
 
 
 @dataclass(frozen=True)
@@ -96,31 +99,70 @@ def _misfit(expected: Mapping[str, Tensor], found: Mapping[str, object]) -> str:
 
 
 def predict(
-    model: SpectrumModel, planets: Sequence[Planet], batches: Iterable[Batch], *, naive_sigma: float = LABEL_SIGMA
+    model: SpectrumModel,
+    planets: Sequence[Planet],
+    batches: Iterable[Batch],
+    *,
+    naive: Naive = (LABEL_MEAN, LABEL_SIGMA),
 ) -> Prediction:
     """Predict the spectra of planets, in full precision and without randomness.
 
     A model knows nothing of light curves that no transit explains. Where a planet's are such, sigma is at least what
-    the diagnosis says.
+    the diagnosis says, and what they say nothing about is the mean of the labels. Where AIRS alone is explained better,
+    the spectrum is predicted from it.
 
     Args:
         model: The model, on the CPU.
         planets: N planets.
         batches: The same planets in the same order, as a loader gives them.
-        naive_sigma: Standard deviation of the training labels, the sigma of what is not known at all.
+        naive: Mean and standard deviation of the training labels, what is not known at all gets.
 
     Raises:
         ConfigError: A prediction is not finite.
     """
     model.eval()
+    mu, sigma = _forward(model, planets, batches)
+    diagnoses = []
+    for row, planet in enumerate(planets):
+        least = planet.diagnosis.least_sigma
+        if (airs := _without_fgs1(planet)) is not None:
+            (mu[row],), (sigma[row],) = _forward(model, [airs], [to_batch([airs])])
+            least = np.r_[SPECTRAL, airs.diagnosis.least_sigma[1:]]
+        mu[row, np.isinf(least)] = naive[0]
+        diagnoses.append(replace(planet.diagnosis, least_sigma=np.minimum(least, naive[1])))
+    sigma = np.maximum(sigma, [one.least_sigma for one in diagnoses])
+    names = tuple(planet.planet_id for planet in planets)
+    return Prediction(names, np.maximum(mu, 0.0), sigma, dict(zip(names, diagnoses, strict=True)))
+
+
+def _forward(
+    model: SpectrumModel, planets: Sequence[Planet], batches: Iterable[Batch]
+) -> tuple[FloatArray, FloatArray]:
+    """What a model makes of planets: spectra and standard deviations (N, 283), all finite."""
     with torch.inference_mode():
         parts = [model(batch) for batch in batches]
     mu, sigma = (torch.cat(tensors).double().numpy() for tensors in zip(*parts, strict=True))
     for planet, *values in zip(planets, mu, sigma, strict=True):
         if not np.isfinite(values).all():
             raise ConfigError(f"planet {planet.planet_id}: its predicted spectrum is not finite; are its light curves?")
-    found = [planet.diagnosis for planet in planets]
-    diagnoses = [replace(one, least_sigma=np.minimum(one.least_sigma, naive_sigma)) for one in found]
-    sigma = np.maximum(sigma, [one.least_sigma for one in diagnoses])
-    names = tuple(planet.planet_id for planet in planets)
-    return Prediction(names, np.maximum(mu, 0.0), sigma, dict(zip(names, diagnoses, strict=True)))
+    return mu, sigma
+
+
+def _without_fgs1(planet: Planet) -> Planet | None:
+    """A flagged planet as AIRS alone sees it, where a transit explains more of that; None for every other.
+
+    FGS1's light curve is AIRS's white one, of which the model is told that its depth may be any. Where the instruments
+    differ by their depths, either may be wrong.
+    """
+    flags = planet.diagnosis.flags
+    if not flags or any(flag.kind == "depth" for flag in flags):
+        return None
+    flux = planet.curves.flux.copy()
+    flux[:, 0] = flux[:, 1:].sum(axis=1)
+    curves = replace(planet.curves, flux=flux)
+    try:
+        fit = fit_transit(curves, planet.star)
+    except ConfigError:
+        return None
+    alone = replace(planet, curves=curves, fit=replace(fit, sigma=np.r_[LABEL_SIGMA, fit.sigma[1:]]))
+    return alone if len(alone.diagnosis.flags) < len(flags) else None

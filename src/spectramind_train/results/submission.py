@@ -15,15 +15,13 @@ from spectramind_train.ariel.tables import write_csv
 from spectramind_train.learning.batches import to_batch
 from spectramind_train.planets.preparation import Entry, Failure, Planet
 from spectramind_train.results.assessment import PARTS
-from spectramind_train.results.prediction import LABEL_SIGMA, Prediction, predict
+from spectramind_train.results.prediction import LABEL_MEAN, LABEL_SIGMA, Naive, Prediction, predict
 from spectramind_train.run.directory import Run
 from spectramind_train.transit.diagnosis import Diagnosis
 from spectramind_train.v50.network import SpectrumModel
 
 Spectrum = tuple[FloatArray, FloatArray]
 """A planet's spectrum and its standard deviations, (283,) each, in (Rp/Rs)^2."""
-Naive = tuple[float, float]
-"""Mean and standard deviation of a run's training labels, in (Rp/Rs)^2."""
 
 
 def naive_of(run: Run) -> Naive | None:
@@ -40,7 +38,7 @@ def predict_entries(
     entries: Sequence[Entry],
     *,
     batch_size: int,
-    naive_sigma: float = LABEL_SIGMA,
+    naive: Naive = (LABEL_MEAN, LABEL_SIGMA),
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Iterator[Prediction | Failure]:
     """Predict planets of the cache, of which no more than a batch is in memory at a time.
@@ -49,7 +47,7 @@ def predict_entries(
         model: The model, on the CPU.
         entries: The planets.
         batch_size: Planets per batch.
-        naive_sigma: As for :func:`predict`.
+        naive: As for :func:`predict`.
         progress: Called with (planets done, planets in all).
 
     Yields:
@@ -59,22 +57,22 @@ def predict_entries(
         batch = entries[start : start + batch_size]
         found = [entry.read() for entry in batch]
         yield from (one for one in found if isinstance(one, Failure))
-        yield from _predict(model, [one for one in found if isinstance(one, Planet)], naive_sigma)
+        yield from _predict(model, [one for one in found if isinstance(one, Planet)], naive)
         progress(start + len(batch), len(entries))
 
 
-def _predict(model: SpectrumModel, planets: Sequence[Planet], naive_sigma: float) -> Iterator[Prediction | Failure]:
+def _predict(model: SpectrumModel, planets: Sequence[Planet], naive: Naive) -> Iterator[Prediction | Failure]:
     """Predict a batch; where that fails, a planet at a time, to tell whose fault it is."""
     if not planets:
         return
     try:
-        yield _positive(predict(model, planets, [to_batch(planets)], naive_sigma=naive_sigma))
+        yield _positive(predict(model, planets, [to_batch(planets)], naive=naive))
     except ConfigError as error:
         if len(planets) == 1:
             yield Failure(planets[0].planet_id, error)
         else:
             for planet in planets:
-                yield from _predict(model, [planet], naive_sigma)
+                yield from _predict(model, [planet], naive)
 
 
 def _positive(prediction: Prediction) -> Prediction:
