@@ -2,7 +2,8 @@
 
 One fixed set of simulated planets is written, prepared and split; on its test planets are scored the training mean, the
 transit fit of every channel by itself with one sigma, the same with shrinkage towards the training spectra, V50 trained
-by ``spectramind train``, and the exact posterior (see ``posterior.py``). See README.md for how to read the table.
+by ``spectramind train``, and the exact posterior (see ``posterior.py``). With ``--ablations`` V50 is trained with other
+seeds and without each of its parts as well. See README.md for how to read the table.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +40,9 @@ TRAIN, VAL, TEST = 512, 64, 128
 SEED = 2025
 """Of the simulation."""
 SETTINGS = ("experiment=challenge", "trainer.early_stopping.enabled=false")
+SEEDS = (1, 2, 3)
+"""Of trainings whose predictions are averaged."""
+ABLATIONS = ("limb_darkening", "rehearsal", "fresh_noise", "encoders", "fit")
 TABLE = Path(__file__).with_name("scores.csv")
 RESAMPLED = 2000
 COLUMNS = ("method", "score", "low", "high", "FGS1", "AIRS", "residual", "residual FGS1", "68 %", "95 %", "seconds")
@@ -158,11 +163,33 @@ def trained(contest: Contest, root: Path, cache: Path, settings: Sequence[str], 
     places = f"local.paths.data_root={root}", f"local.paths.cache_dir={cache}", f"local.paths.output_dir={folder}"
     command = [sys.executable, "-m", "spectramind_train", *fractions, *places, *settings]
     subprocess.run(command, check=True)  # noqa: S603 - our own program.
-    run = max(folder.iterdir(), key=lambda path: path.stat().st_mtime)
-    spectra = read_spectra(run / "test_predictions.csv", ("wl", "sigma"))
+    spectra = read_spectra(_newest(folder) / "test_predictions.csv", ("wl", "sigma"))
     rows = {name: row for row, name in enumerate(spectra.planet_ids)}
     order = [rows[planet.planet_id] for planet in contest.test]
     return spectra.values["wl"][order], spectra.values["sigma"][order]
+
+
+def _newest(folder: Path) -> Path:
+    """The newest run in a folder."""
+    return max((path for path in folder.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
+
+
+def predicting(run: Path, root: Path) -> float:
+    """Seconds that ``spectramind predict`` takes for all labelled planets, calibrated and fitted before."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "spectramind_train.cli", "predict", str(run), "--data", str(root)]
+        command += ["--split", "train", "--out", str(Path(folder) / "spectra.csv")]
+        began = time.monotonic()
+        subprocess.run(command, check=True)  # noqa: S603 - our own program.
+        return time.monotonic() - began
+
+
+def seeds(contest: Contest, root: Path, cache: Path, settings: Sequence[str], folder: Path) -> Predicted:
+    """Mean and standard deviation of the mixture of several trainings, as of ``spectramind predict RUN RUN``."""
+    same = f"data.split_seed={compose([]).seed}"
+    parts = [trained(contest, root, cache, [*settings, same, f"local.seed={seed}"], folder) for seed in SEEDS]
+    mu = np.mean([one for one, _ in parts], axis=0)
+    return mu, np.sqrt(np.mean([sigma**2 + (one - mu) ** 2 for one, sigma in parts], axis=0))
 
 
 def ratios(predicted: Predicted, contest: Contest) -> FloatArray:
@@ -236,6 +263,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a smoke run of some minutes; its scores mean nothing")
     parser.add_argument("--folder", type=Path, help="where planets and runs are kept, to be used again")
     parser.add_argument("--spectra", type=Path, help="labels to simulate, wl_1 to wl_283, instead of physics")
+    parser.add_argument("--ablations", action="store_true", help="train V50 without each of its parts, and more seeds")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("settings", nargs="*", help="more settings of the training")
     given = parser.parse_args()
@@ -250,8 +278,13 @@ def main() -> None:
             "training mean": lambda: mean(contest),
             "fit by channel, one sigma": lambda: channels(contest),
             "fit with shrinkage": lambda: shrinkage(contest),
-            "V50": lambda: trained(contest, root, cache, settings, folder / "runs"),
+            "V50": partial(trained, contest, root, cache, settings, folder / "runs"),
         }
+        if given.ablations:
+            for name in ABLATIONS:
+                more = [*settings, f"experiment=[challenge,without_{name}]"]
+                contenders[f"V50 without {name}"] = partial(trained, contest, root, cache, more, folder / "runs")
+            contenders["V50, three seeds"] = partial(seeds, contest, root, cache, settings, folder / "runs")
         if not given.spectra:
             contenders["exact posterior"] = lambda: ceiling(contest, given.workers)
         rows, elements = [], {}
@@ -261,6 +294,9 @@ def main() -> None:
             elements[method] = ratios(predicted, contest)
             rows.append(row(method, predicted, contest, time.monotonic() - began))
             print(f"{method}: {rows[-1]['score']}", flush=True)
+            if method == "V50":
+                took = predicting(_newest(folder / "runs"), root)
+                print(f"predicting {sum(sizes)} planets from the cache: {took:.0f} s", flush=True)
     print(f"\n{name}, {sizes[0]} planets to train on, {sizes[1]} to validate, {sizes[2]} to test\n")
     print(tables.row(COLUMNS), tables.row(["---"] * len(COLUMNS)), sep="\n")
     for one in rows:

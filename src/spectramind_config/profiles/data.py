@@ -75,6 +75,8 @@ class DataConfig(Profile):
     """Share of the labelled planets for validation"""
     test_fraction: Annotated[float, about(gt=0, le=0.4)] = 0.2
     """Share of the labelled planets for the final test"""
+    split_seed: Annotated[int | None, about(ge=0, le=2**32 - 1)] = None
+    """Seed of the split; null follows the run's, so that runs of several seeds have test planets of their own"""
     augmentation: Augmentation = field(default_factory=Augmentation)
     """Random changes of training batches"""
 

@@ -36,3 +36,33 @@ def challenge() -> list[str]:
         "data.augmentation.depth_scale=1.1",
         "optimizer.lr=3e-4",
     ]
+
+
+@experiment("without_encoders")
+def without_encoders() -> list[str]:
+    """No layer looks at light curves: what the state-space and graph layers bring."""
+    return ["model.fgs1_layers=0", "model.airs_layers=0"]
+
+
+@experiment("without_rehearsal")
+def without_rehearsal() -> list[str]:
+    """The head of shapes begins as it was drawn: what its passes over the labels bring."""
+    return ["model.rehearsals=0"]
+
+
+@experiment("without_limb_darkening")
+def without_limb_darkening() -> list[str]:
+    """Every planet's limb darkening is fitted by itself: what the law by the star's temperature brings."""
+    return ["model.limb_darkening=false"]
+
+
+@experiment("without_fresh_noise")
+def without_fresh_noise() -> list[str]:
+    """Each planet is seen with the errors of its own fit alone: what errors drawn anew bring."""
+    return ["data.augmentation.fresh_noise=0"]
+
+
+@experiment("without_fit")
+def without_fit() -> list[str]:
+    """Spectra are regressed from light curves and nothing else: what the transit fit brings."""
+    return ["model.residual=false"]

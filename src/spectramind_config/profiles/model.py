@@ -22,11 +22,11 @@ class V50Config(ModelConfig):
 
     width: Annotated[int, about(ge=4)] = 48
     """Channels of every hidden layer"""
-    fgs1_layers: Annotated[int, about(ge=1, le=1000)] = 2
+    fgs1_layers: Annotated[int, about(ge=0, le=1000)] = 2
     """State-space layers over the FGS1 time series"""
     state_size: Annotated[int, about(ge=1)] = 8
     """Hidden states per channel of a state-space layer"""
-    airs_layers: Annotated[int, about(ge=1, le=1000)] = 2
+    airs_layers: Annotated[int, about(ge=0, le=1000)] = 2
     """Graph attention layers over the AIRS wavelengths"""
     heads: Annotated[int, about(ge=1)] = 4
     """Attention heads; divides the width"""
@@ -38,6 +38,10 @@ class V50Config(ModelConfig):
     """Smallest predicted uncertainty, in units of (Rp/Rs)^2"""
     residual: bool = True
     """Predict the residual to a transit fit instead of the whole spectrum"""
+    limb_darkening: bool = True
+    """Learn limb darkening by the star's temperature from all training planets"""
+    rehearsals: Annotated[int, about(ge=0)] = 200
+    """Passes over the training labels by which the head of shapes learns before the first step"""
 
     def contradictions(self) -> Iterator[Contradiction]:
         """Attention splits the width evenly among its heads."""

@@ -140,7 +140,8 @@ def _(data: NominalData, config: EffectiveConfig, plan: RunPlan, terminal: Termi
             waiting=lambda: terminal.say(WAITING),
             workers=workers,
         )
-    return _split(prepared, dataset, data, config.seed, simulated=simulated)
+    seed = config.seed if data.split_seed is None else data.split_seed
+    return _split(prepared, dataset, data, seed, simulated=simulated)
 
 
 def _refuse_if_named(config: EffectiveConfig, root: Path) -> None:

@@ -45,8 +45,8 @@ TIME_TOKENS = 32
 FEWEST_SPECTRA = 24
 """Labels below which nothing is learnt from them without training."""
 SHAPE_WIDTH = 256
-REHEARSALS, REHEARSED_TOGETHER, REHEARSAL_RATE = 200, 32, 2e-3
-"""How often the heads see each label before the training proper, in batches of how many, at what largest rate."""
+REHEARSED_TOGETHER, REHEARSAL_RATE = 32, 2e-3
+"""Labels of a batch that the head of shapes sees before the training proper, and the largest learning rate."""
 REGIONS = np.linspace(-1.0, 1.0, 7)
 """Where, from one end of AIRS to the other, the logarithm of sigma can change; FGS1's comes first."""
 RANGES = (1, 71, 70, 71, 70)
@@ -131,7 +131,8 @@ class V50(SpectrumModel):
         super().__init__()
         airs_um = np.asarray(WAVELENGTHS_UM[1:], dtype=np.float64)
         width, heads, dropout = config.width, config.heads, config.dropout
-        self.residual, self.width = config.residual, width
+        self.residual, self.width, self.rehearsals = config.residual, width, config.rehearsals
+        self.learns_limb_darkening = config.limb_darkening
         self.log_calibration: Tensor
         self.register_buffer("log_calibration", torch.zeros(len(RANGES)))
         self.sigma_floor = config.sigma_floor
@@ -197,7 +198,8 @@ class V50(SpectrumModel):
         """Learn from labels how large spectral features are, given depth and star, and what they look like."""
         if not self.residual or len(batch["target"]) < FEWEST_SPECTRA:
             return
-        self.limb_darkening.take_up(batch)
+        if self.learns_limb_darkening:
+            self.limb_darkening.take_up(batch)
         batch = self.condition(batch)
         target = batch["target"].double()
         shape = target - target[:, 1:].mean(dim=1, keepdim=True)
@@ -218,7 +220,9 @@ class V50(SpectrumModel):
         """
         planets = len(batch["target"])
         size = min(planets, REHEARSED_TOGETHER)
-        steps = REHEARSALS * planets // size
+        steps = self.rehearsals * planets // size
+        if steps == 0:
+            return
         trained = [*self.smoother.parameters(), *self.shape_head.parameters()]
         optimizer = torch.optim.AdamW(trained, lr=REHEARSAL_RATE)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, REHEARSAL_RATE, total_steps=steps)
