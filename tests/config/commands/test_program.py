@@ -96,7 +96,7 @@ def test_the_help_of_train_lists_groups_profiles_experiments_and_every_setting(
     for group, named in profiles().items():
         names = ", ".join(f"{name}{'*' * (name == ROOT.groups[group].default)}" for name in named)
         assert f"\n  {group}={names}\n" in out
-    assert "\n  experiment=narrow, overfit, challenge\n" in out
+    assert "\n  experiment=narrow, overfit, challenge, without_encoders," in out
     for path, leaf in LEAVES.items():
         if path in NAMES:
             assert f"\n  {path}=" not in out
