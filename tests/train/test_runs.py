@@ -321,6 +321,18 @@ def test_a_run_whose_manifest_is_damaged_is_compared_by_its_config(
     assert "scores" not in told.out
 
 
+def test_a_damaged_run_is_told_as_such_by_its_name_too(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not as one that is not there, and once."""
+    run = make("completed", 0.5, 0.25)
+    (run / "manifest.json").write_text("{")
+    assert main(["runs", "show", run.name]) == 2
+    assert "not a manifest of schema version 1: Input data was truncated" in capsys.readouterr().err
+    assert main(["config", "diff", "", run.name]) == 2
+    told = capsys.readouterr().err
+    assert f"{run}/manifest.json: not YAML or JSON" in told
+    assert "warning" not in told
+
+
 def test_one_run_is_not_compared(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 2."""
     assert main(["runs", "compare", str(make())]) == 2

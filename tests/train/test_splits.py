@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from spectramind_config import ConfigError, EffectiveConfig, Simulation, compose, from_dict
 from spectramind_config.host import Host
+from spectramind_train.ariel.dataset import Dataset
 from spectramind_train.planets.sizes import FEWEST_PLANETS, planets_needed
 from spectramind_train.planets.splits import UNTOUCHED_ROOTS, Splits, build_splits
 from spectramind_train.run.plan import plan
@@ -39,6 +41,31 @@ def test_labels_that_do_not_vary_are_refused(tmp_path: Path) -> None:
     config = compose([f"local.paths.data_root={root}", f"local.cache_dir={tmp_path}/cache", "local.devices=cpu"])
     with pytest.raises(ConfigError, match=r"train\.csv: the training labels are all 0\.01"):
         build_splits(config.data, config, plan(config, Host(name="laptop")), Terminal(silent=True))
+
+
+def test_what_a_training_leaves_out_is_named_once(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planets without a label, labels without a planet and planets without a star, in a line each; the others train."""
+    monkeypatch.setenv("COLUMNS", "400")
+    data = shutil.copytree(root, tmp_path / "data")
+    first, second, *others = Dataset(data).planet_ids("train")
+    labels, stars = data / "train.csv", data / "train_star_info.csv"
+    header, *rows = labels.read_text().splitlines()
+    spare = [f"{number},{rows[0].partition(',')[2]}" for number in range(1, 13)]
+    kept = [row for row in rows if not row.startswith(f"{first},")]
+    labels.write_text("\n".join([header, *kept, *spare]))
+    stars.write_text("\n".join(row for row in stars.read_text().splitlines() if not row.startswith(f"{second},")))
+    config = compose([f"local.paths.data_root='{data}'", f"local.cache_dir='{tmp_path}/cache'", "local.devices=cpu"])
+    splits = build_splits(config.data, config, plan(config, Host(name="laptop")), Terminal())
+    assert sorted(one.planet_id for one in (*splits.train, *splits.val, *splits.test)) == sorted([second, *others])
+    told = capsys.readouterr()
+    warned = [line for line in (told.out + told.err).splitlines() if line.startswith("warning:")]
+    assert warned == [
+        f"warning: {labels}: has no row for planets of train/: {first}",
+        f"warning: {labels}: lists planets without a folder in train/: 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 2 more",
+        f"warning: {data}: no star table has a row for planets: {second}: fitted with an orbit of any kind",
+    ]
 
 
 def built(config: EffectiveConfig) -> Splits:

@@ -147,6 +147,7 @@ def calibrated(filling: Filling, dataset: Dataset, terminal: Terminal) -> tuple[
         The outcome of each planet, by name, and what is wrong with planets that can be used, a sentence each.
     """
     from spectramind_train.planets.preparation import Failure
+    from spectramind_train.planets.splits import starless
 
     outcomes: dict[str, Entry | Failure] = {}
     doubts: list[str] = []
@@ -161,9 +162,9 @@ def calibrated(filling: Filling, dataset: Dataset, terminal: Terminal) -> tuple[
                     terminal.warn(text)
             progress(filling.done, filling.planets, filling.words())
     used = sorted(planet_id for planet_id, one in outcomes.items() if not isinstance(one, Failure))
-    for fault in dataset.starless(used):
-        doubts.append(f"{fault.text}: fitted with an orbit of any kind")
-        terminal.warn(doubts[-1])
+    for text in starless(dataset, used):
+        doubts.append(text)
+        terminal.warn(text)
     return outcomes, doubts
 
 

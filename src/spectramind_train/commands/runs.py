@@ -172,44 +172,50 @@ def diff(options: Namespace, root: type[EffectiveConfig]) -> int:
     """
     from spectramind_config.commands import configs
 
-    sides, runs = _sides(options.sides)
-    if not runs or len(options.sides) != 2:
+    if len(options.sides) != 2:
+        return configs.diff(options, root)
+    options.sides, runs, damaged = _sides(options.sides)
+    left, right = configs.both(options.sides, root)
+    for line in damaged:
+        _warn(f"{line}; so its config alone is compared")
+    if not runs:
         return configs.diff(options, root)
     from spectramind_train.results.listing import Compared, scores_of, titles_of
 
-    left, right = configs.both(sides, root)
     settings, found = configs.differences(left, right), Compared.of(list(runs.values()))
     _warn_of_planets(list(runs.values()))
     if options.json:
         out_json({"config": configs.as_json(settings), **found.to_dict()})
     else:
-        titles = dict(zip(configs.SIDES, map("{}: {}".format, configs.SIDES, sides), strict=False))
+        titles = dict(zip(configs.SIDES, map("{}: {}".format, configs.SIDES, options.sides), strict=False))
         titles |= dict(zip(runs, titles_of(found, list(runs)), strict=True))
         out(*titles.values(), *(configs.report(settings) if settings else [configs.equal(left)]), "")
         if len(runs) > 1:
-            out(*_parts(found, " ".join(map(quoted, sides))), "")
+            out(*_parts(found, " ".join(map(quoted, options.sides))), "")
         out(*scores_of(found, list(runs)))
     return 1 if settings and options.exit_code else 0
 
 
-def _sides(texts: Sequence[str]) -> tuple[list[str], dict[str, Run]]:
-    """What is to be compared, a run's name as its directory, and the runs among it by letter."""
+def _sides(texts: Sequence[str]) -> tuple[list[str], dict[str, Run], list[str]]:
+    """What is compared, a run's name as its directory; the runs among it by letter; what is wrong with others."""
     from spectramind_config.commands.configs import SIDES
     from spectramind_train.run.catalogue import default_folder, is_run
     from spectramind_train.run.directory import Run
 
-    sides, runs = list[str](), dict[str, Run]()
+    sides, runs, damaged = list[str](), dict[str, Run](), list[str]()
     for letter, text in zip(SIDES, texts, strict=False):
         side = text
         if text and "=" not in text and not os.path.exists(text) and is_run(known := default_folder() / text):  # noqa: PTH110 - Path.exists raises where a text is no path.
             side = str(known)
         sides.append(side)
+        if not (side and os.path.exists(side)):  # noqa: PTH110 - likewise.
+            continue
         try:
             runs[letter] = Run.open(Path(side))
         except ConfigError as error:
-            if text and is_run(Path(side)):  # Its config may be whole all the same.
-                _warn(f"{error.problems[0].what}; so its config alone is compared")
-    return sides, runs
+            if is_run(Path(side)):  # Its config may be whole all the same.
+                damaged.append(error.problems[0].what)
+    return sides, runs, damaged
 
 
 def export(options: Namespace, _: type[EffectiveConfig]) -> int:

@@ -129,6 +129,9 @@ def _(data: NominalData, config: EffectiveConfig, plan: RunPlan, terminal: Termi
         raise ConfigError(
             f"{dataset.root}: no planet of train/ has a label in train.csv; spectramind data check {root}"
         )
+    dataset.labels()  # A damaged one ends the training, so it is said once.
+    for text in (*(fault.text for fault in dataset.strays()), *starless(dataset, planet_ids)):
+        terminal.warn(text)
     with terminal.progress("calibrating planets") as progress:
         forecast = Forecast("calibrating planets", progress)
         prepared = prepare(
@@ -142,6 +145,11 @@ def _(data: NominalData, config: EffectiveConfig, plan: RunPlan, terminal: Termi
         )
     seed = config.seed if data.split_seed is None else data.split_seed
     return _split(prepared, dataset, data, seed, simulated=simulated)
+
+
+def starless(dataset: Dataset, planet_ids: Sequence[str]) -> list[str]:
+    """That no star table has a row for some of these planets, and what becomes of them, where it is so."""
+    return [f"{fault.text}: fitted with an orbit of any kind" for fault in dataset.starless(planet_ids)]
 
 
 def _refuse_if_named(config: EffectiveConfig, root: Path) -> None:

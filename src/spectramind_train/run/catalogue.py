@@ -133,10 +133,9 @@ def run_at(path: Path) -> Run:
         problem = error.problems[0]
     folders = [path, path.parent]
     with suppress(ConfigError):
-        own = default_folder()
-        folders.append(own)
-        if len(path.parts) == 1 and is_run(own / path):
-            return Run.open(own / path)
+        folders.append(default_folder())
+    if len(path.parts) == 1 and is_run(folders[-1] / path):
+        return Run.open(folders[-1] / path)
     known = {one.name: one for folder in reversed(folders) for one in _directories(folder)}
     close = nearest(path.name, known)
     newest = max(known.values(), key=_changed, default=None)
