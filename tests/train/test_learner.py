@@ -111,6 +111,6 @@ def test_epochs_without_a_validation_are_reported_too(small: list[str], tmp_path
     fewer = ["local.dev.check_val_every_n_epoch=2", "local.max_epochs=2", f"local.output_dir={tmp_path}"]
     with terminal.rich.capture() as output:
         run_of(compose([*small, *SETTINGS, *fewer]), terminal)
-    first, second = re.findall(r"^epoch .*$", output.get(), flags=re.MULTILINE)
+    first, second = re.findall(r"^epoch +\d+  train loss.*$", output.get(), flags=re.MULTILINE)
     assert "score" not in first
     assert "best so far" in second
