@@ -11,7 +11,7 @@ import pytest
 from spectramind_config import ConfigError
 from spectramind_train.ariel.lightcurves import LightCurves, read_binned
 from spectramind_train.transit.spectrum_fit import fit_transit
-from spectramind_train.transit.white_light import red_noise
+from spectramind_train.transit.white_light import fit_white_light, red_noise
 
 from .synthetic import visit
 
@@ -164,3 +164,11 @@ def test_a_real_planets_light_loss_is_reproduced() -> None:
     assert fit.white_depth * np.median(fit.shape[middle]) == pytest.approx(seen, rel=0.02)
     assert 0.8 * seen < fit.depth[1:].mean() < seen
     assert fit.depth[0] == pytest.approx(fit.depth[1:].mean(), abs=6e-4)
+
+
+def test_light_curves_without_noise_or_transit_give_finite_results() -> None:
+    """Of constants nothing is left to judge a drift by, and so no noise."""
+    time = np.linspace(0.01, 7.49, 5625)
+    fit = fit_white_light(time, np.ones((2, time.size)), None)
+    assert np.isfinite(fit.radius_ratio).all()
+    assert np.isfinite(fit.radius_ratio_covariance).all()
