@@ -20,6 +20,8 @@ _IMPACT_PRIOR: Final = (0.35, 0.35)
 _ROBUST_SCALE: Final = 3.0
 _LONGEST_EXPOSURE_H: Final = 50.0 / 3600.0
 _STEPS: Final = 1e-4
+_SMALLEST_NOISE: Final = 1e-9
+"""Relative noise below any detector's, which a light curve may have that is none: a constant, for one."""
 _CONTRADICTION: Final = 1.3
 """Scatter of the residuals, over the noise, from which a given orbit is doubted."""
 
@@ -90,7 +92,7 @@ class _WhiteModel:
         self.choice_variance, self.choice_shift = np.zeros(2), np.zeros(2)
         self.drift_shift = np.zeros((2, max(DRIFT_ORDERS) + 1))
         noise = 1.4826 * np.median(np.abs(np.diff(flux, axis=1)), axis=1) / np.sqrt(2.0)
-        self.sigma = np.maximum(noise, 1e-9)
+        self.sigma = np.maximum(noise, _SMALLEST_NOISE)
         self.priors = [(self.n_orbit + 3 * i + j, LIMB_PRIOR[i][j - 1], LIMB_PRIOR_SD) for i in (0, 1) for j in (1, 2)]
         if star is None:
             self.priors.append((2, *_IMPACT_PRIOR))
@@ -259,7 +261,7 @@ class _WhiteModel:
                 wanted = (residuals[i] + drift) * np.sqrt(weights)
                 solution = np.linalg.lstsq(design, wanted, rcond=1e-10)[0]
                 left = wanted - design @ solution
-                criteria.append(bins * np.log(left @ left / bins) + 2.0 * order)
+                criteria.append(bins * np.log(max(left @ left / bins, np.finfo(np.float64).tiny)) + 2.0 * order)
                 solutions.append(np.pad(solution[: order + 1], (0, max(DRIFT_ORDERS) - order)))
                 ratios.append(solution[order + 1 + self.n_orbit])
             best = int(np.argmin(criteria))
@@ -273,7 +275,8 @@ class _WhiteModel:
             kept = residuals[i][np.abs(residuals[i]) < 5.0]
             if kept.size > bins // 2:
                 spread = np.sqrt(np.sum(kept**2) / max(kept.size - own.size - DRIFT_ORDERS[best] - 1, 1))
-                self.sigma[i] *= spread * red_noise(np.clip(residuals[i], -5.0, 5.0))
+                shown = self.sigma[i] * spread * red_noise(np.clip(residuals[i], -5.0, 5.0))
+                self.sigma[i] = max(shown, _SMALLEST_NOISE)
         return np.concatenate([parameters[: self.n_physical], *chosen])
 
 

@@ -173,6 +173,86 @@ def _npzs() -> dict[str, Callable[[], bytes]]:
     }
 
 
+def _grids(**changed: bytes | None) -> bytes:
+    """Instruments with a time grid each, and something else in the place of some arrays; None leaves one out."""
+    flux = _sound()[0]
+    found: dict[str, bytes | None] = {
+        "fgs1_flux": _npy(np.repeat(flux[None, :, 0], 2, axis=1)),
+        "fgs1_time": _npy(7.5 * (np.arange(120) + 0.5) / 120),
+        "airs_flux": _npy(flux[None, :, 1:]),
+        "airs_time": _npy(7.5 * (np.arange(60) + 0.5) / 60),
+    }
+    return _npz(**{name: content for name, content in (found | changed).items() if content is not None})
+
+
+def _own_grids() -> dict[str, Callable[[], bytes]]:
+    hours = np.linspace(0.1, 7.4, 60)
+    objects = _npy(np.array([_Runs()], dtype=object), pickled=True)
+    huge = "9" * 4000
+    return {
+        "sound": _grids,
+        "one is missing": lambda: _grids(fgs1_time=None),
+        "flux beside": lambda: _grids(flux=_npy(_sound())),
+        "objects in FGS1": lambda: _grids(fgs1_flux=objects),
+        "objects in a time": lambda: _grids(airs_time=objects),
+        "a bomb in FGS1": lambda: _bomb({}, "fgs1_flux"),
+        "a bomb in AIRS": lambda: _bomb({"fgs1_flux": _npy(np.ones(120))}, "airs_flux"),
+        "a bomb in a time": lambda: _bomb({"airs_flux": _npy(_sound()[0, :, 1:])}, "airs_time"),
+        "FGS1 of 8 TB": lambda: _grids(fgs1_flux=_header((1, 1 << 40))),
+        "a time of 8 TB": lambda: _grids(fgs1_time=_header((1 << 40,))),
+        "AIRS of 5000 digits": lambda: _grids(airs_flux=_header(f"(1, {huge}, 282)")),
+        "a header that calls": lambda: _grids(fgs1_time=_raw_header(b"__import__('os').system('touch executed')")),
+        "FGS1 without axes": lambda: _grids(fgs1_flux=_npy(np.float64(3))),
+        "AIRS without axes": lambda: _grids(airs_flux=_npy(np.float64(3))),
+        "a time without axes": lambda: _grids(airs_time=_npy(np.float64(3))),
+        "FGS1 of four axes": lambda: _grids(fgs1_flux=_npy(np.ones((1, 1, 1, 120)))),
+        "AIRS of 281 columns": lambda: _grids(airs_flux=_npy(np.ones((1, 60, 281)))),
+        "AIRS of 283 columns": lambda: _grids(airs_flux=_npy(_sound())),
+        "no planets": lambda: _grids(fgs1_flux=_npy(np.ones((0, 120))), airs_flux=_npy(np.ones((0, 60, 282)))),
+        "other planets": lambda: _grids(fgs1_flux=_npy(np.ones((2, 120)))),
+        "FGS1 of one sample": lambda: _grids(fgs1_flux=_npy(np.ones((1, 1))), fgs1_time=_npy(np.ones(1))),
+        "more FGS1 than may be": lambda: _grids(fgs1_flux=_npy(np.ones((1, 67_501), dtype=np.int8))),
+        "a time of other length": lambda: _grids(fgs1_time=_npy(hours)),
+        "nan in FGS1": lambda: _grids(fgs1_flux=_npy(np.full((1, 120), np.nan))),
+        "infinite AIRS": lambda: _grids(airs_flux=_npy(np.full((1, 60, 282), np.inf))),
+        "1e31 in FGS1": lambda: _grids(fgs1_flux=_npy(np.full((1, 120), 1e31))),
+        "complex FGS1": lambda: _grids(fgs1_flux=_npy(np.ones((1, 120), dtype=complex))),
+        "texts in AIRS": lambda: _grids(airs_flux=_npy(np.full((1, 60, 282), "x"))),
+        "records in FGS1": lambda: _grids(fgs1_flux=_npy(np.zeros((1, 120), [("a", "<f8")]))),
+        "dates as time": lambda: _grids(airs_time=_npy(np.zeros(60, "datetime64[s]"))),
+        "texts as time": lambda: _grids(fgs1_time=_npy(np.full(120, "x"))),
+        "nan as time": lambda: _grids(airs_time=_npy(np.full(60, np.nan))),
+        "infinite time": lambda: _grids(airs_time=_npy(np.append(hours[:-1], np.inf))),
+        "time backwards": lambda: _grids(airs_time=_npy(hours[::-1])),
+        "times that never meet": lambda: _grids(airs_time=_npy(hours + 20)),
+        "times of 1e308": lambda: _grids(airs_time=_npy(hours * 1e306)),
+        "a visit of a year": lambda: _grids(airs_time=_npy(hours * 1000)),
+        "an escape as a name": lambda: _grids(planet_id=_npy(np.array(["\x1b[2J\nfake: 1"]))),
+        # Nothing is wrong with the files of these, or not much.
+        "zeros": lambda: _grids(fgs1_flux=_npy(np.zeros((1, 120))), airs_flux=_npy(np.zeros((1, 60, 282)))),
+        "FGS1 of zeros": lambda: _grids(fgs1_flux=_npy(np.zeros((1, 120)))),
+        "no time passes": lambda: _grids(airs_time=_npy(np.linspace(3.0, 3.0 + 1e-12, 60))),
+        "times of 1e-320": lambda: _grids(
+            airs_time=_npy(np.arange(60) * 1e-320), fgs1_time=_npy(np.arange(120) * 5e-321)
+        ),
+        "ever longer steps": lambda: _grids(airs_time=_npy(np.geomspace(1e-9, 7.5, 60))),
+        "as many samples as may be": lambda: _grids(
+            fgs1_flux=_npy(np.ones((1, 67_500), dtype=np.int8)),
+            fgs1_time=_npy(np.linspace(0, 7.5, 67_500)),
+            airs_flux=_npy(np.ones((1, 5625, 282), dtype=np.int8)),
+            airs_time=_npy(np.linspace(0.01, 7.49, 5625)),
+        ),
+    }
+
+
+GRIDS_WORK = {
+    "sound": (0,),
+    **dict.fromkeys(("zeros", "FGS1 of zeros", "no time passes", "times of 1e-320", "ever longer steps"), (0, 2)),
+    "as many samples as may be": (0, 2),
+    "an escape as a name": (0, 2),
+}
+
+
 def _twice(flux: bytes) -> bytes:
     import warnings
 
@@ -217,7 +297,11 @@ def cases() -> Iterator[Case]:
         for name, made in contents.items():
             codes = (0,) if name in RUN[kind] else (0, 2) if name in WORK[kind] else (2,)
             yield Case(f"{kind}: {name}", lambda world, kind=kind, made=made: _data(world, kind, made()), codes)
+    for name, made in _own_grids().items():
+        codes = GRIDS_WORK.get(name, (2,))
+        yield Case(f"own grids: {name}", lambda world, made=made: _data(world, "npz", made()), codes)
     for name, make in SPECIALS.items():
+        yield Case(f"data npz place: {name}", lambda world, make=make: _data_is(world, make, "curves.npz"))
         yield Case(f"data place: {name}", lambda world, make=make: _data_is(world, make))
         yield Case(f"cache entry place: {name}", lambda world, make=make: _entry_is(world, make), (0,), code=_READ)
     yield Case("data: 4 GB of nothing", lambda world: _data_is(world, _sparse_array))
@@ -280,9 +364,9 @@ def _data(world: World, kind: str, content: bytes) -> list[str | Path]:
     return world.predict(data=file)
 
 
-def _data_is(world: World, make: Any) -> list[str | Path]:
-    make(world.folder / "curves.npy")
-    return world.predict(data=world.folder / "curves.npy")
+def _data_is(world: World, make: Any, name: str = "curves.npy") -> list[str | Path]:
+    make(world.folder / name)
+    return world.predict(data=world.folder / name)
 
 
 def _sparse_array(path: Path) -> None:

@@ -105,6 +105,60 @@ def _cells(sound: bytes, value: bytes) -> bytes:
     return first + b"\n" + b"".join(b",".join([value] * width) + b"\n" for _ in rest.splitlines())
 
 
+def _table(depth: object = 0.01, planets: int = 6) -> bytes:
+    """A sound table of spectra, a row a planet."""
+    head = ",".join(["planet_id", *(f"wl_{channel}" for channel in range(1, 284))])
+    rows = [f"{number}," + ",".join([str(depth)] * 283) for number in range(planets)]
+    return "\n".join([head, *rows, ""]).encode()
+
+
+def _spectra() -> dict[str, Callable[[bytes], bytes]]:
+    return {
+        "sound": lambda sound: sound,
+        "one of 5000 digits": lambda sound: sound.replace(b"0.01", b"0." + b"1" * 5000, 1),
+        "one of 5000 digits before the point": lambda sound: sound.replace(b"0.01", b"1" * 5000, 1),
+        "hexadecimal": lambda sound: sound.replace(b"0.01", b"0x1p-7", 1),
+        "digits of other scripts": lambda sound: sound.replace(b"0.01", "\u0660.\u0660\u0661".encode(), 1),
+        "one nan": lambda sound: sound.replace(b"0.01", b"nan", 1),
+        "one infinite": lambda sound: sound.replace(b"0.01", b"-inf", 1),
+        "one negative": lambda sound: sound.replace(b"0.01", b"-0.01", 1),
+        "one empty": lambda sound: sound.replace(b"0.01", b"", 1),
+        "a planet as large as its star": lambda _: _table(1),
+        "a planet beyond its star": lambda _: _table(4),
+        "depths of 1e-320": lambda _: _table(1e-320),
+        "no depth": lambda _: _table(0),
+        "fewer than planets": lambda _: _table(planets=1),
+        "no planets": lambda _: _table(planets=0),
+        "a column less": lambda sound: sound.replace(b"wl_283", b"wl_284"),
+        "a column twice": lambda sound: sound.replace(b"wl_283", b"wl_282"),
+        "a cell less": lambda sound: sound.replace(b"0.01,", b"", 1),
+        "a planet twice": lambda sound: sound.replace(b"\n1,", b"\n0,"),
+        "a planet without a name": lambda sound: sound.replace(b"\n1,", b"\n,"),
+        "a name with escapes": lambda sound: sound.replace(b"\n0,", b"\n\x1b[2J,").replace(b"0.01", b"x"),
+        "a column with escapes": lambda sound: sound.replace(b"wl_283", b"wl_\x1b[2J283"),
+        "utf-16": lambda sound: sound.decode().encode("utf-16"),
+        "a cell of 20 MB": lambda sound: sound.replace(b"0.01", b"1" * 20_000_000, 1),
+        "a parquet table": lambda _: _parquet(284, 4),
+    }
+
+
+# A number may be written in many ways, and be very small.
+SPECTRA_WORK = {
+    "sound": (0,),
+    **dict.fromkeys(("one of 5000 digits", "digits of other scripts", "depths of 1e-320"), (0, 2)),
+}
+
+
+def _spectra_are(world: World, content: Any) -> list[str | Path]:
+    file = world.folder / "spectra.csv"
+    if callable(content):
+        content(file)
+    else:
+        file.write_bytes(content)
+    size = ("data.simulation.planets=4", "data.simulation.airs_frames=40")
+    return ["data", "simulate", world.folder / "made", "--spectra", file, *size]
+
+
 def _put(world: World, name: str, content: Any) -> Path:
     file = world.ariel / name
     if callable(content):
@@ -162,6 +216,10 @@ def cases() -> Iterator[Case]:
                 "data.simulation.airs_frames=40",
             ],
         )
+        yield Case(f"spectra place: {name}", lambda world, make=make: _spectra_are(world, make))
+    for name, made in (_csvs() | _spectra()).items():
+        codes = SPECTRA_WORK.get(name, (2,))
+        yield Case(f"spectra: {name}", lambda world, made=made: _spectra_are(world, made(_table())), codes)
     yield Case("data set: names with escapes", _strange_planets, (0, 2))
     yield Case("data set: a hundred thousand files", _many_files, (0, 2))
     yield Case("data set: a visit of 4000 digits", _huge_visit)
