@@ -35,6 +35,7 @@ from spectramind_train.planets.splits import split
 from spectramind_train.run.memory import keep_freed
 from spectramind_train.simulated.data_set import TEST_PLANETS, simulate
 from spectramind_train.simulated.population import draw_system
+from spectramind_train.v50.network import RANGES
 
 TRAIN, VAL, TEST = 512, 64, 128
 SEED = 2025
@@ -43,8 +44,11 @@ SETTINGS = ("experiment=challenge", "trainer.early_stopping.enabled=false")
 SEEDS = (1, 2, 3)
 """Of trainings whose predictions are averaged."""
 ABLATIONS = ("limb_darkening", "rehearsal", "fresh_noise", "encoders", "fit")
-TABLE = Path(__file__).with_name("scores.csv")
+TABLE, SIGMAS = (Path(__file__).with_name(name) for name in ("scores.csv", "sigmas.csv"))
 RESAMPLED = 2000
+HALF_WIDTHS = 0.9945, 1.96
+"""Sigmas to each side of the intervals of 68 and 95 %."""
+SIGMA_COLUMNS = ("part", "residual", "68 %", "95 %")
 COLUMNS = ("method", "score", "low", "high", "FGS1", "AIRS", "residual", "residual FGS1", "68 %", "95 %", "seconds")
 
 
@@ -214,8 +218,20 @@ def row(method: str, predicted: Predicted, contest: Contest, seconds: float) -> 
     residual = (labels - mu) / sigma
     values = [*interval(ratio), ratio[:, 0].mean(), ratio[:, 1:].mean()]
     shown = [method, *(f"{value:.4f}" for value in values), f"{residual.std():.2f}", f"{residual[:, 0].std():.2f}"]
-    shown += [f"{100 * np.mean(np.abs(residual) < width):.0f}" for width in (0.9945, 1.96)]
+    shown += [f"{100 * np.mean(np.abs(residual) < width):.0f}" for width in HALF_WIDTHS]
     return dict(zip(COLUMNS, [*shown, f"{seconds:.0f}"], strict=True))
+
+
+def sigmas(predicted: Predicted, contest: Contest) -> list[dict[str, str]]:
+    """How honest sigmas are: of all channels, of FGS1 and of four ranges of AIRS."""
+    residual = (truth(contest.test) - predicted[0]) / predicted[1]
+    parts = np.split(residual, np.cumsum(RANGES)[:-1], axis=1)
+    names = ("all", "FGS1", *(f"AIRS {number}" for number in range(1, len(RANGES))))
+    rows = []
+    for name, part in zip(names, [residual, *parts], strict=True):
+        shares = (f"{100 * np.mean(np.abs(part) < width):.1f}" for width in HALF_WIDTHS)
+        rows.append(dict(zip(SIGMA_COLUMNS, (name, f"{part.std():.3f}", *shares), strict=True)))
+    return rows
 
 
 def prepared(root: Path, cache: Path, sizes: tuple[int, int, int], spectra: Path | None, workers: int) -> Contest:
@@ -287,7 +303,7 @@ def main() -> None:
             contenders["V50, three seeds"] = partial(seeds, contest, root, cache, settings, folder / "runs")
         if not given.spectra:
             contenders["exact posterior"] = lambda: ceiling(contest, given.workers)
-        rows, elements = [], {}
+        rows, elements, honest = [], {}, list[dict[str, str]]()
         for method, predict in contenders.items():
             began = time.monotonic()
             predicted = predict()
@@ -295,6 +311,7 @@ def main() -> None:
             rows.append(row(method, predicted, contest, time.monotonic() - began))
             print(f"{method}: {rows[-1]['score']}", flush=True)
             if method == "V50":
+                honest = sigmas(predicted, contest)
                 took = predicting(_newest(folder / "runs"), root)
                 print(f"predicting {sum(sizes)} planets from the cache: {took:.0f} s", flush=True)
     print(f"\n{name}, {sizes[0]} planets to train on, {sizes[1]} to validate, {sizes[2]} to test\n")
@@ -305,18 +322,23 @@ def main() -> None:
     own = elements.pop("V50")
     for method, ratio in elements.items():
         print("{}: {:+.4f}, {:+.4f} to {:+.4f}".format(method, *interval(own - ratio)))
+    print("\nV50's residuals and intervals\n")
+    print(tables.row(SIGMA_COLUMNS), tables.row(["---"] * len(SIGMA_COLUMNS)), sep="\n")
+    for one in honest:
+        print(tables.row(one.values()))
     if not given.quick:
-        _keep(name, rows)
+        _keep(TABLE, name, rows)
+        _keep(SIGMAS, name, honest)
 
 
-def _keep(name: str, rows: Sequence[dict[str, str]]) -> None:
-    """Append to the table of results, with commit and date."""
+def _keep(table: Path, name: str, rows: Sequence[dict[str, str]]) -> None:
+    """Append to a table of results, with commit and date."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)  # noqa: S607
-    new = not TABLE.is_file()
-    with TABLE.open("a", newline="", encoding="utf-8") as file:
+    new = not table.is_file()
+    with table.open("a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         if new:
-            writer.writerow(["date", "commit", "benchmark", *COLUMNS])
+            writer.writerow(["date", "commit", "benchmark", *rows[0]])
         for one in rows:
             writer.writerow([date.today().isoformat(), commit.stdout.strip(), name, *one.values()])  # noqa: DTZ011
 
