@@ -408,3 +408,11 @@ def test_a_first_look_is_no_mistake(outputs: Path, capsys: pytest.CaptureFixture
     assert main(["runs", "list"]) == 0
     assert capsys.readouterr().out == f"{outputs}: no runs; spectramind train makes one\n"
     assert not outputs.exists()
+
+
+def test_a_folder_that_is_missing_is_told_by_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """Not by what a flag expects whose value bears the same name."""
+    assert main(["data", "check"]) == 2
+    told = capsys.readouterr().err
+    assert "DIR is missing" in told
+    assert "expected: the data set's folder" in told

@@ -217,6 +217,15 @@ def test_a_wrong_value_is_named(
     assert [word for word in words if word not in told] == [], told
 
 
+def test_a_submission_that_is_far_off_fits_the_screen(tables: Tables, capsys: pytest.CaptureFixture[str]) -> None:
+    """Sigmas of zero are taken, as the challenge takes them; the table stays as narrow as for any other."""
+    tables.submission |= columns("sigma", np.zeros_like(tables.sigma))
+    assert tables.score() == 0
+    table = [line for line in capsys.readouterr().out.splitlines() if "│" in line]
+    assert len(table) == 11
+    assert max(map(len, table)) < 50
+
+
 def test_a_missing_or_doubled_column_is_named(tables: Tables, capsys: pytest.CaptureFixture[str]) -> None:
     """With the nearest that there is; a header that has none of them is one mistake."""
     tables.submission = renamed(tables.submission, "sigma_12", "sigm_12")

@@ -76,7 +76,7 @@ class Parser(argparse.ArgumentParser):
 
     def _named(self, name: str) -> argparse.Action:
         unknown = argparse.Action([], name)
-        return next((one for one in self._actions if name in (*one.option_strings, one.metavar)), unknown)
+        return next((one for one in self._actions if name in (one.option_strings or (one.metavar,))), unknown)
 
 
 def add(parser: argparse._ActionsContainer, arguments: Arguments) -> None:

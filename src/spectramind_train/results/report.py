@@ -17,12 +17,19 @@ if TYPE_CHECKING:  # What is scored may come from a file, without a model.
     from spectramind_train.transit.diagnosis import Diagnosis
 
 MOST_PLANETS: Final = 20
+
+
+def _figure(value: float, digits: int = 0) -> str:
+    """A number of a table; in short where a submission is so far off that it would fill the screen with digits."""
+    return f"{value:.{digits}f}" if abs(value) < 1e6 else f"{value:.1e}"
+
+
 _FIGURES: Final[dict[str, Callable[[Part], str]]] = {
-    "score, {}": lambda part: f"{part.score:.4f}",
-    "rms error, {} (ppm)": lambda part: f"{part.rmse_ppm:.0f}",
+    "score, {}": lambda part: _figure(part.score, 4),
+    "rms error, {} (ppm)": lambda part: _figure(part.rmse_ppm),
     "within 68 %, {}": lambda part: f"{100 * part.coverage_68:.1f} %",
     "within 95 %, {}": lambda part: f"{100 * part.coverage_95:.1f} %",
-    "sd of error / sigma, {}": lambda part: f"{part.residual_std:.2f}",
+    "sd of error / sigma, {}": lambda part: _figure(part.residual_std, 2),
 }
 
 
@@ -53,7 +60,7 @@ def report_planets(found: Assessment, terminal: Terminal) -> None:
     """The planets that a prediction is worst at."""
     shown = found.planets[:MOST_PLANETS]
     rows = [
-        (one.planet_id, f"{one.score:.4f}", f"{one.rmse_fgs1_ppm:.0f}", f"{one.rmse_airs_ppm:.0f}", f"{one.chi2:.0f}")
+        (one.planet_id, _figure(one.score, 4), *map(_figure, (one.rmse_fgs1_ppm, one.rmse_airs_ppm, one.chi2)))
         for one in shown
     ]
     more = f" ({len(shown)} of {len(found.planets)})" if len(shown) < len(found.planets) else ""

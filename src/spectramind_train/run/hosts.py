@@ -21,7 +21,7 @@ LARGEST = 100_000
 MOST_GPUS = 16
 """GPUs of a host that is named; more machines are ``trainer.num_nodes``."""
 _MIB, _GB = 2**20, 10**9
-_LIMITS = {"cores": (1, 2**20), "memory": (0, 2**60), "gpu_memory": (0, 2**60)}
+_LIMITS = {"cores": (1, 2**20), "memory": (0, 2**60), "gpu_memory": (0, 2**60), "files": (0, 2**60)}
 _MOST, _LONGEST = 1024, 1000
 """Entries of a list, and characters of a name, that a host file may have."""
 
