@@ -26,16 +26,22 @@ STILL = ("time_flip=false", "fresh_noise=0", "extra_noise=0", "depth_scale=1")
 """Nothing that changes a batch at random."""
 
 
-def test_two_processes_train_one_model(small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two ranks read the frozen config, train together and leave one scored run, inside a SLURM job too."""
+def test_two_processes_train_one_model(
+    small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Two ranks read the frozen config, train together and leave one scored run, inside a SLURM job too.
+
+    As the trial of a sweep they are never pruned, and say so.
+    """
     for name, value in {"JOB_ID": "1", "JOB_NAME": "train", "NTASKS": "1", "PROCID": "0", "LOCALID": "0"}.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
     monkeypatch.setenv("SM_MLFLOW_DIR", str(tmp_path / "mlruns"))
     more = ["trainer=ddp_sim", f"local.output_dir={tmp_path}", "local.max_epochs=2", "local.mlflow.enabled=true"]
     more += [f"data.augmentation.{name}" for name in STILL]
     config, host = compose([*small, *more]), Host.detect()
-    outcome = train(config, plan(config, host), host, Terminal(silent=True))
+    outcome = train(config, plan(config, host), host, Terminal(), prunes=lambda *_: True)
     assert outcome.exit_code == 0
+    assert "is not pruned" in capfd.readouterr().out
     manifest = outcome.run.manifest
     assert manifest.status == "completed"
     assert manifest.plan["devices"] == 2
