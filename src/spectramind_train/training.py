@@ -108,7 +108,9 @@ def _train(
     counts = f"{len(splits.train)} planets to train on, {len(splits.val)} to validate, {len(splits.test)} to test"
     terminal.say(f"run {run.path}: {counts}")
     tracker = Tracker.start(config, run, terminal)
-    pruning = Pruning(prunes) if prunes else None
+    if prunes and plan.world_size > 1:
+        terminal.say("a trial of several processes is not pruned: it is trained to its end")
+    pruning = Pruning(prunes) if prunes and plan.world_size == 1 else None
     try:
         learned = _learn(config, plan, splits, run, terminal, deadline, ranks, pruning)
         if learned.signal is not None:
@@ -208,7 +210,7 @@ def _learn(
         ranks.join(ranks.begin(run.path, deadline), plan.accelerator)
     elif plan.world_size > 1:
         return learn_in_processes(run, plan, deadline=deadline, restarts=config.max_restarts, warn=terminal.warn)
-    more = [pruning] if pruning is not None and plan.world_size == 1 else []
+    more = [pruning] if pruning is not None else []
     return learn(config, plan, splits, run.path, terminal, deadline=deadline, more=more)
 
 

@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -49,9 +49,9 @@ def nodes() -> Iterator[dict[str, str]]:
             subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
 
 
-@pytest.mark.fault("a node of several dies, and comes back")
-def test_two_nodes_train_one_model(nodes: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A launcher on each; one dies with all that it started, comes back, and the run goes on to its end.
+@pytest.fixture
+def start(nodes: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], Started]]:
+    """Starts a node's launcher, the first one's with 0; at the end nothing is left of any.
 
     The variable is torch's: by default a launcher that comes back waits for what the others only told in the beginning.
     """
@@ -70,22 +70,46 @@ def test_two_nodes_train_one_model(nodes: dict[str, str], tmp_path: Path, monkey
         lives.append(Started(tmp_path / "nodes", *settings, by=("ip", "netns", "exec", name, *TORCHRUN, *rendezvous)))
         return lives[-1]
 
-    try:
-        first, second = node(0), node(1)
-        first.await_that(lambda: saved(first))
-        for pid in second.alive():
-            os.kill(pid, signal.SIGKILL)
-        second.end()
-        first.pause(FORGOTTEN_S)
-        again = node(1)
-        wait_for(lambda: "resuming" in first.output, lambda: first.process.poll() is None, lambda: first.output)
-        assert first.end() == 0, first.output
-        assert again.end() == 0, again.output
-        (path,) = first.runs()
-        run = Run.open(path)
-        assert run.manifest.status == "completed"
-        assert run.manifest.plan["num_nodes"] == 2
-        assert run.manifest.resumed
-    finally:
-        for life in lives:
-            life.kill()
+    yield node
+    for life in lives:
+        life.kill()
+
+
+@pytest.mark.fault("a node of several dies, and comes back")
+def test_two_nodes_train_one_model(start: Callable[[int], Started]) -> None:
+    """A launcher on each; the second dies with all that it started, comes back, and the run goes on to its end."""
+    first, second = start(0), start(1)
+    first.await_that(lambda: saved(first))
+    for pid in second.alive():
+        os.kill(pid, signal.SIGKILL)
+    second.end()
+    first.pause(FORGOTTEN_S)
+    again = start(1)
+    wait_for(lambda: "resuming" in first.output, lambda: first.process.poll() is None, lambda: first.output)
+    assert first.end() == 0, first.output
+    assert again.end() == 0, again.output
+    require_resumed(first)
+
+
+@pytest.mark.fault("the first node of several dies")
+def test_the_first_launcher_takes_the_others_with_it(start: Callable[[int], Started]) -> None:
+    """With it goes where all meet: the second ends by itself, with an error, and both go on when started again."""
+    first, second = start(0), start(1)
+    first.await_that(lambda: saved(first))
+    first.send(signal.SIGKILL, "parent")
+    first.end()
+    assert second.end() not in (0, 2), second.output
+    again, other = start(0), start(1)
+    assert again.end() == 0, again.output
+    assert other.end() == 0, other.output
+    assert "resuming" in again.output
+    require_resumed(first)
+
+
+def require_resumed(first: Started) -> None:
+    """Check that the only run of both nodes has been taken up again, and is complete."""
+    (path,) = first.runs()
+    run = Run.open(path)
+    assert run.manifest.status == "completed"
+    assert run.manifest.plan["num_nodes"] == 2
+    assert run.manifest.resumed

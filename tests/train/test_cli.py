@@ -100,6 +100,18 @@ def test_a_job_of_joblib_loads_by_workers(home: Path) -> None:
     assert [(one["status"], one["plan"]["num_workers"][0]) for one in manifests] == [("completed", 1)] * 2
 
 
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_each_job_of_a_sweep_may_have_processes_of_its_own(home: Path, launcher: str) -> None:
+    """``--multirun`` with ``trainer=ddp_sim``: two runs of two processes each, one after the other or side by side."""
+    each = ["local=debug", "trainer=ddp_sim", "trainer.cpu_processes=2", "model.width=8", f"hydra/launcher={launcher}"]
+    done = run("train", "-m", *each, "local.seed=1,2", *SMALL, f"hydra.sweep.dir={home}/sweep")
+    assert done.returncode == 0, done.stderr
+    manifests = [json.loads(path.read_text()) for path in (home / "outputs").glob("*/manifest.json")]
+    assert sorted(one["seed"] for one in manifests) == [1, 2]
+    assert [(one["status"], one["plan"]["devices"]) for one in manifests] == [("completed", 2)] * 2
+    assert "2 jobs, the largest value first" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -178,7 +178,7 @@ def test_a_step_that_is_left_out_unseen_is_left_out_alike(
         net.loss.register_forward_hook(poison)
         finite = FiniteSteps("skip_batch", 3, Terminal(silent=True), behind=behind)
         report = EpochReport(Terminal(silent=True))
-        report.terminal.say = said.append  # type: ignore[method-assign]
+        report.terminal.say = said.append  # type: ignore[method-assign, assignment]
         recorder = Recorder(save_after=6, path=path if behind and not resumed else None)
         run = trainer(callbacks=[finite, report, recorder], gradient_clip_val=1.0)
         run.fit(net, loader, ckpt_path=resumed, weights_only=True)
