@@ -161,7 +161,8 @@ def chosen(run: Run | None, config: EffectiveConfig, plan: RunPlan, terminal: Te
             ),
             config.overrides,
         )
-    terminal.say(f"resuming {run.path} after step {saved.step}, in epoch {saved.epoch + 1}")
+    where = f"after step {saved.step}, in epoch {saved.epoch + 1}" if saved else "from its start: it has no checkpoint"
+    terminal.say(f"resuming {run.path} {where}")
     for line in changed:
         terminal.say(f"  {line}")
     _compare_hosts(run, plan, terminal)
@@ -258,6 +259,6 @@ def newest(config: EffectiveConfig, plan: RunPlan, warn: Callable[[str], None], 
             warn(f"{run.path} is {run.manifest.describe()}; if it is gone: spectramind train --resume {run.path}")
             continue
         with suppress(ConfigError):
-            run.require_resumable(warn)
-            return run
+            if run.require_resumable(warn) is not None:
+                return run
     return None

@@ -145,6 +145,8 @@ def _train(
         interrupted = isinstance(error, KeyboardInterrupt | SystemExit)
         with suppress(OSError):
             run.finish("interrupted" if interrupted else "failed", error=f"{type(error).__name__}: {error}")
+        if isinstance(error, signals.Interrupted):
+            terminal.say(f"{error}; to go on: spectramind train --resume {run.path}")
         if isinstance(error, NonFiniteLossError):
             raise ConfigError(str(error)) from error
         if isinstance(error, OSError) and error.errno in _UNWRITABLE:

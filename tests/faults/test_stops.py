@@ -27,6 +27,7 @@ Condition = Callable[[Started], object]
 Start = Callable[..., Started]
 
 COLD = ("data.simulation.planets=60", "data.simulation.airs_frames=100", "local.devices=cpu")
+LABELLED = ("data.simulation.planets=60", "data.simulation.airs_frames=40", "local.devices=cpu")
 EARLY: dict[str, Condition] = {
     "the first import": lambda run: takes_signals(run.process.pid),
     "the import of torch": lambda run: has_loaded(run.process.pid, "libtorch_cpu"),
@@ -45,6 +46,7 @@ TRAINING: dict[str, Condition] = {
 NUMBERS = pytest.mark.parametrize("number", list(CODES), ids=lambda number: number.name)
 
 SIGNAL = "SIGINT, SIGTERM, SIGHUP, SIGUSR1 to the parent, a rank or all, at any phase"
+LEARNING = "a signal, or the end of the time, while the model learns from labels"
 KILL = "SIGKILL of the parent, of a rank, of a loader's worker"
 
 pytestmark = pytest.mark.timeout(3600)
@@ -114,6 +116,25 @@ def test_two_processes(number: signal.Signals, target: str, started: Start, tiny
             after(run, reached)
             run.send(number, target)
             stopped(run, number, begun=phase in TRAINING)
+
+
+@pytest.mark.parametrize(
+    ("processes", "targets"),
+    [((), ("parent", "everyone", "group", "parent")), (TWO, ("parent", "rank0", "rank1", "everyone"))],
+    ids=["one", "two"],
+)
+def test_while_the_model_learns_from_labels(
+    processes: tuple[str, ...], targets: tuple[str, ...], started: Start, tmp_path: Path, fault: Fault
+) -> None:
+    """It ends at once, with no checkpoint, and with one where the machine was so fast that it trains already."""
+    for number, target in zip(CODES, targets, strict=True):
+        with fault(LEARNING, f"{number.name} to {target}"):
+            run = started(*LABELLED, *ENDLESS, *processes, f"local.cache_dir='{tmp_path}/cache'")
+            after(run, lambda run: "learning what spectra look like:" in run.output or run.trains())
+            trains = run.trains()
+            run.send(number, target)
+            stopped(run, number, begun=trains)
+            assert run.manifest()["status"] == "interrupted"
 
 
 @pytest.mark.parametrize("processes", [(), TWO], ids=["one", "two"])

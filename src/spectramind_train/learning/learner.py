@@ -25,21 +25,23 @@ from spectramind_train.learning.callbacks import EpochReport, FiniteSteps, Gradi
 from spectramind_train.learning.display import Display
 from spectramind_train.learning.logger import JournalLogger
 from spectramind_train.learning.loss import build_loss
-from spectramind_train.learning.module import SpectrumModule
+from spectramind_train.learning.module import NonFiniteLossError, SpectrumModule
 from spectramind_train.learning.progress import CheckpointIO, Position, Progress, StoppedError
-from spectramind_train.learning.stopping import Stop
+from spectramind_train.learning.stopping import MARGIN_S, Stop
 from spectramind_train.planets.splits import Splits
+from spectramind_train.run import clock
 from spectramind_train.run.checkpoints import Index, load_checkpoint, newest_whole
 from spectramind_train.run.memory import keep_freed
 from spectramind_train.run.plan import RunPlan
 from spectramind_train.run.terminal import Terminal
-from spectramind_train.v50.network import build_model
+from spectramind_train.v50.network import Batch, SpectrumModel, build_model
 
 _PRECISIONS: dict[str, Literal["32-true", "16-mixed", "bf16-mixed"]] = {
     "32": "32-true",
     "16-mixed": "16-mixed",
     "bf16-mixed": "bf16-mixed",
 }
+_TAKING_UP = "learning what spectra look like"
 _HARMLESS = (
     # The planets lie in memory; more workers than the plan gives them would only cost time.
     r".*does not have many workers.*",
@@ -104,8 +106,10 @@ def learn(
         take_up: Whether a training that begins takes up what labels tell by themselves, see ``SpectrumModel.take_up``.
 
     Raises:
-        ConfigError: The training ended, and no checkpoint of its end can be written.
-        NonFiniteLossError: The loss or its gradient is not finite, and the config does not let such steps be left out.
+        ConfigError: The training ended, and no checkpoint of its end can be written; or there is not time enough for
+            what comes before its first step.
+        NonFiniteLossError: The loss or its gradient is not finite, and the config does not let such steps be left out;
+            or what the model takes up before its first step is not.
     """
     _quieten()
     torch.set_num_threads(plan.threads)
@@ -183,8 +187,7 @@ def learn(
     )
     model = build_model(config.model)
     if file is None and take_up:
-        with terminal.progress("learning what spectra look like") as rehearsed:
-            model.take_up(data.dataset("train").tensors, rehearsed)
+        _take_up(model, data.dataset("train").tensors, deadline, terminal)
     module = SpectrumModule(
         model,
         build_loss(config.loss),
@@ -198,6 +201,8 @@ def learn(
     if position is not None:
         data.resume(position.epoch, position.batch)
         logger.resume(position.step)
+    elif logger.has_rows:
+        logger.resume(0)  # Of an earlier life, which ended before its first checkpoint.
     if position is not None and position.ended:
         report.load_state_dict(states[report.state_key])
     else:
@@ -214,6 +219,33 @@ def learn(
     elif stop.out_of_time:
         status = "walltime"
     return Learned(status, stop.signal, report.validations)
+
+
+def _take_up(model: SpectrumModel, planets: Batch, deadline: float | None, terminal: Terminal) -> None:
+    """Have a model begin with what labels tell by themselves, in time.
+
+    Raises:
+        ConfigError: It cannot be done by the deadline.
+        NonFiniteLossError: What was learnt is NaN or infinite.
+    """
+    remedy = "Nothing of it is kept: start again with a longer trainer.max_time, or on more CPU cores"
+    with clock.within(None if deadline is None else deadline - MARGIN_S), terminal.progress(_TAKING_UP) as shown:
+        forecast = clock.Forecast(_TAKING_UP, shown, remedy)
+
+        def report(done: int, total: int) -> None:
+            _require_finite(model)
+            forecast(done, total)
+
+        model.take_up(planets, report)
+    _require_finite(model)
+
+
+def _require_finite(model: SpectrumModel) -> None:
+    if not all(torch.isfinite(values).all() for values in model.state_dict().values()):
+        raise NonFiniteLossError(
+            f"{_TAKING_UP}: the weights are not finite. The labels of the training planets, or their classical fits, "
+            "are out of all proportion; spectramind data check names those that cannot be"
+        )
 
 
 def _whole_batches(cap: float | None, planets: int, together: int) -> float | None:

@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
 
-from spectramind_train.run.journal import Journal, Metrics, Resumed, Table, numbers
+from spectramind_train.run.journal import Journal, Metrics, Resumed, Table, numbers, rows
 
 
 class JournalLogger(Logger):
@@ -37,6 +37,11 @@ class JournalLogger(Logger):
     def version(self) -> str:
         """Nor one for each start."""
         return ""
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether metrics stand in the journal already."""
+        return self.journal.path.exists() and bool(rows(self.journal.path))
 
     @override
     @rank_zero_only

@@ -17,6 +17,9 @@ from spectramind_config import ConfigError
 _SEEN: Final = 8
 _SEEN_S: Final = 5.0
 _SLOW_S: Final = 1.0
+_REMEDY: Final = (
+    "Those done are kept: start again with a longer trainer.max_time, on more CPU cores, or with fewer planets"
+)
 _imported = time.time()
 _within: ContextVar[float | None] = ContextVar("within", default=None)
 
@@ -67,10 +70,12 @@ class Forecast:
     Args:
         task: What is done, such as ``calibrating planets``.
         report: Called likewise.
+        remedy: What to do where there is not time enough.
     """
 
-    def __init__(self, task: str, report: Callable[[int, int], None]) -> None:
+    def __init__(self, task: str, report: Callable[[int, int], None], remedy: str = _REMEDY) -> None:
         self.task = task
+        self.remedy = remedy
         self.deadline = _within.get()
         self.report = report
         self._before = (time.time(), 0)
@@ -99,8 +104,7 @@ class Forecast:
             ends = datetime.fromtimestamp(self.deadline).astimezone().strftime("%H:%M:%S")
             raise ConfigError(
                 f"{self.task}: {done} of {total} are done, and the rest needs about {words(seconds)}, but by "
-                f"trainer.max_time the run ends in {words(self.deadline - now)}, at {ends}. Those done are kept: "
-                "start again with a longer trainer.max_time, on more CPU cores, or with fewer planets"
+                f"trainer.max_time the run ends in {words(self.deadline - now)}, at {ends}. {self.remedy}"
             )
 
 

@@ -32,7 +32,7 @@ from spectramind_train.run.manifest import (
 from spectramind_train.run.plan import RunPlan
 
 RESUMABLE = ("walltime", "interrupted", "failed", "lost")
-"""What a run is that can go on, once it has a checkpoint."""
+"""What a run is that can go on from a checkpoint, or begin anew where it has none yet."""
 _RESERVE = ".end"
 _RESERVE_BYTES = 4096
 
@@ -189,14 +189,14 @@ class Run:
             damaged.append(f"{file}: the checkpoint is {what}")
         raise ConfigError([Problem(what=one) for one in damaged])
 
-    def require_resumable(self, warn: Callable[[str], None]) -> Saved:
-        """The newest whole checkpoint, from which the run can go on.
+    def require_resumable(self, warn: Callable[[str], None]) -> Saved | None:
+        """The newest whole checkpoint, from which the run can go on; None for one that begins anew, having none.
 
         Args:
             warn: Where damaged ones are named.
 
         Raises:
-            ConfigError: The run is done or running, has no checkpoint that is whole, or a link leads out of it.
+            ConfigError: The run is done or running, none of its checkpoints is whole, or a link leads out of it.
         """
         for entry in self.path.iterdir():
             if entry.is_symlink():
@@ -207,7 +207,7 @@ class Run:
         elif state not in RESUMABLE:
             raise ConfigError(f"{self.path}: the run cannot be resumed: it is {self.manifest.describe()}")
         newest = newest_whole(self.checkpoints, warn)
-        if newest is None:
+        if newest is None and Index.read(self.checkpoints).entries:
             raise ConfigError(f"{self.path}: the run cannot be resumed: it has no whole checkpoint")
         return newest
 
@@ -227,7 +227,9 @@ class Run:
             ConfigError: The planets are not those of the run, or it cannot be written.
         """
         before = self.manifest
-        if before.data is None or (before.data.fingerprint, before.data.planets) != (data.fingerprint, data.planets):
+        # One that ended before its planets were prepared knows none.
+        known = before.data or (None if Index.read(self.checkpoints).entries else data)
+        if known is None or (known.fingerprint, known.planets) != (data.fingerprint, data.planets):
             raise ConfigError(f"{self.path}: the run cannot be resumed: {data.root} does not hold its planets any more")
         sweep(self.path, self.checkpoints)
         index = Index.read(self.checkpoints)
