@@ -25,6 +25,11 @@ LABEL_MEAN, LABEL_SIGMA = 0.014689, 0.010661
 Naive = tuple[float, float]
 """Mean and standard deviation of a run's training labels, in (Rp/Rs)^2."""
 
+_DEEPEST = 7.0
+"""Standard deviations of the labels from their mean beyond which there is none."""
+_HEIGHTS, _HEIGHT_WEIGHTS = (-2.35, 0.0, 2.35), (1 / 6, 2 / 3, 1 / 6)
+"""Of an unknown star's planet: the feature of the scale height, by Gauss-Hermite quadrature of its spread of 1.36."""
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -122,17 +127,19 @@ def predict(
     """
     model.eval()
     mu, sigma = _forward(model, planets, batches)
-    diagnoses = []
+    diagnoses, floors = [], []
     for row, planet in enumerate(planets):
-        least = planet.diagnosis.least_sigma
-        if (airs := _without_fgs1(planet)) is not None:
-            (mu[row],), (sigma[row],) = _forward(model, [airs], [to_batch([airs])])
+        airs = _without_fgs1(planet)
+        seen, least = airs or planet, planet.diagnosis.least_sigma
+        if airs is not None:
             least = np.r_[SPECTRAL, airs.diagnosis.least_sigma[1:]]
+        if airs is not None or planet.star is None:
+            mu[row], sigma[row] = _forward_one(model, seen)
         mu[row, np.isinf(least)] = naive[0]
         diagnoses.append(replace(planet.diagnosis, least_sigma=np.minimum(least, naive[1])))
-    sigma = np.maximum(sigma, [one.least_sigma for one in diagnoses])
+        floors.append(np.minimum(np.maximum(least, _extrapolated(seen, naive)), naive[1]))
     names = tuple(planet.planet_id for planet in planets)
-    return Prediction(names, np.maximum(mu, 0.0), sigma, dict(zip(names, diagnoses, strict=True)))
+    return Prediction(names, np.maximum(mu, 0.0), np.maximum(sigma, floors), dict(zip(names, diagnoses, strict=True)))
 
 
 def _forward(
@@ -146,6 +153,30 @@ def _forward(
         if not np.isfinite(values).all():
             raise ConfigError(f"planet {planet.planet_id}: its predicted spectrum is not finite; are its light curves?")
     return mu, sigma
+
+
+def _forward_one(model: SpectrumModel, planet: Planet) -> tuple[FloatArray, FloatArray]:
+    """The same of one planet (283,); of one without a star, the mixture over the scale heights that it may have."""
+    if planet.star is not None:
+        (mu,), (sigma,) = _forward(model, [planet], [to_batch([planet])])
+        return mu, sigma
+    copies = [planet] * len(_HEIGHTS)
+    batch = dict(to_batch(copies))
+    batch["star"] = torch.zeros_like(batch["star"])
+    batch["star"][:, :2] = torch.tensor([(1.0, height) for height in _HEIGHTS])
+    mu, sigma = _forward(model, copies, [batch])
+    mean = np.average(mu, axis=0, weights=_HEIGHT_WEIGHTS)
+    variance = np.average(sigma**2 + (mu - mean) ** 2, axis=0, weights=_HEIGHT_WEIGHTS)
+    return mean, np.sqrt(variance)
+
+
+def _extrapolated(planet: Planet, naive: Naive) -> FloatArray:
+    """What sigma (283,) is at least where a planet is beyond all labels, or its depth less sure than theirs; else 0."""
+    fit = planet.fit
+    if fit.white_depth > naive[0] + _DEEPEST * naive[1]:
+        return fit.sigma
+    shared = np.abs(fit.shared_errors[0])
+    return np.where(shared > SPECTRAL, shared, 0.0)
 
 
 def _without_fgs1(planet: Planet) -> Planet | None:
