@@ -1,5 +1,6 @@
 """The benchmark runs, and measures everything that its page reports; how fast anything is depends on the machine."""
 
+import csv
 import json
 import os
 import subprocess
@@ -116,3 +117,15 @@ def test_the_quick_run_of_unlike_planets_has_a_row_for_each_kind(tmp_path: Path)
         assert one["residuals"] > 0.0
     for name in ("no transit", "FGS1 40 min late", "FGS1 of half the depth"):
         assert report[name]["flagged"] == 2
+
+
+def test_the_sigmas_of_the_newest_trained_benchmark_are_honest() -> None:
+    """Its table says so: residuals scatter by about one, and intervals hold what they should, for each instrument."""
+    with (FOLDER / "sigmas.csv").open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["benchmark"] == "physics"]
+    newest = {row["part"]: row for row in rows}
+    assert list(newest) == ["all", "FGS1", "AIRS 1", "AIRS 2", "AIRS 3", "AIRS 4"]
+    for part, row in newest.items():
+        assert 0.9 < float(row["residual"]) < 1.1, part
+        assert 63 <= float(row["68 %"]) <= 73, part
+        assert 92 <= float(row["95 %"]) <= 98, part

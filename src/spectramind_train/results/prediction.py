@@ -16,7 +16,7 @@ from spectramind_train.learning.batches import to_batch
 from spectramind_train.planets.preparation import Planet
 from spectramind_train.run.checkpoints import load_checkpoint
 from spectramind_train.transit.diagnosis import SPECTRAL, Diagnosis
-from spectramind_train.transit.spectrum_fit import fit_transit
+from spectramind_train.transit.spectrum_fit import N_SHARED, fit_transit
 from spectramind_train.v50.network import Batch, SpectrumModel, build_model
 from spectramind_train.v50.room import require_room
 
@@ -29,6 +29,9 @@ _DEEPEST = 7.0
 """Standard deviations of the labels from their mean beyond which there is none."""
 _HEIGHTS, _HEIGHT_WEIGHTS = (-2.35, 0.0, 2.35), (1 / 6, 2 / 3, 1 / 6)
 """Of an unknown star's planet: the feature of the scale height, by Gauss-Hermite quadrature of its spread of 1.36."""
+
+_NEIGHBOURS, _CONTRADICTION = (12, 24, 48, 96), 4.0
+"""Channels whose average is compared with the fit's, and the sigmas from which the two contradict each other."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,8 @@ def predict(
             mu[row], sigma[row] = _forward_one(model, seen)
         mu[row, np.isinf(least)] = naive[0]
         diagnoses.append(replace(planet.diagnosis, least_sigma=np.minimum(least, naive[1])))
-        floors.append(np.minimum(np.maximum(least, _extrapolated(seen, naive)), naive[1]))
+        least = np.maximum(np.maximum(least, _extrapolated(seen, naive)), _smoothed_away(seen, mu[row], sigma[row]))
+        floors.append(np.minimum(least, naive[1]))
     names = tuple(planet.planet_id for planet in planets)
     return Prediction(names, np.maximum(mu, 0.0), np.maximum(sigma, floors), dict(zip(names, diagnoses, strict=True)))
 
@@ -175,8 +179,27 @@ def _extrapolated(planet: Planet, naive: Naive) -> FloatArray:
     fit = planet.fit
     if fit.white_depth > naive[0] + _DEEPEST * naive[1]:
         return fit.sigma
-    shared = np.abs(fit.shared_errors[0])
-    return np.where(shared > SPECTRAL, shared, 0.0)
+    level = np.linalg.norm(fit.shared_errors[: N_SHARED - 1], axis=0)
+    return np.where(level > SPECTRAL, level, 0.0)
+
+
+def _smoothed_away(planet: Planet, mu: FloatArray, sigma: FloatArray) -> FloatArray:
+    """What sigma (283,) is at least where the fit has features of AIRS's spectrum that the prediction has not; else 0.
+
+    Such as a molecule that no training planet has. Averages of neighbouring channels are compared, which err less than
+    each does.
+    """
+    fit = planet.fit
+    own = np.maximum(fit.sigma**2 - (fit.shared_errors**2).sum(axis=0), 1e-6 * fit.sigma**2)[1:]
+    difference, variance = fit.depth[1:] - mu[1:], sigma[1:] ** 2
+    least = np.zeros_like(mu)
+    for width in _NEIGHBOURS:
+        windows = (np.lib.stride_tricks.sliding_window_view(one, width) for one in (difference, own, variance))
+        middles, owns, variances = (window.mean(axis=1) for window in windows)
+        for start in np.flatnonzero(np.abs(middles) > _CONTRADICTION * np.sqrt(owns / width + variances)):
+            channels = slice(1 + start, 1 + start + width)
+            least[channels] = np.maximum(least[channels], np.abs(middles[start]))
+    return least
 
 
 def _without_fgs1(planet: Planet) -> Planet | None:

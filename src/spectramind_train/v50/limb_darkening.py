@@ -40,7 +40,7 @@ class LimbDarkeningLaw(nn.Module):
 
     def take_up(self, batch: Mapping[str, Tensor]) -> None:
         """Learn the law from labelled planets, see ``to_batch``, by expectation maximisation."""
-        batch = {name: values[batch["star"][:, 0] > 0].double() for name, values in batch.items() if name != "index"}
+        batch = {name: values[batch["star"][:, 2] != 0].double() for name, values in batch.items() if name != "index"}
         if len(batch["star"]) < FEWEST_STARS:
             return
         information, weighted = self._information(batch)
@@ -75,7 +75,7 @@ class LimbDarkeningLaw(nn.Module):
         """A batch of ``to_batch`` whose depths and errors are those where the law holds; the rest is as it was."""
         with torch.no_grad():
             star, found = batch["star"].float(), batch["limb_darkening"].float()
-            known = star[:, :1] > 0
+            known = star[:, 2:3] != 0  # Of a star that nobody knows the features are 0, the temperature's among them.
             expected = torch.where(known, star[:, [0, 2]] @ self.coefficients, self.prior_mean)
             precision = torch.where(known, self.scatter**-2, self.prior_precision)
             factor = torch.linalg.cholesky_ex(batch["limb_covariance"].float())[0]
