@@ -43,7 +43,7 @@ SEED = 2025
 SETTINGS = ("experiment=challenge", "trainer.early_stopping.enabled=false")
 SEEDS = (1, 2, 3)
 """Of trainings whose predictions are averaged."""
-ABLATIONS = ("limb_darkening", "rehearsal", "fresh_noise", "encoders", "fit")
+ABLATIONS = ("limb_darkening", "rehearsal", "encoders", "fit")
 TABLE, SIGMAS = (Path(__file__).with_name(name) for name in ("scores.csv", "sigmas.csv"))
 RESAMPLED = 2000
 HALF_WIDTHS = 0.9945, 1.96

@@ -120,12 +120,15 @@ def test_the_quick_run_of_unlike_planets_has_a_row_for_each_kind(tmp_path: Path)
 
 
 def test_the_sigmas_of_the_newest_trained_benchmark_are_honest() -> None:
-    """Its table says so: residuals scatter by about one, and intervals hold what they should, for each instrument."""
+    """Its table says so: residuals scatter by about one, and intervals hold what they should, for each instrument.
+
+    Of 128 planets, whose channels err together, shares are known to some 2 %.
+    """
     with (FOLDER / "sigmas.csv").open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["benchmark"] == "physics"]
     newest = {row["part"]: row for row in rows}
     assert list(newest) == ["all", "FGS1", "AIRS 1", "AIRS 2", "AIRS 3", "AIRS 4"]
     for part, row in newest.items():
         assert 0.9 < float(row["residual"]) < 1.1, part
-        assert 63 <= float(row["68 %"]) <= 73, part
-        assert 92 <= float(row["95 %"]) <= 98, part
+        assert 61 <= float(row["68 %"]) <= 75, part
+        assert 91 <= float(row["95 %"]) <= 98, part

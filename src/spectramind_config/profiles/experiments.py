@@ -31,10 +31,10 @@ def challenge() -> list[str]:
     return [
         "local.max_epochs=12",
         "data.batch_size=16",
-        "data.augmentation.fresh_noise=1",
+        "data.augmentation.fresh_noise=0",
         "data.augmentation.extra_noise=0.3",
         "data.augmentation.depth_scale=1.1",
-        "optimizer.lr=3e-4",
+        "optimizer.lr=1e-4",
     ]
 
 
@@ -54,12 +54,6 @@ def without_rehearsal() -> list[str]:
 def without_limb_darkening() -> list[str]:
     """Every planet's limb darkening is fitted by itself: what the law by the star's temperature brings."""
     return ["model.limb_darkening=false"]
-
-
-@experiment("without_fresh_noise")
-def without_fresh_noise() -> list[str]:
-    """Each planet is seen with the errors of its own fit alone: what errors drawn anew bring."""
-    return ["data.augmentation.fresh_noise=0"]
 
 
 @experiment("without_fit")

@@ -45,8 +45,8 @@ class LimbDarkeningLaw(nn.Module):
             return
         information, weighted = self._information(batch)
         features = batch["star"][:, [0, 2]]
-        law = self.prior_mean.double().expand(len(features), -1)
-        variance = 1.0 / self.prior_precision.double()
+        coefficients, variance = self.coefficients.double(), 1.0 / self.prior_precision.double()
+        law = features @ coefficients
         for _ in range(ROUNDS):
             covariance = torch.linalg.inv(information + torch.diag(1.0 / variance))
             found = (covariance @ (weighted + law / variance).unsqueeze(-1)).squeeze(-1)
