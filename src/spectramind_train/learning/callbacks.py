@@ -118,9 +118,8 @@ class FiniteSteps(Callback):
         trainer, module = self._training
         is_loss = trainer.strategy.reduce_boolean_decision(module.forget_bad_losses(step), all=False)
         if trainer.precision == "16-mixed" and not is_loss:
-            return (
-                False  # Half precision overflows now and then: its gradient scaler leaves the step out and scales less.
-            )
+            # Half precision overflows now and then: its gradient scaler leaves the step out and scales less.
+            return False
         what, where = "loss" if is_loss else "gradient", f"epoch {epoch}, step {step}"
         problem = f"the training {what} is not finite at {where}. No weight was changed by it"
         if self.policy == "stop":
