@@ -30,8 +30,8 @@ _DEEPEST = 7.0
 _HEIGHTS, _HEIGHT_WEIGHTS = (-2.35, 0.0, 2.35), (1 / 6, 2 / 3, 1 / 6)
 """Of an unknown star's planet: the feature of the scale height, by Gauss-Hermite quadrature of its spread of 1.36."""
 
-_NEIGHBOURS, _CONTRADICTION = (12, 24, 48, 96), 4.0
-"""Channels whose average is compared with the fit's, and the sigmas from which the two contradict each other."""
+_NEIGHBOURS, _CONTRADICTION = (12, 24, 48, 96), 3.4
+"""Channels whose average is compared with the fit's, and the sigmas of that from which the two disagree."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def predict(
             mu[row], sigma[row] = _forward_one(model, seen)
         mu[row, np.isinf(least)] = naive[0]
         diagnoses.append(replace(planet.diagnosis, least_sigma=np.minimum(least, naive[1])))
-        least = np.maximum(np.maximum(least, _extrapolated(seen, naive)), _smoothed_away(seen, mu[row], sigma[row]))
+        least = np.maximum(np.maximum(least, _extrapolated(seen, naive)), _smoothed_away(seen, mu[row]))
         floors.append(np.minimum(least, naive[1]))
     names = tuple(planet.planet_id for planet in planets)
     return Prediction(names, np.maximum(mu, 0.0), np.maximum(sigma, floors), dict(zip(names, diagnoses, strict=True)))
@@ -183,7 +183,7 @@ def _extrapolated(planet: Planet, naive: Naive) -> FloatArray:
     return np.where(level > SPECTRAL, level, 0.0)
 
 
-def _smoothed_away(planet: Planet, mu: FloatArray, sigma: FloatArray) -> FloatArray:
+def _smoothed_away(planet: Planet, mu: FloatArray) -> FloatArray:
     """What sigma (283,) is at least where the fit has features of AIRS's spectrum that the prediction has not; else 0.
 
     Such as a molecule that no training planet has. Averages of neighbouring channels are compared, which err less than
@@ -191,14 +191,17 @@ def _smoothed_away(planet: Planet, mu: FloatArray, sigma: FloatArray) -> FloatAr
     """
     fit = planet.fit
     own = np.maximum(fit.sigma**2 - (fit.shared_errors**2).sum(axis=0), 1e-6 * fit.sigma**2)[1:]
-    difference, variance = fit.depth[1:] - mu[1:], sigma[1:] ** 2
+    weights = 1.0 / own
+    difference = fit.depth[1:] - mu[1:]
+    difference = difference - np.average(difference, weights=weights)
     least = np.zeros_like(mu)
     for width in _NEIGHBOURS:
-        windows = (np.lib.stride_tricks.sliding_window_view(one, width) for one in (difference, own, variance))
-        middles, owns, variances = (window.mean(axis=1) for window in windows)
-        for start in np.flatnonzero(np.abs(middles) > _CONTRADICTION * np.sqrt(owns / width + variances)):
+        precision, total = (
+            np.lib.stride_tricks.sliding_window_view(one, width).sum(axis=1) for one in (weights, weights * difference)
+        )
+        for start in np.flatnonzero(np.abs(total) > _CONTRADICTION * np.sqrt(precision)):
             channels = slice(1 + start, 1 + start + width)
-            least[channels] = np.maximum(least[channels], np.abs(middles[start]))
+            least[channels] = np.maximum(least[channels], np.abs(total[start]) / precision[start])
     return least
 
 
