@@ -122,6 +122,14 @@ def test_a_training_that_goes_on_is_not_given_up() -> None:
     assert ended([*lines, "print('done')"], signal.SIGTERM) == (0, "done\n")
 
 
+@NUMBERS
+def test_one_at_the_very_end_changes_nothing(number: signal.Signals) -> None:
+    """Python gives up its handlers before it frees what is left; the run has ended, and its exit code is known."""
+    dies = f"    def __del__(self, kill=os.kill, pid=os.getpid()): kill(pid, {number.value})"
+    lines = ["import os", "class Last:", dies]
+    assert ended([*lines, "last = Last()", "sys.exit(7)"]) == (7, "")
+
+
 def test_what_nohup_ignores_stays_ignored() -> None:
     """SIGHUP does nothing to a process that was started to outlive its terminal."""
     ignored = "signal.signal(signal.SIGHUP, signal.SIG_IGN)"

@@ -6,6 +6,7 @@ nothing but the standard library.
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import threading
@@ -219,7 +220,15 @@ def _fork() -> None:
         signal.set_wakeup_fd(-1)
 
 
+def _deaf() -> None:
+    """Let no signal change how a process ends that is at its very end, where Python has given up its handlers."""
+    if _state.process == os.getpid():
+        for number in _state.before.keys() & SIGNALS.keys():
+            signal.signal(number, signal.SIG_IGN)
+
+
 os.register_at_fork(after_in_child=_fork)
+atexit.register(_deaf)  # Before anything else registers, so that it comes last.
 
 
 def _receive(number: int, _: FrameType | None) -> None:

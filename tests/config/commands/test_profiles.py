@@ -15,9 +15,10 @@ import pytest
 
 import spectramind_config as sc
 from spectramind_config.host import Host
+from spectramind_config.schema.registry import REGISTRY
 from spectramind_train.cli import main
 
-from ..engine import VARIABLE, load, profiles
+from ..engine import ROOT, VARIABLE, load, profiles
 
 OLD = """\
 _target_: spectramind.config.LocalConfig
@@ -110,7 +111,7 @@ def test_the_list_is_aligned(capsys: pytest.CaptureFixture[str]) -> None:
     out = run(capsys, "list")
     lines = [line for line in out.splitlines() if not line.startswith(" ")]
     starts = [[found.start() for found in re.finditer(r"(?<=  )\S", line)][:3] for line in lines]
-    assert len(lines) == sum(map(len, profiles().values())) + 3
+    assert len(lines) == sum(map(len, profiles().values())) + len(REGISTRY.experiments(ROOT))
     assert starts == [starts[0]] * len(lines)
     wrapped = [line for line in out.splitlines() if line.startswith(" ")]
     assert all(len(line) - len(line.lstrip()) == starts[0][2] for line in wrapped)
