@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from spectramind_config import ConfigError, EffectiveConfig, Simulation, compose, from_dict
@@ -19,6 +20,8 @@ from spectramind_train.planets.splits import UNTOUCHED_ROOTS, Splits, build_spli
 from spectramind_train.run.plan import plan
 from spectramind_train.run.terminal import Terminal
 from spectramind_train.simulated.data_set import simulate
+
+from .damages import FLAT, another
 
 
 def test_capped_batches_need_planets_for_every_process() -> None:
@@ -43,10 +46,13 @@ def test_labels_that_do_not_vary_are_refused(tmp_path: Path) -> None:
         build_splits(config.data, config, plan(config, Host(name="laptop")), Terminal(silent=True))
 
 
-def test_what_a_training_leaves_out_is_named_once(
+def test_what_a_training_lacks_is_named_once(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Planets without a label, labels without a planet and planets without a star, in a line each; the others train."""
+    """Planets without label, star or calibration of a pixel, and labels without planet, a line each; the rest trains.
+
+    What a cache knows of its planets is told again.
+    """
     monkeypatch.setenv("COLUMNS", "400")
     data = shutil.copytree(root, tmp_path / "data")
     first, second, *others = Dataset(data).planet_ids("train")
@@ -56,16 +62,23 @@ def test_what_a_training_leaves_out_is_named_once(
     kept = [row for row in rows if not row.startswith(f"{first},")]
     labels.write_text("\n".join([header, *kept, *spare]))
     stars.write_text("\n".join(row for row in stars.read_text().splitlines() if not row.startswith(f"{second},")))
+    unknown = pa.nulls(32).cast(pa.float64())
+    another(FLAT, lambda flat: flat.set_column(3, "column_3", unknown))(data / "train" / others[1])
     config = compose([f"local.paths.data_root='{data}'", f"local.cache_dir='{tmp_path}/cache'", "local.devices=cpu"])
-    splits = build_splits(config.data, config, plan(config, Host(name="laptop")), Terminal())
-    assert sorted(one.planet_id for one in (*splits.train, *splits.val, *splits.test)) == sorted([second, *others])
-    told = capsys.readouterr()
-    warned = [line for line in (told.out + told.err).splitlines() if line.startswith("warning:")]
-    assert warned == [
+    told: list[list[str]] = []
+    for _ in range(2):
+        splits = build_splits(config.data, config, plan(config, Host(name="laptop")), Terminal())
+        assert sorted(one.planet_id for one in (*splits.train, *splits.val, *splits.test)) == sorted([second, *others])
+        lines = "".join(capsys.readouterr()).splitlines()
+        told.append([line for line in lines if line.startswith("warning:")])
+    doubted = f"some pixels lack calibration ('spectramind data check' lists them) of planets: {others[1]}"
+    assert told[0] == [
         f"warning: {labels}: has no row for planets of train/: {first}",
         f"warning: {labels}: lists planets without a folder in train/: 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 2 more",
         f"warning: {data}: no star table has a row for planets: {second}: fitted with an orbit of any kind",
+        f"warning: {data}: {doubted}",
     ]
+    assert told[1] == told[0]
 
 
 def built(config: EffectiveConfig) -> Splits:

@@ -16,7 +16,7 @@ import numpy as np
 from spectramind_config import Calibration, ConfigError
 from spectramind_train.ariel.calibration import calibrate
 from spectramind_train.ariel.constants import FloatArray
-from spectramind_train.ariel.dataset import TRAIN_TABLE, Dataset, Star
+from spectramind_train.ariel.dataset import TRAIN_TABLE, Dataset, Fault, Star
 from spectramind_train.ariel.lightcurves import LightCurves
 from spectramind_train.planets.cache import entry_key, read_entry, write_entry
 from spectramind_train.planets.remarks import Remarks, read_remarks, write_remarks
@@ -213,6 +213,7 @@ def prepare(
     *,
     progress: Callable[[int, int], None] | None = None,
     waiting: Callable[[], None] | None = None,
+    warn: Callable[[str], None] | None = None,
     workers: int = 1,
 ) -> list[Planet]:
     """Calibrate and fit planets, or read them from the cache: all of them, in the order given.
@@ -224,7 +225,8 @@ def prepare(
         cache_dir: Folder of the cache, see :class:`Filling`, made where absent.
         progress: Called with (planets done, planets in all) whenever a planet is done.
         waiting: As for :class:`Filling`.
-        workers: Likewise.
+        warn: Called, once, where calibration frames of some planets say nothing of some pixels.
+        workers: As for :class:`Filling`.
 
     Raises:
         ConfigError: What is wrong with the first planet that cannot be used, be it for one of its visits only, or
@@ -234,17 +236,23 @@ def prepare(
     """
     labels = dataset.labels() if (dataset.root / TRAIN_TABLE).is_file() else {}
     ready: dict[str, Planet] = {}
+    doubted: set[str] = set()
     filling = Filling(dataset, planet_ids, settings, cache_dir, waiting=waiting, workers=workers)
     with closing(iter(filling)) as outcomes:
         for outcome in outcomes:
             planet = outcome.read(labels.get(outcome.planet_id)) if isinstance(outcome, Entry) else outcome
             if isinstance(planet, Failure):
                 raise planet.error
-            if isinstance(outcome, Entry) and (lost := outcome.remarks.visits):
-                raise ConfigError(f"planet {planet.planet_id}: {lost[0]}")
+            if isinstance(outcome, Entry) and (remarks := outcome.remarks) != Remarks():
+                if remarks.visits:
+                    raise ConfigError(f"planet {planet.planet_id}: {remarks.visits[0]}")
+                doubted.add(planet.planet_id)
             ready[planet.planet_id] = planet
             if progress:
                 progress(filling.done, filling.planets)
+    if warn and doubted:
+        what = f"{dataset.root}: some pixels lack calibration ('spectramind data check' lists them) of planets"
+        warn(Fault.of(what, filter(doubted.__contains__, planet_ids))[0].text)
     return [ready[planet_id] for planet_id in planet_ids]
 
 

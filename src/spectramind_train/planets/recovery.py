@@ -99,6 +99,7 @@ def recover(
             cache_dir / "planets",
             progress=progress,
             waiting=lambda: terminal.say(WAITING),
+            warn=terminal.warn,
             workers=workers,
         )
     try:

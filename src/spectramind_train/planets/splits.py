@@ -141,6 +141,7 @@ def _(data: NominalData, config: EffectiveConfig, plan: RunPlan, terminal: Termi
             cache / "planets",
             progress=forecast,
             waiting=lambda: terminal.say(WAITING),
+            warn=terminal.warn,
             workers=workers,
         )
     seed = config.seed if data.split_seed is None else data.split_seed
