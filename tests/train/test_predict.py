@@ -34,7 +34,7 @@ from spectramind_train.run.turns import claimed
 from spectramind_train.simulated.data_set import simulate
 from spectramind_train.training import train
 from spectramind_train.transit.diagnosis import SPECTRAL
-from spectramind_train.transit.spectrum_fit import fit_transit
+from spectramind_train.transit.spectrum_fit import N_LIMB, fit_transit
 from spectramind_train.v50.network import Batch, SpectrumModel
 
 from .damages import BAD, DAMAGES, GOOD, truncated
@@ -359,7 +359,7 @@ def test_no_model_is_surer_than_the_light_curves_allow() -> None:
     np.testing.assert_allclose(mu[0], np.maximum(planets[0].fit.depth, 0.0), rtol=1e-6)
     np.testing.assert_allclose(sigma[1], [SPECTRAL, *[1e-6] * 282], rtol=1e-6)
     np.testing.assert_allclose(mu[1], mu[0], atol=1e-3)
-    assert abs((mu[1] - mu[0])[1:].mean()) < planets[0].fit.shared_errors[0, 1]
+    assert abs((mu[1] - mu[0])[1:].mean()) < planets[0].fit.shared_errors[N_LIMB, 1]
     np.testing.assert_array_equal(sigma[2], np.minimum(planets[2].diagnosis.least_sigma, 0.01))
     assert sigma[2, 0] > 0.5 * abs(planets[2].fit.depth[0] - planets[2].fit.white_depth)
     np.testing.assert_array_equal(mu[3], 0.015)
