@@ -87,7 +87,7 @@ def test_check_shows_what_differs_and_trains_nothing(
     """Code, packages, data, host and plan, each with what it was and what it is; a lost run can be checked too."""
 
     def edit(manifest: dict[str, Any]) -> None:
-        manifest["code"]["spectramind_train.training"] = "ab" * 32
+        manifest["code"]["spectramind_train"] = "ab" * 32
         manifest["git"] = {"commit": "cd" * 20, "dirty": True}
         manifest["packages"]["left-pad"] = "1.3.0"
         manifest["host"]["cpu"] = "VAX 11/780"
@@ -99,7 +99,7 @@ def test_check_shows_what_differs_and_trains_nothing(
     assert main(["reproduce", path, "--check", *elsewhere(tmp_path / "outputs")]) == 0
     output = capsys.readouterr().out
     rows = {
-        "code: spectramind_train.training": "abababababab",
+        "code: spectramind_train": "abababababab",
         "code: git commit": "cdcdcdcdcdcd, files changed",
         "packages: left-pad": "1.3.0",
         "host: cpu": "VAX 11/780",

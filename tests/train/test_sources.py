@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from spectramind_train.run.sources import _trees, source_digest
+from spectramind_train.run.sources import _code, _modules, package_digest, source_digest
 
 MODULES = {
     "__init__": "",
@@ -29,6 +29,7 @@ def digest_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...
         for name, text in (MODULES | changes).items():
             (tmp_path / package / f"{name}.py").write_text(text.format(package=package))
         source_digest.cache_clear()
+        _code.cache_clear()
         return source_digest(f"{package}.top")
 
     return digest
@@ -60,6 +61,29 @@ SIMULATED = "simulated.observation simulated.population simulated.spectra transi
 )
 def test_stored_planets_depend_on_all_that_computes_them(module: str, parts: str) -> None:
     """Neither the cache of prepared planets nor simulated data outlive a change of what made them."""
-    found = set(_trees(f"spectramind_train.{module}"))
+    found = set(_modules(f"spectramind_train.{module}"))
     assert {f"spectramind_train.{part}" for part in (module, *parts.split())} <= found
-    assert not {name for name in found if ".learning" in name or ".v50" in name}
+    assert not {name for name in found if any(f".{floor}" in name for floor in ("learning", "v50", "run"))}
+
+
+def test_a_package_is_all_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever changes in one of them, or by which name it goes, is told."""
+    monkeypatch.syspath_prepend(tmp_path)
+    package = tmp_path / f"package_{tmp_path.name}"
+    (package / "inner").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    part = package / "inner" / "part.py"
+    part.write_text("A = 1\n")
+
+    def digest() -> str:
+        package_digest.cache_clear()
+        return package_digest(package.name)
+
+    found = [digest()]
+    part.write_text("A = 1  # One.\n")
+    found.append(digest())
+    part.rename(part.with_name("other.py"))
+    found.append(digest())
+    assert len(set(found)) == 3
+    (package / "notes.txt").touch()
+    assert digest() == found[-1]

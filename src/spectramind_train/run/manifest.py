@@ -19,11 +19,11 @@ from spectramind_config.host import Host
 from spectramind_train.run.atomic_files import write_atomically
 from spectramind_train.run.liveness import Process
 from spectramind_train.run.plan import RunPlan
-from spectramind_train.run.sources import source_digest
+from spectramind_train.run.sources import package_digest, source_digest
 
 SCHEMA_VERSION = 1
-CODE = "spectramind_train.training"
-"""The module that stands on all that decides a result."""
+CODE = "spectramind_train"
+"""The package in which all is that decides a result."""
 
 LARGEST = 10_000_000
 """Bytes of a manifest; ours have some ten thousand."""
@@ -226,7 +226,7 @@ def code_digests(config: EffectiveConfig) -> dict[str, str]:
     """Digests of this package's code, and of the modules elsewhere that declare a profile which the config chooses."""
     sections = [type(getattr(config, group)).__module__ for group in config.profiles]
     others = {name for name in sections if name.partition(".")[0] not in ("spectramind_config", "__main__")}
-    return {name: source_digest(name) for name in (CODE, *sorted(others))}
+    return {CODE: package_digest(CODE), **{name: source_digest(name) for name in sorted(others - {CODE})}}
 
 
 def git_state(folder: Path) -> GitState | None:

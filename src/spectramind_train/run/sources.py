@@ -1,4 +1,4 @@
-"""Which code a stored value depends on: a digest that changes when, and only when, that code does."""
+"""Which code a stored value depends on: a digest that changes when that code does."""
 
 from __future__ import annotations
 
@@ -10,38 +10,66 @@ from pathlib import Path
 
 from spectramind_config import files
 
+_MACHINERY = __name__.rpartition(".")[0]
+"""The package that starts, locks and signals processes and writes files; no number is computed in it."""
+
+
+@functools.cache
+def package_digest(package: str) -> str:
+    """Sha256 (hex) of all Python files of a package, comments included."""
+    file = _file(package)
+    if file is None:
+        raise ModuleNotFoundError(package)
+    digest = hashlib.sha256()
+    for one in sorted(file.parent.rglob("*.py")):
+        name = one.relative_to(file.parent).as_posix()
+        digest.update(f"{name} {hashlib.sha256(one.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
 
 @functools.cache
 def source_digest(module: str) -> str:
     """Sha256 (hex) of the code of a module and of all that it imports from its own top package, directly or not.
 
-    Comments and layout do not count. What is stored under such a digest is never read by code that would have
-    computed something else, and nobody has to remember to raise a version.
+    Comments and layout do not count, nor does how processes are run. What is stored under such a digest is never read
+    by code that would have computed something else, and nobody has to remember to raise a version.
     """
     digest = hashlib.sha256()
-    for name, tree in sorted(_trees(module).items()):
-        digest.update(f"{name} {ast.dump(tree)}\n".encode())
+    for name, code in sorted(_modules(module).items()):
+        digest.update(f"{name} {code}\n".encode())
     return digest.hexdigest()
 
 
-def _trees(module: str) -> dict[str, ast.Module]:
-    """The syntax trees of a module and of those that it stands on, by name."""
+def _modules(module: str) -> dict[str, str]:
+    """Digests of a module and of those that it stands on, by name."""
     package = module.partition(".")[0]
-    found: dict[str, ast.Module] = {}
+    found: dict[str, str] = {}
     pending = [module]
     while pending:
         name = pending.pop()
-        file = _file(name)
-        if name in found or file is None:
+        if name in found or name == _MACHINERY or name.startswith(f"{_MACHINERY}."):
             continue
-        found[name] = files.parsed(file.read_bytes())
-        for node in ast.walk(found[name]):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == package:
-                # What is imported may be a name in that module or a module below it.
-                pending += [f"{node.module}", *(f"{node.module}.{alias.name}" for alias in node.names)]
-            elif isinstance(node, ast.Import):
-                pending += [alias.name for alias in node.names if alias.name.partition(".")[0] == package]
+        if (code := _code(name)) is not None:
+            found[name], imports = code
+            pending += [one for one in imports if one.partition(".")[0] == package]
     return found
+
+
+@functools.cache
+def _code(module: str) -> tuple[str, tuple[str, ...]] | None:
+    """A digest of a module's syntax tree, and names of what it imports; None for a name that is no module."""
+    file = _file(module)
+    if file is None:
+        return None
+    tree = files.parsed(file.read_bytes())
+    imports: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            # What is imported may be a name in that module or a module below it.
+            imports += [f"{node.module}", *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            imports += [alias.name for alias in node.names]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(imports)
 
 
 def _file(module: str) -> Path | None:
