@@ -68,6 +68,20 @@ def test_a_planet_without_a_star_keeps_what_the_fit_says(make_batch: MakeBatch) 
     torch.testing.assert_close(changed["fit_depth"][1], batch["fit_depth"][1])
 
 
+def test_it_is_applied_in_full_precision_whatever_autocast_does(make_batch: MakeBatch) -> None:
+    """A GPU's autocast would leave products of matrices in half precision, which its solver refuses."""
+    law = LimbDarkeningLaw()
+    law.coefficients += 0.2
+    law.scatter.fill_(0.02)
+    batch = make_batch(2)
+    batch["shared_errors"][:, :5] = 1e-4
+    expected = law(batch)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = law(batch)
+    for name, values in expected.items():
+        torch.testing.assert_close(found[name], values, rtol=0.0, atol=0.0)
+
+
 def test_too_few_planets_teach_nothing(make_batch: MakeBatch) -> None:
     """Nor do those without a star."""
     batch = make_batch(40)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from spectramind_train.transit.spectrum_fit import N_LIMB, limb_prior
 from spectramind_train.v50.inputs import own_errors
+from spectramind_train.v50.precision import full_precision
 
 SMALLEST_SCATTER = 0.01
 """Of limb darkening around the law, and the step by which nothing more is learnt of it."""
@@ -73,7 +74,7 @@ class LimbDarkeningLaw(nn.Module):
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """A batch of ``to_batch`` whose depths and errors are those where the law holds; the rest is as it was."""
-        with torch.no_grad():
+        with torch.no_grad(), full_precision(batch["star"].device):
             star, found = batch["star"].float(), batch["limb_darkening"].float()
             known = star[:, 2:3] != 0  # Of a star that nobody knows the features are 0, the temperature's among them.
             expected = torch.where(known, star[:, [0, 2]] @ self.coefficients, self.prior_mean)
