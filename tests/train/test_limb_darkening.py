@@ -30,6 +30,8 @@ def fitted(seeds: range) -> Batch:
 def test_before_it_has_learnt_it_changes_nothing(make_batch: MakeBatch) -> None:
     """Then it is what the fit assumes."""
     batch = make_batch(3)
+    batch["shared_errors"][:, :5] = 2e-5
+    batch["limb_darkening"] += 0.3
     same = LimbDarkeningLaw()(batch)
     assert set(batch) - set(same) == {"limb_darkening", "limb_covariance"}
     for name, values in same.items():
@@ -66,6 +68,39 @@ def test_a_planet_without_a_star_keeps_what_the_fit_says(make_batch: MakeBatch) 
     changed = law(batch)
     assert not torch.allclose(changed["fit_depth"][0], batch["fit_depth"][0])
     torch.testing.assert_close(changed["fit_depth"][1], batch["fit_depth"][1])
+
+
+def test_a_star_of_the_typical_temperature_is_known(make_batch: MakeBatch) -> None:
+    """At 5200 K the feature of the temperature is 0, as it is where nothing is known."""
+    law = LimbDarkeningLaw()
+    law.scatter.fill_(0.02)
+    batch = make_batch(1)
+    batch["shared_errors"][:, :5] = 1e-4
+    batch["star"][:, 2] = 0.0
+    assert not torch.allclose(law(batch)["fit_depth"], batch["fit_depth"])
+
+
+def test_it_is_learnt_without_a_copy_of_the_light_curves(make_batch: MakeBatch) -> None:
+    """Those of 1100 planets would be 700 MB."""
+    batch = make_batch(24)
+    batch["flux"] = torch.empty(0)  # Who takes rows of these fails.
+    law = LimbDarkeningLaw()
+    law.take_up(batch)
+    assert not torch.equal(law.coefficients[1], torch.zeros(5))
+
+
+def test_it_is_applied_in_full_precision_whatever_autocast_does(make_batch: MakeBatch) -> None:
+    """A GPU's autocast would leave products of matrices in half precision, which its solver refuses."""
+    law = LimbDarkeningLaw()
+    law.coefficients += 0.2
+    law.scatter.fill_(0.02)
+    batch = make_batch(2)
+    batch["shared_errors"][:, :5] = 1e-4
+    expected = law(batch)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = law(batch)
+    for name, values in expected.items():
+        torch.testing.assert_close(found[name], values, rtol=0.0, atol=0.0)
 
 
 def test_too_few_planets_teach_nothing(make_batch: MakeBatch) -> None:

@@ -11,7 +11,7 @@ import torch
 from spectramind_config import CompositeLoss as CompositeLossConfig
 from spectramind_config import ModelConfig, V50Config
 from spectramind_train.learning.loss import build_loss
-from spectramind_train.v50.inputs import TIME_BINS, time_bins
+from spectramind_train.v50.inputs import TIME_BINS, fits, time_bins
 from spectramind_train.v50.network import Batch, SpectrumModel, build_model
 
 SMALL = {"width": 16, "fgs1_layers": 1, "airs_layers": 1, "state_size": 4, "heads": 2}
@@ -194,3 +194,12 @@ def test_sigma_is_calibrated_for_predictions_only(make_batch: MakeBatch) -> None
     few = model()
     few.calibrate(mu[:4], before.detach()[:4], target[:4])
     assert few.log_calibration.abs().max() < 0.5 * net.log_calibration.abs().max()
+
+
+def test_the_unit_of_spectral_features_is_that_of_predictions_under_autocast(make_batch: MakeBatch) -> None:
+    """In half precision the logarithm of the amplitude would be a few percent off."""
+    batch, log_amplitude = make_batch(3), torch.tensor([-8.87, 0.31, 0.66])
+    expected = fits(batch, log_amplitude).amplitude
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = fits(batch, log_amplitude).amplitude
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=0.0)

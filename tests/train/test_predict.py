@@ -367,6 +367,28 @@ def test_no_model_is_surer_than_the_light_curves_allow() -> None:
     assert [bool(one.flags) for one in found.diagnoses.values()] == [False, True, True, True]
 
 
+class Starry(Sure):
+    """A model that adds to every fit by the star's feature of the scale height."""
+
+    def forward(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """100 ppm for each unit."""
+        mu, sigma = super().forward(batch)
+        return mu + 1e-4 * batch["star"][:, 1:2], sigma
+
+
+@pytest.mark.parametrize("mass", [None, 0.0], ids=["no row", "no mass"])
+def test_a_star_that_nobody_knows_is_averaged_over(mass: float | None) -> None:
+    """So is one of whose numbers the model is told nothing: sigma grows by what scale heights there may be."""
+    curves, star, _ = visit(8, bins=96, mid_time=3.7)
+    fit = fit_transit(curves, star)
+    other = None if mass is None else replace(star, Mp=mass)
+    planets = [Planet("known", curves, fit, None, star), Planet("unknown", curves, fit, None, other)]
+    found = predict(Starry(), planets, [to_batch(planets)])
+    np.testing.assert_allclose(found.mu[1], np.maximum(fit.depth, 0.0), rtol=1e-5)
+    np.testing.assert_allclose(found.sigma[0], 1e-6, rtol=1e-5)
+    np.testing.assert_allclose(found.sigma[1], 2.35e-4 / np.sqrt(3.0), rtol=1e-3)
+
+
 def test_mistakes_are_one_message_before_any_work(
     world: World, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

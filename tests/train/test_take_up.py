@@ -128,13 +128,16 @@ def test_there_is_not_time_enough(small: list[str], tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.fault("a loss or gradient that is not finite")
-def test_labels_out_of_proportion(small: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Weights that are no numbers are noticed before the first step: one message, exit code 2, status failed."""
+@pytest.mark.parametrize("exponent", [25, 45], ids=["huge", "beyond single precision"])
+def test_labels_out_of_proportion(
+    exponent: int, small: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Weights or labels that are no numbers end it before the first step: one message, exit code 2, status failed."""
     assert main(["train", *small, *TINY, "local.max_epochs=1", f"local.output_dir={tmp_path}/fill"]) == 0
     made = json.loads((tmp_path / "fill" / "run_manifest.json").read_bytes())["data"]["root"]
     data = Path(shutil.copytree(made, tmp_path / "data"))
     head, *rows = (data / "train.csv").read_text().splitlines()
-    huge = [",".join([row.split(",")[0], *[f"{number}e25"] * 283]) for number, row in enumerate(rows, 1)]
+    huge = [",".join([row.split(",")[0], *[f"{number}e{exponent}"] * 283]) for number, row in enumerate(rows, 1)]
     (data / "train.csv").write_text("\n".join([head, *huge, ""]))
     capsys.readouterr()
     own = [f"local.paths.data_root='{data}'", f"local.output_dir={tmp_path}/out"]

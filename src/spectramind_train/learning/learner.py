@@ -6,7 +6,7 @@ import gc
 import logging
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
@@ -17,7 +17,7 @@ import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.callbacks import Callback, EarlyStopping
-from torch import distributed
+from torch import Tensor, distributed
 
 from spectramind_config import EffectiveConfig
 from spectramind_train.learning.batches import SpectraDataModule
@@ -226,24 +226,25 @@ def _take_up(model: SpectrumModel, planets: Batch, deadline: float | None, termi
 
     Raises:
         ConfigError: It cannot be done by the deadline.
-        NonFiniteLossError: What was learnt is NaN or infinite.
+        NonFiniteLossError: What was learnt is NaN or infinite, or what it is learnt from.
     """
+    _require_finite(planets, "planets' numbers in single precision")
     remedy = "Nothing of it is kept: start again with a longer trainer.max_time, or on more CPU cores"
     with clock.within(None if deadline is None else deadline - MARGIN_S), terminal.progress(_TAKING_UP) as shown:
         forecast = clock.Forecast(_TAKING_UP, shown, remedy)
 
         def report(done: int, total: int) -> None:
-            _require_finite(model)
+            _require_finite(model.state_dict(), "weights")
             forecast(done, total)
 
         model.take_up(planets, report)
-    _require_finite(model)
+    _require_finite(model.state_dict(), "weights")
 
 
-def _require_finite(model: SpectrumModel) -> None:
-    if not all(torch.isfinite(values).all() for values in model.state_dict().values()):
+def _require_finite(tensors: Mapping[str, Tensor], what: str) -> None:
+    if not all(torch.isfinite(values).all() for values in tensors.values()):
         raise NonFiniteLossError(
-            f"{_TAKING_UP}: the weights are not finite. The labels of the training planets, or their classical fits, "
+            f"{_TAKING_UP}: the {what} are not finite. The labels of the training planets, or their classical fits, "
             "are out of all proportion; spectramind data check names those that cannot be"
         )
 

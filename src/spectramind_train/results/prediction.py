@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from spectramind_config import ConfigError, EffectiveConfig
 from spectramind_train.ariel.constants import FloatArray
-from spectramind_train.learning.batches import to_batch
+from spectramind_train.learning.batches import star_features, to_batch
 from spectramind_train.planets.preparation import Planet
 from spectramind_train.run.checkpoints import load_checkpoint
 from spectramind_train.transit.diagnosis import SPECTRAL, Diagnosis
@@ -136,7 +136,7 @@ def predict(
         seen, least = airs or planet, planet.diagnosis.least_sigma
         if airs is not None:
             least = np.r_[SPECTRAL, airs.diagnosis.least_sigma[1:]]
-        if airs is not None or planet.star is None:
+        if airs is not None or not _knows_star(planet):
             mu[row], sigma[row] = _forward_one(model, seen)
         mu[row, np.isinf(least)] = naive[0]
         diagnoses.append(replace(planet.diagnosis, least_sigma=np.minimum(least, naive[1])))
@@ -161,7 +161,7 @@ def _forward(
 
 def _forward_one(model: SpectrumModel, planet: Planet) -> tuple[FloatArray, FloatArray]:
     """The same of one planet (283,); of one without a star, the mixture over the scale heights that it may have."""
-    if planet.star is not None:
+    if _knows_star(planet):
         (mu,), (sigma,) = _forward(model, [planet], [to_batch([planet])])
         return mu, sigma
     copies = [planet] * len(_HEIGHTS)
@@ -172,6 +172,11 @@ def _forward_one(model: SpectrumModel, planet: Planet) -> tuple[FloatArray, Floa
     mean = np.average(mu, axis=0, weights=_HEIGHT_WEIGHTS)
     variance = np.average(sigma**2 + (mu - mean) ** 2, axis=0, weights=_HEIGHT_WEIGHTS)
     return mean, np.sqrt(variance)
+
+
+def _knows_star(planet: Planet) -> bool:
+    """Whether the model is told of a planet's star: of one without mass, for one, it is told nothing."""
+    return bool(star_features(planet).any())
 
 
 def _extrapolated(planet: Planet, naive: Naive) -> FloatArray:

@@ -305,6 +305,9 @@ def fit_white_light(time: FloatArray, flux: FloatArray, star: Star | None) -> Wh
     distances = model.distances(orbit)
     # The average of the orders errs less than the best.
     radius_ratio = np.array([planet[0] for planet in planets]) + model.choice_shift
+    # Without a transit to tell orders by, it can be far out, and even negative.
+    ratios = model.n_orbit + np.array([0, 3])
+    radius_ratio = np.clip(radius_ratio, model.lower[ratios], model.upper[ratios])
     planets = [np.r_[ratio, planet[1:]] for ratio, planet in zip(radius_ratio, planets, strict=True)]
     transits = np.stack([model.transit(distances, planet) for planet in planets])
     shape = (1.0 - transits) / radius_ratio[:, None] ** 2

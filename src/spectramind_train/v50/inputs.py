@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from spectramind_train.v50.graph import BANDS_UM, in_band
+from spectramind_train.v50.precision import full_precision
 from spectramind_train.v50.smoother import bounded
 
 TIME_BINS = 8
@@ -41,7 +42,7 @@ class Fit(NamedTuple):
     noise: Tensor
     """(B, 283): the uncertainty that each channel has of its own."""
     shared: Tensor
-    """(B, 3, 283): the errors that channels share."""
+    """(B, E, 283): the errors that channels share."""
     level: Tensor
     """(B, 1), (Rp/Rs)^2: the AIRS mean."""
     amplitude: Tensor
@@ -78,7 +79,9 @@ def fits(batch: Mapping[str, Tensor], log_amplitude: Tensor) -> Fit:
     level = weighted_mean(depth[:, 1:], own[:, 1:])
     relative_depth = torch.log(white_depth(batch) / TYPICAL_DEPTH) / DEPTH_SPREAD
     system = torch.cat([batch["star"].float().clamp(-STAR_RANGE, STAR_RANGE), relative_depth], dim=1)
-    amplitude = torch.exp(size_regressors(system) @ log_amplitude).clamp(SMALLEST_SIGMA, LARGEST_SIGMA).unsqueeze(1)
+    with full_precision(system.device):  # Predictions have it, and a logarithm of -9 is 3 % off in half precision.
+        amplitude = torch.exp(size_regressors(system) @ log_amplitude)
+    amplitude = amplitude.clamp(SMALLEST_SIGMA, LARGEST_SIGMA).unsqueeze(1)
     return Fit((depth - level) / amplitude, own / amplitude, shared / amplitude.unsqueeze(1), level, amplitude, system)
 
 
@@ -125,7 +128,7 @@ def size_regressors(system: Tensor) -> Tensor:
 
 
 def own_errors(sigma: Tensor, shared: Tensor) -> Tensor:
-    """The part of errors (B, 283) that channels do not share (B, 3, 283)."""
+    """The part of errors (B, 283) that channels do not share (B, E, 283)."""
     return (sigma.square() - shared.square().sum(dim=1)).clamp_min(0.0).sqrt()
 
 

@@ -9,12 +9,15 @@ from torch import Tensor, nn
 
 from spectramind_train.transit.spectrum_fit import N_LIMB, limb_prior
 from spectramind_train.v50.inputs import own_errors
+from spectramind_train.v50.precision import full_precision
 
 SMALLEST_SCATTER = 0.01
 """Of limb darkening around the law, and the step by which nothing more is learnt of it."""
 FEWEST_STARS = 24
 """Planets with a row in the table of stars below which nothing is learnt from them."""
 ROUNDS = 100
+_READ = ("star", "target", "fit_depth", "fit_sigma", "shared_errors", "limb_darkening", "limb_covariance")
+"""What the law is learnt from."""
 
 
 class LimbDarkeningLaw(nn.Module):
@@ -40,7 +43,8 @@ class LimbDarkeningLaw(nn.Module):
 
     def take_up(self, batch: Mapping[str, Tensor]) -> None:
         """Learn the law from labelled planets, see ``to_batch``, by expectation maximisation."""
-        batch = {name: values[batch["star"][:, 2] != 0].double() for name, values in batch.items() if name != "index"}
+        known = _known(batch["star"])
+        batch = {name: batch[name][known].double() for name in _READ}  # Light curves are large.
         if len(batch["star"]) < FEWEST_STARS:
             return
         information, weighted = self._information(batch)
@@ -73,9 +77,9 @@ class LimbDarkeningLaw(nn.Module):
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """A batch of ``to_batch`` whose depths and errors are those where the law holds; the rest is as it was."""
-        with torch.no_grad():
+        with torch.no_grad(), full_precision(batch["star"].device):
             star, found = batch["star"].float(), batch["limb_darkening"].float()
-            known = star[:, 2:3] != 0  # Of a star that nobody knows the features are 0, the temperature's among them.
+            known = _known(star).unsqueeze(1)
             expected = torch.where(known, star[:, [0, 2]] @ self.coefficients, self.prior_mean)
             precision = torch.where(known, self.scatter**-2, self.prior_precision)
             factor = torch.linalg.cholesky_ex(batch["limb_covariance"].float())[0]
@@ -95,3 +99,8 @@ class LimbDarkeningLaw(nn.Module):
             }
             left = {name: value for name, value in batch.items() if not name.startswith("limb_")}
             return {**left, **changed}
+
+
+def _known(star: Tensor) -> Tensor:
+    """Whether the stars are known (B,): of one that nobody knows all that is taken for known is its scale height."""
+    return star[:, 2:].any(dim=1)
