@@ -121,7 +121,7 @@ def fit_transit(curves: LightCurves, star: Star | None) -> TransitFit:
     white_covariance = np.outer(unit, unit) * white.covariance
     white_sigmas = np.sqrt(np.maximum(np.diag(white_covariance)[:2], 1e-18))
     limb_covariance = np.zeros((N_LIMB, N_LIMB))
-    # A parameter at its bound has no variance.
+    # Rounding may leave hardly any variance, or too little for a Cholesky factor.
     limb_covariance[:4, :4] = white_covariance[2:, 2:] + 1e-6 * np.eye(4)
     limb_covariance[4, 4] = trend_sigma**2
     factor = np.linalg.cholesky(limb_covariance[:4, :4])

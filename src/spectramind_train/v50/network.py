@@ -77,7 +77,7 @@ class SpectrumModel(nn.Module, ABC):
         """
 
     def condition(self, batch: Batch) -> Batch:
-        """The batch given what was learnt before the steps; errors of measurements are drawn anew for that."""
+        """The batch as the model takes it: measurements and their errors given what it has learnt before its steps."""
         return batch
 
     def calibrate(self, mu: Tensor, sigma: Tensor, target: Tensor) -> Tensor:
