@@ -69,7 +69,13 @@ COMMANDS = {
         "optimizer.betas.0=x",
         "local.mlflow.experiment_name='???'",
     ],
-    "Experiments": ["experiment=narow", "experiment=[narrow,fast]", "+experiment=narrow", "~experiment"],
+    "Experiments": [
+        "experiment=narow",
+        "experiment=[narrow,fast]",
+        "experiment=narrow,overfit",
+        "+experiment=narrow",
+        "~experiment",
+    ],
     "A section instead of a setting": [
         "local.paths=/scratch",
         "local.paths={cache_dir:/x,cash_dir:/y}",

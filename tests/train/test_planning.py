@@ -98,6 +98,13 @@ def test_a_run_that_cannot_fit_says_so_and_nothing_else(capsys: pytest.CaptureFi
     assert said(capsys, *words).startswith("warning: this run most likely does not fit into memory")
 
 
+@pytest.mark.parametrize("setting", ["model.width", "model.state_size", "model.rehearsals", "optimizer.lr"])
+def test_a_number_beyond_all_sizes_is_a_mistake(setting: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """One that no float can hold is told as any other that does not fit."""
+    assert main(["plan", f"{setting}={10**400}"]) == 2
+    assert f"see: spectramind config explain {setting}" in capsys.readouterr().err
+
+
 def test_mistakes_are_one_message(capsys: pytest.CaptureFixture[str]) -> None:
     """Names, numbers, flags that contradict each other, and what a host cannot do."""
     assert "nearest:  4xH100" in refusal(capsys, "--host", "4xh10")

@@ -212,7 +212,9 @@ def test_resume_takes_the_config_of_the_run(copied: tuple[list[str], Path], caps
     assert (manifest.status, manifest.run_id) == ("completed", path.name)
     assert {record.kind for record in manifest.checkpoints} >= {"best"}
     assert main(["train", "--resume", str(path / "manifest.json")]) == 2
-    assert "cannot be resumed: it is completed" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "cannot be resumed: it is completed" in error
+    assert f"see: spectramind runs show {path}" in error
 
 
 @pytest.mark.fault("resumed with another config")

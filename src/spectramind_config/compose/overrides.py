@@ -79,7 +79,13 @@ def parse(argument: str, source: str = COMMAND_LINE, experiment: str = "") -> Ov
     except (HydraException, RecursionError, ValueError) as error:
         raise _malformed(argument, source, str(error).partition("\n")[0]) from None
     text, expected = argument.partition("=")[2], "one value, or a sweep with one run for each"
-    hint = f"quote a value that contains a comma: {sign}{key}='{text}'" if "'" not in text and "," in text else None
+    hint = None
+    if key == "experiment" and "," in text:
+        several = f"experiment=[{text}]"
+        hint = f"write several experiments of one run as a list: {quoted(several)}"
+    elif "'" not in text and "," in text:  # The shell takes one pair of quotes for its own.
+        again = f"{sign}{key}='{text}'"
+        hint = f"quote a value that contains a comma, and all of it once more in a shell: {quoted(again)}"
     override, see = Override(argument, key, None, sign, source), f"{{run}} --multirun {quoted(argument)}"
     raise ConfigError(override.problem("several values for one run", expected=expected, hint=hint, see=see), [argument])
 

@@ -20,11 +20,11 @@ class ModelConfig(Profile):
 class V50Config(ModelConfig):
     """State-space encoder for FGS1, graph attention for AIRS, fused by cross-attention."""
 
-    width: Annotated[int, about(ge=4)] = 48
+    width: Annotated[int, about(ge=4, le=1_000_000)] = 48
     """Channels of every hidden layer"""
     fgs1_layers: Annotated[int, about(ge=0, le=1000)] = 2
     """State-space layers over the FGS1 time series"""
-    state_size: Annotated[int, about(ge=1)] = 8
+    state_size: Annotated[int, about(ge=1, le=1_000_000)] = 8
     """Hidden states per channel of a state-space layer"""
     airs_layers: Annotated[int, about(ge=0, le=1000)] = 2
     """Graph attention layers over the AIRS wavelengths"""
@@ -40,7 +40,7 @@ class V50Config(ModelConfig):
     """Predict the residual to a transit fit instead of the whole spectrum"""
     limb_darkening: bool = True
     """Learn limb darkening by the star's temperature from all training planets"""
-    rehearsals: Annotated[int, about(ge=0)] = 200
+    rehearsals: Annotated[int, about(ge=0, le=1_000_000)] = 200
     """Passes over the training labels by which the head of shapes learns before the first step"""
 
     def contradictions(self) -> Iterator[Contradiction]:

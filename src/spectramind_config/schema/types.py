@@ -173,7 +173,7 @@ class Type(Struct, frozen=True, dict=True):
                     continue
                 try:
                     return kind.convert(value, exact=several or value is text)
-                except (TypeError, KeyError, OmegaConfBaseException):
+                except (TypeError, KeyError, OverflowError, OmegaConfBaseException):  # No float holds 10**400.
                     continue
                 except ValueError as error:
                     told = told or str(error)

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from spectramind_config import ConfigError, EffectiveConfig, Problem
+from spectramind_config.errors import quoted
 from spectramind_config.host import Host
 from spectramind_train.run.atomic_files import making, sweep, write_atomically
 from spectramind_train.run.checkpoints import Index, Saved, newest_whole
@@ -205,7 +206,8 @@ class Run:
         if state == "unknown":
             warn(f"{self.path} is {self.manifest.describe()}")
         elif state not in RESUMABLE:
-            raise ConfigError(f"{self.path}: the run cannot be resumed: it is {self.manifest.describe()}")
+            what = f"{self.path}: the run cannot be resumed: it is {self.manifest.describe()}"
+            raise ConfigError(Problem(what=what, see=f"runs show {quoted(str(self.path))}"))
         newest = newest_whole(self.checkpoints, warn)
         if newest is None and Index.read(self.checkpoints).entries:
             raise ConfigError(f"{self.path}: the run cannot be resumed: it has no whole checkpoint")

@@ -54,6 +54,7 @@ REFUSED = [
     (LOCAL["paths.cache_dir"], "\udcff", "'\\udcff' is not a valid Unicode text, so it cannot be saved"),
     (LOCAL["dev.overfit_batches"], math.nan, "nan is not a finite number"),
     (LOCAL["dev.overfit_batches"], -math.inf, "-inf is not a finite number"),
+    (LOCAL["dev.overfit_batches"], 10**400, "is not a float >= 0"),
     (LOCAL["dev.limit_val_batches"], 1.5, "1.5 is not an int >= 0, or a float >= 0 and <= 1, or null"),
     (leaves_of(AdamW)["betas"], [0.9], "[0.9] is not a list [float, float]"),
     (leaves_of(AdamW)["betas"], [0.9, math.nan], "nan is not a finite number"),
