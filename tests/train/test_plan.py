@@ -127,6 +127,15 @@ def test_loader_workers_are_for_those_who_name_them() -> None:
     assert planned(LAPTOP, "local=hpc").num_workers == (0, 0, 0)
 
 
+def test_epochs_that_a_quick_run_does_not_take_are_told() -> None:
+    """Whoever asks for some learns that one batch is taken; a profile's own number is nobody's wish."""
+    config = compose(["local=debug", "local.devices=cpu"])
+    assert plan(config, LAPTOP).reason("max_epochs") is None
+    (told,) = (one for one in plan(config.with_overrides(["local.max_epochs=40"]), LAPTOP).decisions if one.loud)
+    assert (told.setting, told.requested, told.effective) == ("max_epochs", 40, 1)
+    assert "dev.fast_dev_run" in told.reason
+
+
 def test_every_difference_is_recorded_with_its_reason() -> None:
     """Requested and effective values of all that differs are in the plan."""
     found = planned(LAPTOP)

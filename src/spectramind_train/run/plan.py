@@ -135,6 +135,9 @@ def plan(config: EffectiveConfig, host: Host) -> RunPlan:
     settle("pin_memory", config.pin_memory, pin, "page-locked memory speeds up copies to a CUDA GPU only")
     sync = config.sync_batchnorm and several and accelerator == "cuda"
     settle("sync_batchnorm", config.sync_batchnorm, sync, "there is no second GPU to share statistics with")
+    if config.dev.fast_dev_run and config.origin("max_epochs").layer in _NAMED:
+        reason = "dev.fast_dev_run takes one batch and stops"
+        settle("max_epochs", config.max_epochs, 1, reason, loud=True)
     return RunPlan(
         accelerator=accelerator,
         devices=devices,
