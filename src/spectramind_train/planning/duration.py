@@ -120,7 +120,8 @@ def time_of(
     most = config.max_epochs if config.max_steps is None else min(config.max_epochs, -(-config.max_steps // steps))
     most = 1 if config.dev.fast_dev_run else most
     # Labels are taken up by every process for itself, on its CPU.
-    around_s = START_S + END_S + sizes.train * costs.take_up_s
+    taken_up = sizes.train if sizes.train >= costs.take_up_from else 0
+    around_s = START_S + END_S + taken_up * costs.take_up_s
     left = math.inf if config.max_time is None else config.max_time.total_seconds() - around_s
     epochs = max(0, min(most, math.floor(min(left / rows[-1].epoch_s, 1e9))))
     return Time(

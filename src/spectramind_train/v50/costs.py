@@ -35,6 +35,8 @@ SCAN_KERNELS, SERIES_KERNELS, GRAPH_KERNELS, OTHER_KERNELS = 6, 112, 68, 518
 """Operations that a step starts: for each doubling of the time bins and each state-space layer, each graph layer, and
 all others."""
 
+FEWEST_SPECTRA = 24
+"""Labels below which nothing is learnt from them without training."""
 REHEARSAL_S = 7.5e-4
 """Seconds of a core for each time that the head of shapes rehearses a planet. Measured on a Xeon."""
 
@@ -51,6 +53,7 @@ class ModelCosts:
         maps: Those of them that are attention weights, which some kernels never store.
         kernels: Operations that a whole step starts, however many planets it sees.
         take_up_s: Seconds of a core that each training planet takes before the first step.
+        take_up_from: Training planets below which it takes none.
     """
 
     parameters: int
@@ -60,6 +63,7 @@ class ModelCosts:
     maps: float
     kernels: float
     take_up_s: float = 0.0
+    take_up_from: int = 0
 
 
 @functools.singledispatch
@@ -112,4 +116,5 @@ def _(config: V50Config, bins: int) -> ModelCosts:
         maps=maps,
         kernels=kernels,
         take_up_s=config.rehearsals * REHEARSAL_S if config.residual else 0.0,
+        take_up_from=FEWEST_SPECTRA,
     )

@@ -17,6 +17,7 @@ from spectramind_config import ModelConfig, V50Config
 from spectramind_train.ariel.constants import N_CHANNELS, WAVELENGTHS_UM
 from spectramind_train.ariel.metric import WEIGHTS
 from spectramind_train.v50.attention import CrossAttention
+from spectramind_train.v50.costs import FEWEST_SPECTRA
 from spectramind_train.v50.graph import GraphEncoder
 from spectramind_train.v50.inputs import (
     AMPLITUDE,
@@ -42,8 +43,6 @@ Batch = dict[str, Tensor]
 
 TIME_TOKENS = 32
 """Time bins of the encoded FGS1 light curve that AIRS nodes attend to."""
-FEWEST_SPECTRA = 24
-"""Labels below which nothing is learnt from them without training."""
 SHAPE_WIDTH = 256
 REHEARSED_TOGETHER, REHEARSAL_RATE = 32, 2e-3
 """Labels of a batch that the head of shapes sees before the training proper, and the largest learning rate."""
