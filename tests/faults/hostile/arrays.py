@@ -99,7 +99,7 @@ def _npys() -> dict[str, Callable[[], bytes]]:
         "no planet": lambda: _npy(np.zeros((0, 60, 283))),
         "no planet, a huge rest": lambda: _header((0, 1 << 60, 283)),
         "three bins": lambda: _npy(np.ones((1, 3, 283))),
-        "two axes": lambda: _npy(np.ones((60, 283))),
+        "two axes of other channels": lambda: _npy(np.ones((60, 200))),
         "complex": lambda: _npy(_sound().astype(complex)),
         "texts": lambda: _npy(np.full((1, 60, 283), "a")),
         "texts of a gigabyte each": lambda: _header((1, 60, 283), "<U250000000"),
