@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from spectramind_config import ConfigError, EffectiveConfig, Problem, compose
 from spectramind_config.commands.ranking import Finished
+from spectramind_config.commands.space import Space
 from spectramind_config.errors import quoted
 from spectramind_train.results.sweeps import report
 from spectramind_train.run import children, signals
 from spectramind_train.run.directory import path_of, require_writable
-from spectramind_train.run.space import Space
 from spectramind_train.run.terminal import Terminal
 from spectramind_train.run.trials import Begun, Row, Trials
 

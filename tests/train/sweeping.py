@@ -15,7 +15,7 @@ from pathlib import Path
 
 from spectramind_config import EffectiveConfig
 from spectramind_config.commands.ranking import Finished
-from spectramind_train.run.space import Space, read, space
+from spectramind_config.commands.space import Space, read, space
 from spectramind_train.run.terminal import Terminal
 from spectramind_train.run.trials import Begun, Trials
 from spectramind_train.search import work

@@ -7,9 +7,9 @@ from argparse import SUPPRESS, ArgumentTypeError, Namespace
 
 from spectramind_config import ConfigError, EffectiveConfig, Problem
 from spectramind_config.commands.command import Parser
+from spectramind_config.commands.space import read, space
 from spectramind_train.commands.train import train
 from spectramind_train.run.ranks import here
-from spectramind_train.run.space import read, space
 
 _SPACE = (
     "what varies, SETTING=interval(LOW,HIGH), range(LOW,END,STEP), choice(A,B) or tag(log,interval(LOW,HIGH)), "

@@ -29,9 +29,9 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from spectramind_config import ConfigError, Problem
 from spectramind_config.commands.ranking import Finished
+from spectramind_config.commands.space import Dimension, Space
 from spectramind_config.errors import hidden, hidden_in, listed, nearest
 from spectramind_train.run.liveness import Process
-from spectramind_train.run.space import Dimension, Space
 
 BEAT_S: Final = 60
 """Seconds between two signs of life of a trial in a database; three without one, and it is lost."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import spectramind_config as sc
-from spectramind_train.run.space import Dimension, read, space
+from spectramind_config.commands.space import Dimension, read, space
 
 KINDS = [
     # an override, and what varies in it
