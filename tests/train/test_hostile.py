@@ -95,12 +95,7 @@ def test_a_hostile_input_is_one_message(case: Case, jail: Jail, sound_things: Pa
 @pytest.mark.fault("a model or a batch that does not fit into memory")
 @pytest.mark.parametrize(
     "setting",
-    [
-        "model.width=20000",
-        "model.width=4000000000000",
-        "model.width=40000000000000000000",
-        "model.state_size=1000000000",
-    ],
+    ["model.width=20000", "model.width=1000000"],
 )
 def test_a_model_that_does_not_fit_is_refused_unbuilt(setting: str) -> None:
     """The message states what it would take, or that no machine can hold it."""
