@@ -25,7 +25,7 @@ from spectramind_train.ariel.lightcurves import LightCurves, bin_times
 from spectramind_train.ariel.metric import ariel_score
 from spectramind_train.learning.batches import to_batch
 from spectramind_train.planets.preparation import Planet
-from spectramind_train.results.prediction import LABEL_MEAN, LABEL_SIGMA, load_model, predict
+from spectramind_train.results.prediction import LABELS, load_model, predict
 from spectramind_train.results.submission import naive_of
 from spectramind_train.run.directory import Run
 from spectramind_train.run.memory import keep_freed
@@ -163,7 +163,7 @@ def observed(name: str, index: int) -> Planet:
 def measured(run: Run, planets: Mapping[str, Sequence[Planet]]) -> dict[str, dict[str, float]]:
     """A run's predictions of planets of several kinds beside the truth: score, shares in percent, numbers."""
     model = load_model(from_dict(run.manifest.config, f"{run.path}/manifest.json"), run.checkpoint(print))
-    naive = naive_of(run) or (LABEL_MEAN, LABEL_SIGMA)
+    naive = naive_of(run) or LABELS
     found = {}
     for name, group in planets.items():
         predicted = predict(model, group, [to_batch(group)], naive=naive)

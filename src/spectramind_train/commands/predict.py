@@ -61,7 +61,7 @@ def _predict_file(options: Namespace, runs: Sequence[Run], terminal: Terminal) -
     from spectramind_train.ariel.submission import Layout
     from spectramind_train.learning.batches import PlanetDataset, loader
     from spectramind_train.planets.preparation import Planet
-    from spectramind_train.results.prediction import LABEL_MEAN, LABEL_SIGMA, predict
+    from spectramind_train.results.prediction import LABELS, predict
     from spectramind_train.results.report import report_spectra
     from spectramind_train.results.submission import naive_of
     from spectramind_train.transit.spectrum_fit import fit_transit
@@ -74,7 +74,7 @@ def _predict_file(options: Namespace, runs: Sequence[Run], terminal: Terminal) -
     curves = read_binned(options.data)
     planets = [Planet(one.planet_id, one, fit_transit(one, None), None) for one in curves]
     batches = loader(PlanetDataset(planets), batch_size=config.data.batch_size)
-    prediction = predict(model, planets, batches, naive=naive_of(trained) or (LABEL_MEAN, LABEL_SIGMA))
+    prediction = predict(model, planets, batches, naive=naive_of(trained) or LABELS)
     report_spectra(planets, prediction, terminal)
     _tell_flags(table, prediction.diagnoses, terminal)
     try:
@@ -119,7 +119,7 @@ def _predict_folder(options: Namespace, runs: Sequence[Run], terminal: Terminal)
     from spectramind_train.ariel.dataset import Dataset
     from spectramind_train.ariel.submission import layout_of
     from spectramind_train.planets.preparation import WAITING, Entry, Failure, Filling
-    from spectramind_train.results.prediction import LABEL_MEAN, LABEL_SIGMA
+    from spectramind_train.results.prediction import LABELS
     from spectramind_train.results.submission import Spectrum, naive_of, predict_entries, write_table
     from spectramind_train.resumption import cache_of
 
@@ -172,7 +172,7 @@ def _predict_folder(options: Namespace, runs: Sequence[Run], terminal: Terminal)
         spectra: dict[str, Spectrum] = {}
         diagnoses: dict[str, Diagnosis] = {}
         with terminal.progress("predicting planets") as progress:
-            size, known = config.data.batch_size, naive or (LABEL_MEAN, LABEL_SIGMA)
+            size, known = config.data.batch_size, naive or LABELS
             for found in predict_entries(model, entries, batch_size=size, naive=known, progress=progress):
                 if isinstance(found, Failure):
                     terminal.warn(f"planet {found.planet_id} is left out: {found.reason}")

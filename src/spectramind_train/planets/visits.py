@@ -44,7 +44,7 @@ def average_visits(visits: Sequence[tuple[LightCurves, TransitFit]]) -> tuple[Li
         effects += share * effect
     limb_errors = np.linalg.cholesky(limb_covariance).T @ effects
     other_errors = np.copysign(np.sqrt((others**2).sum(axis=0)), others.sum(axis=0))
-    own = np.array([fit.sigma**2 - (fit.shared_errors**2).sum(axis=0) for _, fit in visits])
+    own = np.array([fit.own_variance for _, fit in visits])
     shared_errors = np.concatenate([limb_errors, other_errors])
     fit = TransitFit(
         depth=(shares * np.array(depths)).sum(axis=0),

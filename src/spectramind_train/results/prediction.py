@@ -20,10 +20,10 @@ from spectramind_train.transit.spectrum_fit import N_SHARED, fit_transit
 from spectramind_train.v50.network import Batch, SpectrumModel, build_model
 from spectramind_train.v50.room import require_room
 
-LABEL_MEAN, LABEL_SIGMA = 0.014689, 0.010661
-"""Mean and standard deviation of the challenge's labels, in (Rp/Rs)^2."""
 Naive = tuple[float, float]
 """Mean and standard deviation of a run's training labels, in (Rp/Rs)^2."""
+LABELS: Naive = (0.014689, 0.010661)
+"""Those of the challenge's labels."""
 
 _DEEPEST = 7.0
 """Standard deviations of the labels from their mean beyond which there is none."""
@@ -111,7 +111,7 @@ def predict(
     planets: Sequence[Planet],
     batches: Iterable[Batch],
     *,
-    naive: Naive = (LABEL_MEAN, LABEL_SIGMA),
+    naive: Naive = LABELS,
 ) -> Prediction:
     """Predict the spectra of planets, in full precision and without randomness.
 
@@ -195,7 +195,7 @@ def _smoothed_away(planet: Planet, mu: FloatArray) -> FloatArray:
     each does.
     """
     fit = planet.fit
-    own = np.maximum(fit.sigma**2 - (fit.shared_errors**2).sum(axis=0), 1e-6 * fit.sigma**2)[1:]
+    own = np.maximum(fit.own_variance, 1e-6 * fit.sigma**2)[1:]
     weights = 1.0 / own
     difference = fit.depth[1:] - mu[1:]
     difference = difference - np.average(difference, weights=weights)
@@ -226,5 +226,5 @@ def _without_fgs1(planet: Planet) -> Planet | None:
         fit = fit_transit(curves, planet.star)
     except ConfigError:
         return None
-    alone = replace(planet, curves=curves, fit=replace(fit, sigma=np.r_[LABEL_SIGMA, fit.sigma[1:]]))
+    alone = replace(planet, curves=curves, fit=replace(fit, sigma=np.r_[LABELS[1], fit.sigma[1:]]))
     return alone if len(alone.diagnosis.flags) < len(flags) else None

@@ -15,7 +15,7 @@ from spectramind_train.ariel.tables import write_csv
 from spectramind_train.learning.batches import to_batch
 from spectramind_train.planets.preparation import Entry, Failure, Planet
 from spectramind_train.results.assessment import PARTS
-from spectramind_train.results.prediction import LABEL_MEAN, LABEL_SIGMA, Naive, Prediction, predict
+from spectramind_train.results.prediction import LABELS, Naive, Prediction, predict
 from spectramind_train.run.directory import Run
 from spectramind_train.transit.diagnosis import Diagnosis
 from spectramind_train.v50.network import SpectrumModel
@@ -38,7 +38,7 @@ def predict_entries(
     entries: Sequence[Entry],
     *,
     batch_size: int,
-    naive: Naive = (LABEL_MEAN, LABEL_SIGMA),
+    naive: Naive = LABELS,
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Iterator[Prediction | Failure]:
     """Predict planets of the cache, of which no more than a batch is in memory at a time.

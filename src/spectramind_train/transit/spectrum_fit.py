@@ -64,6 +64,11 @@ class TransitFit:
     shape: FloatArray
     fgs1_shape: FloatArray
 
+    @property
+    def own_variance(self) -> FloatArray:
+        """The part of ``sigma``'s square that channels do not share (283,); rounding may leave less than nothing."""
+        return np.asarray(self.sigma**2 - (self.shared_errors**2).sum(axis=0))
+
 
 def limb_prior() -> tuple[FloatArray, FloatArray]:
     """Mean and standard deviation (5,) of limb darkening that every fit assumes: that of FGK dwarfs, and wide."""
