@@ -57,12 +57,17 @@ def test_it_is_learnt_and_makes_depths_better_and_their_sigma_honest() -> None:
     torch.testing.assert_close(own[1], own[0], rtol=1e-3, atol=1e-12)
 
 
-def test_a_planet_without_a_star_keeps_what_the_fit_says(make_batch: MakeBatch) -> None:
-    """Nothing is known of its temperature."""
+def taught() -> LimbDarkeningLaw:
+    """A law that has learnt something."""
     law = LimbDarkeningLaw()
     law.coefficients += 0.2
     law.scatter.fill_(0.02)
-    batch = make_batch(2)
+    return law
+
+
+def test_a_planet_without_a_star_keeps_what_the_fit_says(make_batch: MakeBatch) -> None:
+    """Nothing is known of its temperature."""
+    law, batch = taught(), make_batch(2)
     batch["shared_errors"][:, :5] = 1e-4
     batch["star"][1] = 0.0
     changed = law(batch)
@@ -91,10 +96,7 @@ def test_it_is_learnt_without_a_copy_of_the_light_curves(make_batch: MakeBatch) 
 
 def test_it_is_applied_in_full_precision_whatever_autocast_does(make_batch: MakeBatch) -> None:
     """A GPU's autocast would leave products of matrices in half precision, which its solver refuses."""
-    law = LimbDarkeningLaw()
-    law.coefficients += 0.2
-    law.scatter.fill_(0.02)
-    batch = make_batch(2)
+    law, batch = taught(), make_batch(2)
     batch["shared_errors"][:, :5] = 1e-4
     expected = law(batch)
     with torch.autocast("cpu", dtype=torch.bfloat16):
